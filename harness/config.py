@@ -1,0 +1,298 @@
+"""The configuration of a run: frozen, typed, complete. Overrides, canonical form, differences.
+
+Every value that can change a result stands here, spelled out: a library's default is never left
+unsaid. May not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from harness.errors import RequestError, nearest
+from models.config import ModelConfig
+
+
+class Frozen(BaseModel):
+    """The base of all configuration and records: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Source(Frozen):
+    """One source of documents: its kind, what it reads, and its share of the training tokens."""
+
+    name: str
+    """How the mix, the manifest and the card call it."""
+    kind: Literal["stdlib-prose", "stdlib-code", "wheel-prose", "wheel-code", "files"]
+    share: float
+    """Of the training tokens; the shares of a data specification sum to 1."""
+    paths: tuple[str, ...] = ()
+    """For `files`: .txt, .jsonl and .parquet files or folders of them."""
+    text_column: str = "text"
+    """For `files`: the column of .jsonl and .parquet that holds the text."""
+
+
+class DataConfig(Frozen):
+    """The data specification: what is read, how it is split, tokenized and packed."""
+
+    sources: tuple[Source, ...]
+    seq_len: int
+    """Tokens in a packed sequence."""
+    vocab_size: int
+    """Of the byte-level BPE that is fitted on the train split."""
+    train_tokens: int | None
+    """Tokens to prepare; None is all that the sources' shares allow without repeating one."""
+    val_fraction: float
+    """Share of the split units (modules, services, files) held out."""
+    val_tokens: int
+    """Validation tokens at most, cut at a document's end."""
+    split_seed: int
+    """Which units are held out, and the order of documents in the stream. Not the run's seed."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.sources:
+            raise ValueError("data.sources is empty")
+        total = sum(source.share for source in self.sources)
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"the shares of data.sources sum to {total:g}, not 1")
+        if not 0.0 < self.val_fraction < 1.0:
+            raise ValueError(f"data.val_fraction must be inside (0, 1), not {self.val_fraction}")
+        if self.seq_len < 2:
+            raise ValueError(f"data.seq_len must be at least 2, not {self.seq_len}")
+        return self
+
+
+class BatchConfig(Frozen):
+    """`micro_batch x grad_accum x seq_len x world_size` tokens make one update."""
+
+    micro_batch: int
+    """Sequences in one micro-step of one rank."""
+    grad_accum: int
+    """Micro-steps in one update."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.micro_batch < 1 or self.grad_accum < 1:
+            raise ValueError("batch.micro_batch and batch.grad_accum must be at least 1")
+        return self
+
+
+class OptimConfig(Frozen):
+    """Muon for the matrices inside blocks, AdamW for the rest; or AdamW for all.
+
+    Weight decay is decoupled and multiplied by the learning rate; it never touches norms or
+    embeddings.
+    """
+
+    name: Literal["muon", "adamw"]
+    muon_lr: float
+    muon_momentum: float
+    muon_nesterov: bool
+    muon_weight_decay: float
+    muon_ns_iterations: int
+    muon_ns_coefficients: tuple[float, float, float]
+    muon_ns_eps: float
+    muon_ns_dtype: Literal["bf16", "fp32", "fp64"]
+    muon_scale: Literal["spectral", "rms"]
+    """Of the orthogonal update: `spectral` sqrt(max(1, rows/cols)); `rms` 0.2 sqrt(max(rows,
+    cols)), which matches AdamW's update size (Moonlight, arXiv 2502.16982)."""
+    adamw_lr: float
+    adamw_betas: tuple[float, float]
+    adamw_eps: float
+    adamw_weight_decay: float
+    """Of the matrices and the router that AdamW holds."""
+    clip_norm: float
+    """Of the whole gradient's 2-norm, before the optimizer; 0 is none."""
+
+
+class ScheduleConfig(Frozen):
+    """Learning-rate factor against updates.
+
+    `wsd`: linear warm-up, constant, then a linear decay over the last `decay_fraction` of each
+    horizon; one stem serves all horizons. `cosine`: warm-up, then half a cosine down to
+    `final_fraction`; each horizon is a run of its own.
+    """
+
+    name: Literal["wsd", "cosine"]
+    warmup_updates: int
+    decay_fraction: float
+    """Of a horizon's updates (`wsd`)."""
+    final_fraction: float
+    """Of the peak learning rate, at the horizon's last update."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.warmup_updates < 0:
+            raise ValueError("schedule.warmup_updates must not be negative")
+        if not 0.0 < self.decay_fraction <= 1.0:
+            raise ValueError("schedule.decay_fraction must be inside (0, 1]")
+        if not 0.0 <= self.final_fraction <= 1.0:
+            raise ValueError("schedule.final_fraction must be inside [0, 1]")
+        return self
+
+
+class TrainConfig(Frozen):
+    """How long, in what precision, and how often the model is looked at."""
+
+    tokens: int
+    """The base budget that a recipe's horizons refer to."""
+    dtype: Literal["bf16", "fp32", "fp64"]
+    """Of the forward and backward pass; masters, optimizer state and losses are at least fp32."""
+    compile: Literal["eager", "blocks"]
+    """`blocks`: torch.compile for each block."""
+    threads: int
+    """CPU threads of one run; part of the key, since reductions depend on it."""
+    eval_every: int
+    """Updates between validations; each horizon's end is always validated."""
+    eval_batch: int
+    """Sequences in one validation forward pass."""
+    log_every: int
+    """Updates between progress messages on a plain terminal."""
+    checkpoint_every: int
+    """Updates between rolling checkpoints."""
+
+
+class RunConfig(Frozen):
+    """Everything that decides what a run computes."""
+
+    model: ModelConfig
+    data: DataConfig
+    batch: BatchConfig
+    optim: OptimConfig
+    schedule: ScheduleConfig
+    train: TrainConfig
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.model.vocab_size < self.data.vocab_size:
+            raise ValueError(
+                f"model.vocab_size {self.model.vocab_size} is smaller than the tokenizer's "
+                f"data.vocab_size {self.data.vocab_size}"
+            )
+        if self.data.seq_len > self.model.max_seq_len:
+            raise ValueError(
+                f"data.seq_len {self.data.seq_len} is longer than model.max_seq_len "
+                f"{self.model.max_seq_len}"
+            )
+        return self
+
+    @property
+    def tokens_per_update(self) -> int:
+        """Tokens in one update of one process."""
+        return self.batch.micro_batch * self.batch.grad_accum * self.data.seq_len
+
+    @property
+    def sequences_per_update(self) -> int:
+        """Packed sequences in one update of one process."""
+        return self.batch.micro_batch * self.batch.grad_accum
+
+
+NEUTRAL_FIELDS = frozenset({"train.log_every", "train.checkpoint_every"})
+"""Fields that cannot change a result: left out of the key and of arms' differences."""
+
+
+def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> plain value, in the order of declaration. Tuples are leaves, as lists."""
+    data = config.model_dump(mode="json") if isinstance(config, BaseModel) else config
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def difference(a: RunConfig, b: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two configurations differ: path -> (a's value, b's value)."""
+    left, right = flatten(a), flatten(b)
+    return {
+        path: (left[path], right[path])
+        for path in left
+        if left[path] != right[path] and path not in NEUTRAL_FIELDS
+    }
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values have equal text."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """The first `length` hexadecimal digits of the SHA-256 of the canonical form."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """The configuration as it enters the key: without the neutral fields."""
+    return {k: v for k, v in flatten(config).items() if k not in NEUTRAL_FIELDS}
+
+
+def replace(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """A copy with dotted fields replaced and everything checked again.
+
+    Raises RequestError for an unknown path or a value of the wrong type.
+    """
+    data = config.model_dump()
+    for path, value in changes.items():
+        _assign(data, path, value)
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise RequestError(explain(error)) from None
+
+
+def _assign(data: dict[str, Any], path: str, value: Any) -> None:
+    known = [*flatten(data), *data]
+    *sections, leaf = path.split(".")
+    node: Any = data
+    for section in sections:
+        if not isinstance(node, dict) or section not in node:
+            raise RequestError(f"no field '{path}'{nearest(path, known)}")
+        node = node[section]
+    if not isinstance(node, dict) or leaf not in node:
+        raise RequestError(f"no field '{path}'{nearest(path, known)}")
+    node[leaf] = value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """`["optim.muon_lr=0.02"]` -> `{"optim.muon_lr": 0.02}`.
+
+    A value is read as JSON, else as text. Whole numbers stand for floats where the field is one.
+    Raises RequestError for a pair without `=`.
+    """
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        path, equals, text = pair.partition("=")
+        if not equals or not path.strip():
+            raise RequestError(f"--set takes field=value, not '{pair}'")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text.strip()
+        changes[path.strip()] = _tuples(value)
+    return changes
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a validation error as one line: field, what is wrong, the value."""
+    fault = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if not path:
+        return message
+    if fault["type"] == "value_error":
+        return f"{path}: {message}"
+    return f"{path}: {message[0].lower()}{message[1:]}, not {fault['input']!r}"

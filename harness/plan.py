@@ -1,0 +1,282 @@
+"""Recipe x scale x device -> arms -> ordered runs. Pure: starts nothing, reads nothing.
+
+The confound check lives here: whatever made the configurations, arms that differ outside the
+fields of their axes are refused. May not import torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.config import Frozen, RunConfig, difference, digest, flatten, identity, replace
+from harness.errors import RequestError
+from harness.recipe import ActiveFlops, Axis, Entry, Horizon, Recipe, Scale, Tokens
+from models.config import active_parameters, flops_per_token, total_parameters
+
+MATCH_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One point of the grid: a complete configuration, and how it differs from the base."""
+
+    name: str
+    values: Mapping[str, str]
+    """Axis -> the value's name."""
+    config: RunConfig
+    diff: Mapping[str, Any]
+
+
+class Endpoint(Frozen):
+    """A horizon, resolved for one arm."""
+
+    horizon: str
+    update: int
+    """The learning rate has decayed to its end after this many updates."""
+    tokens: int
+    flops: float
+
+
+class Run(Frozen):
+    """One (arm, seed, repeat, stage, scale, device), to be executed once in its own process."""
+
+    recipe: str
+    arm: str
+    seed: int
+    repeat: int
+    stage: str
+    """`stem` (constant rate), `decay-<horizon>` (from a stem's branch), `train-<horizon>`."""
+    scale: str
+    device: str
+    world_size: int
+    config: RunConfig
+    first_update: int
+    last_update: int
+    """Half-open: the run makes updates first_update .. last_update - 1."""
+    decay_start: int | None
+    """The update at which the rate begins to fall towards `last_update`; None in a stem."""
+    branch_at: tuple[int, ...]
+    """A stem leaves a branch checkpoint after these numbers of updates."""
+    endpoints: tuple[Endpoint, ...]
+    """The horizons that end with this run; more than one where they coincide."""
+    parent: str | None
+    """The key of the stem that a decay starts from."""
+    key: str
+
+    @property
+    def name(self) -> str:
+        """`recipe/arm/seed/stage`, as the door takes it."""
+        return f"{self.recipe}/{self.arm}/{self.seed}/{self.stage}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a recipe at a scale on a device, parents before children."""
+
+    entry: Entry
+    recipe: Recipe
+    scale: Scale
+    device: str
+    seeds: int
+    arms: Sequence[Arm]
+    runs: Sequence[Run]
+
+
+def arms(recipe: Recipe, overrides: Mapping[str, Any]) -> list[Arm]:
+    """The grid of a recipe under the user's overrides, checked.
+
+    Overrides hold for every arm, also for fields that an axis sets.
+    Raises RequestError for confounds, arms that became equal, and lost matches.
+    """
+    base = replace(recipe.base, overrides)
+    grid: list[Arm] = []
+    for point in itertools.product(*(axis.values for axis in recipe.axes)):
+        values = dict(zip((axis.name for axis in recipe.axes), point, strict=True))
+        name = "-".join(point) if point else "base"
+        changes: dict[str, Any] = {}
+        for axis in recipe.axes:
+            changes.update(axis.changes(values[axis.name]))
+        try:
+            config = replace(replace(base, changes), overrides)
+        except RequestError as error:
+            raise RequestError(f"arm '{name}': {error}") from None
+        diff = {path: pair[1] for path, pair in difference(base, config).items()}
+        grid.append(Arm(name, values, config, diff))
+    check_confounds(grid, recipe.axes)
+    check_matches(grid, recipe)
+    return grid
+
+
+def check_confounds(grid: Sequence[Arm], axes: Sequence[Axis]) -> None:
+    """Refuse arms that differ in a field that no axis between them declares, or in nothing.
+
+    Raises RequestError naming the field and both values.
+    """
+    for a, b in itertools.combinations(grid, 2):
+        between = [axis for axis in axes if a.values[axis.name] != b.values[axis.name]]
+        differing = difference(a.config, b.config)
+        for path, (left, right) in differing.items():
+            if not any(axis.allows(path) for axis in between):
+                declared = ", ".join(f for axis in between for f in axis.fields) or "nothing"
+                raise RequestError(
+                    f"arms '{a.name}' and '{b.name}' differ in {path} ({left!r} against "
+                    f"{right!r}), which their axes do not declare (they declare {declared})"
+                )
+        if not differing:
+            raise RequestError(
+                f"arms '{a.name}' and '{b.name}' are the same configuration; "
+                "does a --set override the field that their axis varies?"
+            )
+
+
+def check_matches(grid: Sequence[Arm], recipe: Recipe) -> None:
+    """Refuse arms whose parameters are no longer matched. Raises RequestError."""
+    by_name = {arm.name: arm for arm in grid}
+    counters = {"active": active_parameters, "total": total_parameters}
+    for match in recipe.matches:
+        ours = counters[match.by](by_name[match.arm].config.model)
+        theirs = counters[match.by](by_name[match.to].config.model)
+        if abs(ours / theirs - 1.0) > MATCH_TOLERANCE:
+            raise RequestError(
+                f"arm '{match.arm}' has {ours:,} {match.by} parameters and '{match.to}' has "
+                f"{theirs:,}: {ours / theirs - 1.0:+.1%}, but the recipe matches them to "
+                f"{MATCH_TOLERANCE:.0%}"
+            )
+
+
+def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
+    """Where a horizon ends for an arm, to the nearest update."""
+    config = arm.config
+    per_token = flops_per_token(config.model, config.data.seq_len)
+    if isinstance(horizon, Tokens):
+        tokens = float(horizon.tokens)
+    else:
+        reference = next((a for a in grid if a.name == horizon.arm), None)
+        if reference is None:
+            raise RequestError(f"horizon '{horizon.name}' refers to no arm '{horizon.arm}'")
+        budget = reference.config.train.tokens * flops_per_token(
+            reference.config.model, reference.config.data.seq_len
+        )
+        tokens = budget / per_token
+    updates = max(2, round(tokens / config.tokens_per_update))
+    exact = updates * config.tokens_per_update
+    return Endpoint(horizon=horizon.name, update=updates, tokens=exact, flops=exact * per_token)
+
+
+def make(
+    entry: Entry,
+    scale: Scale,
+    device: str,
+    *,
+    seeds: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    tokenizer_digest: str,
+    device_class: str,
+    world_size: int = 1,
+) -> Plan:
+    """The plan of a recipe: seed by seed, arm by arm, each stem before its decays."""
+    overrides = overrides or {}
+    recipe = entry.at(scale)
+    recipe = follow_overrides(recipe, overrides)
+    grid = arms(recipe, overrides)
+    count = seeds if seeds is not None else entry.seeds[scale]
+    if count < 1:
+        raise RequestError(f"--seeds must be at least 1, not {count}")
+    outside = {
+        "tokenizer": tokenizer_digest,
+        "device_class": device_class,
+        "world_size": world_size,
+    }
+    runs: list[Run] = []
+    for seed in range(count):
+        for arm in grid:
+            ends = [endpoint(horizon, arm, grid) for horizon in recipe.horizons]
+            runs += _runs_of(entry.name, arm, seed, scale, device, world_size, ends, outside)
+    return Plan(entry, recipe, scale, device, count, grid, runs)
+
+
+def follow_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """`--set train.tokens=N` moves the token horizon that was declared as the base's tokens."""
+    if "train.tokens" not in overrides:
+        return recipe
+    before = recipe.base.train.tokens
+    after = replace(recipe.base, overrides).train.tokens
+    horizons = [
+        Tokens(after, h.name) if isinstance(h, Tokens) and h.tokens == before else h
+        for h in recipe.horizons
+    ]
+    return Recipe(**{**recipe.__dict__, "horizons": horizons})
+
+
+def _runs_of(
+    recipe: str,
+    arm: Arm,
+    seed: int,
+    scale: str,
+    device: str,
+    world_size: int,
+    ends: list[Endpoint],
+    outside: Mapping[str, Any],
+) -> list[Run]:
+    by_update: dict[int, list[Endpoint]] = {}
+    for end in sorted(ends, key=lambda e: e.update):
+        by_update.setdefault(end.update, []).append(end)
+    common: dict[str, Any] = dict(
+        recipe=recipe, arm=arm.name, seed=seed, repeat=0, scale=scale, device=device,
+        world_size=world_size, config=arm.config,
+    )  # fmt: skip
+
+    def run(**fields: Any) -> Run:
+        chain = {k: v for k, v in fields.items() if k not in ("stage", "endpoints")}
+        key = digest(
+            {"config": identity(arm.config), "seed": seed, "repeat": 0, **outside, **chain}
+        )
+        return Run(**common, **fields, key=key)
+
+    if arm.config.schedule.name == "cosine":
+        return [
+            run(
+                stage=f"train-{together[0].horizon}", first_update=0, last_update=update,
+                decay_start=min(arm.config.schedule.warmup_updates, update), branch_at=(),
+                endpoints=tuple(together), parent=None,
+            )
+            for update, together in by_update.items()
+        ]  # fmt: skip
+    starts = {
+        update: update - max(1, round(arm.config.schedule.decay_fraction * update))
+        for update in by_update
+    }
+    stem = run(
+        stage="stem", first_update=0, last_update=max(starts.values()), decay_start=None,
+        branch_at=tuple(sorted(set(starts.values()))), endpoints=(), parent=None,
+    )  # fmt: skip
+    decays = [
+        run(
+            stage=f"decay-{together[0].horizon}", first_update=starts[update], last_update=update,
+            decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=stem.key,
+        )
+        for update, together in by_update.items()
+    ]  # fmt: skip
+    return [stem, *decays]
+
+
+def describe(plan: Plan) -> list[dict[str, Any]]:
+    """One row an arm: its difference, parameters, tokens and FLOPs; for `smol show`."""
+    rows = []
+    for arm in plan.arms:
+        ends = [e for r in plan.runs if r.arm == arm.name and r.seed == 0 for e in r.endpoints]
+        rows.append(
+            {
+                "arm": arm.name,
+                "note": plan.recipe.notes.get(arm.name, ""),
+                "diff": {k: v for k, v in arm.diff.items() if k in flatten(arm.config)},
+                "total_parameters": total_parameters(arm.config.model),
+                "active_parameters": active_parameters(arm.config.model),
+                "flops_per_token": flops_per_token(arm.config.model, arm.config.data.seq_len),
+                "endpoints": [e.model_dump() for e in ends],
+            }
+        )
+    return rows

@@ -1,0 +1,130 @@
+"""The complete base configuration of a run at each scale. May not import torch."""
+
+from __future__ import annotations
+
+from harness.config import (
+    BatchConfig,
+    DataConfig,
+    OptimConfig,
+    RunConfig,
+    ScheduleConfig,
+    Source,
+    TrainConfig,
+)
+from models import presets as models
+
+MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Keller Jordan's quintic for Newton-Schulz (kellerjordan.github.io/posts/muon)."""
+
+
+def run(scale: str) -> RunConfig:
+    """The dense model's run at a scale: data, batch, optimizer, schedule, length.
+
+    `smoke`: a hundred-odd updates of a 1.3M model on the standard library's text.
+    `proxy`: a 5.5M model on the text of pinned wheels.
+    `full`: SmolLM2-135M, with the seed card's batch and learning rates.
+    """
+    return {"smoke": _smoke, "proxy": _proxy, "full": _full}[scale]()
+
+
+def optim(muon_lr: float, adamw_lr: float, weight_decay: float) -> OptimConfig:
+    """Muon and AdamW with every constant said."""
+    return OptimConfig(
+        name="muon",
+        muon_lr=muon_lr,
+        muon_momentum=0.95,
+        muon_nesterov=True,
+        muon_weight_decay=weight_decay,
+        muon_ns_iterations=5,
+        muon_ns_coefficients=MUON_COEFFICIENTS,
+        muon_ns_eps=1e-7,
+        muon_ns_dtype="bf16",
+        muon_scale="spectral",
+        adamw_lr=adamw_lr,
+        adamw_betas=(0.9, 0.95),
+        adamw_eps=1e-8,
+        adamw_weight_decay=weight_decay,
+        clip_norm=1.0,
+    )
+
+
+def _wsd(warmup_updates: int) -> ScheduleConfig:
+    return ScheduleConfig(
+        name="wsd", warmup_updates=warmup_updates, decay_fraction=0.2, final_fraction=0.0
+    )
+
+
+def _smoke() -> RunConfig:
+    return RunConfig(
+        model=models.model("dense", "smoke"),
+        data=DataConfig(
+            sources=(
+                Source(name="prose", kind="stdlib-prose", share=0.7),
+                Source(name="code", kind="stdlib-code", share=0.3),
+            ),
+            seq_len=128,
+            vocab_size=4096,
+            train_tokens=None,
+            val_fraction=0.1,
+            val_tokens=16_384,
+            split_seed=0,
+        ),
+        batch=BatchConfig(micro_batch=8, grad_accum=1),
+        optim=optim(muon_lr=0.02, adamw_lr=0.006, weight_decay=0.0),
+        schedule=_wsd(warmup_updates=5),
+        train=TrainConfig(
+            tokens=120 * 1024, dtype="bf16", compile="eager", threads=1, eval_every=20,
+            eval_batch=16, log_every=10, checkpoint_every=50,
+        ),
+    )  # fmt: skip
+
+
+def _proxy() -> RunConfig:
+    return RunConfig(
+        model=models.model("dense", "proxy"),
+        data=DataConfig(
+            sources=(
+                Source(name="prose", kind="wheel-prose", share=0.7),
+                Source(name="code", kind="wheel-code", share=0.3),
+            ),
+            seq_len=256,
+            vocab_size=4096,
+            train_tokens=None,
+            val_fraction=0.05,
+            val_tokens=65_536,
+            split_seed=0,
+        ),
+        batch=BatchConfig(micro_batch=16, grad_accum=1),
+        optim=optim(muon_lr=0.02, adamw_lr=0.003, weight_decay=0.0),
+        schedule=_wsd(warmup_updates=20),
+        train=TrainConfig(
+            tokens=500 * 4096, dtype="bf16", compile="eager", threads=1, eval_every=50,
+            eval_batch=16, log_every=10, checkpoint_every=100,
+        ),
+    )  # fmt: skip
+
+
+def _full() -> RunConfig:
+    return RunConfig(
+        model=models.model("dense", "full"),
+        data=DataConfig(
+            # Until a Hub mix is prepared, the pinned wheels: real text, the same everywhere.
+            sources=(
+                Source(name="prose", kind="wheel-prose", share=0.7),
+                Source(name="code", kind="wheel-code", share=0.3),
+            ),
+            seq_len=2048,
+            vocab_size=49_152,
+            train_tokens=None,
+            val_fraction=0.05,
+            val_tokens=1_048_576,
+            split_seed=0,
+        ),
+        batch=BatchConfig(micro_batch=4, grad_accum=12),
+        optim=optim(muon_lr=0.003, adamw_lr=0.0003, weight_decay=0.01),
+        schedule=_wsd(warmup_updates=50),
+        train=TrainConfig(
+            tokens=1000 * 98_304, dtype="bf16", compile="eager", threads=1, eval_every=100,
+            eval_batch=4, log_every=10, checkpoint_every=100,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,227 @@
+"""The words a recipe is written in, and the registry that finds recipes by name.
+
+A recipe says WHAT to compare: a base configuration, the axes that vary, seeds, horizons and the
+one primary question. It is declarative and imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from harness.config import Frozen, RunConfig
+from harness.errors import RequestError, nearest
+
+Scale = Literal["smoke", "proxy", "full"]
+SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A horizon at which every arm has trained on the same number of tokens."""
+
+    tokens: int
+    name: str = "tokens"
+
+
+@dataclass(frozen=True)
+class ActiveFlops:
+    """A horizon at which every arm has spent the FLOPs that arm `arm` spends on the base tokens.
+
+    FLOPs of active parameters and causal attention (`models.config.flops_per_token`).
+    """
+
+    arm: str
+    name: str = "active-flops"
+
+    @classmethod
+    def of(cls, arm: str) -> ActiveFlops:
+        """As many active FLOPs as `arm` spends on `base.train.tokens`."""
+        return cls(arm)
+
+
+Horizon = Tokens | ActiveFlops
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that varies: its named values, and the fields that they may touch.
+
+    `fields` are dotted paths; a trailing `*` stands for all below. A value is a mapping of dotted
+    paths, a configuration section (with `fields=["section.*"]`), or a plain value (with one
+    field).
+    """
+
+    name: str
+    fields: Sequence[str]
+    values: Mapping[str, Any]
+
+    def changes(self, value_name: str) -> dict[str, Any]:
+        """The dotted paths that a value sets. Raises RequestError for a value of another form."""
+        value = self.values[value_name]
+        if isinstance(value, BaseModel):
+            if len(self.fields) != 1 or not self.fields[0].endswith(".*"):
+                raise RequestError(
+                    f"axis '{self.name}': value '{value_name}' is a whole section, which needs "
+                    f'fields=["section.*"], not {list(self.fields)}'
+                )
+            return {self.fields[0].removesuffix(".*"): value}
+        if isinstance(value, Mapping):
+            return dict(value)
+        if len(self.fields) == 1 and not self.fields[0].endswith("*"):
+            return {self.fields[0]: value}
+        raise RequestError(
+            f"axis '{self.name}': value '{value_name}' must map fields to values, "
+            f"since the axis has the fields {list(self.fields)}"
+        )
+
+    def allows(self, path: str) -> bool:
+        """Whether the axis declares a dotted path."""
+        return any(
+            path == known or (known.endswith(".*") and path.startswith(known[:-1]))
+            for known in self.fields
+        )
+
+
+@dataclass(frozen=True)
+class Match:
+    """An arm that must have as many parameters as another, to 2 %."""
+
+    arm: str
+    to: str
+    by: Literal["active", "total"]
+
+
+class Primary(Frozen):
+    """The one question that a recipe asks beforehand; everything else is exploratory."""
+
+    metric: Literal["val_loss"]
+    at: str
+    """A horizon's name."""
+    pairs: tuple[tuple[str, str], ...]
+    """(reference arm, arm): is the second better than the first?"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe's function returns for one scale."""
+
+    base: RunConfig
+    axes: Sequence[Axis]
+    horizons: Sequence[Horizon]
+    matches: Sequence[Match] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Arm -> a remark that stands beside it in every table."""
+    tuned_by: str | None = None
+    """The recipe whose equal searches chose the arms' learning rates and weight decay."""
+    views: Sequence[str] = ("comparison", "curves")
+    """Names of views in `harness.report.views`, by name so that a recipe stays light."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered recipe."""
+
+    name: str
+    primary: Primary
+    seeds: Mapping[str, int]
+    """Scale -> number of seeds, frozen: another number marks the result exploratory."""
+    build: Callable[[Scale], Recipe]
+    summary: str
+
+    def at(self, scale: Scale) -> Recipe:
+        """The recipe at a scale. Raises RequestError if it has none there."""
+        if scale not in self.seeds:
+            raise RequestError(
+                f"recipe '{self.name}' has no scale '{scale}'; it has {', '.join(self.seeds)}"
+            )
+        return self.build(scale)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A recipe file that could not be loaded, and why, in one line."""
+
+    name: str
+    file: str
+    error: str
+
+
+_registering: dict[str, Entry] = {}
+
+
+def recipe(
+    name: str,
+    *,
+    primary: Primary,
+    seeds: Mapping[str, int],
+) -> Callable[[Callable[[Any], Recipe]], Callable[[Any], Recipe]]:
+    """Register a function `scale -> Recipe` under a name; its docstring is the summary."""
+
+    def register(build: Callable[[Any], Recipe]) -> Callable[[Any], Recipe]:
+        if not build.__doc__:
+            raise ValueError(f"recipe '{name}' needs a docstring that says what it compares")
+        if name in _registering:
+            raise ValueError(f"recipe '{name}' is declared twice")
+        summary = build.__doc__.strip().splitlines()[0]
+        _registering[name] = Entry(name, primary, dict(seeds), build, summary)
+        return build
+
+    return register
+
+
+def load(user_folder: Path | None = None) -> tuple[dict[str, Entry], list[Broken]]:
+    """All recipes by name: ours, then the user's `./recipes/*.py`; and the files that broke.
+
+    A user's recipe of the same name as one of ours is refused (listed as broken), not shadowed.
+    """
+    import recipes as ours
+
+    for module in pkgutil.iter_modules(ours.__path__):
+        importlib.import_module(f"recipes.{module.name}")  # registers once; cached afterwards
+    for name, entry in list(_registering.items()):
+        if not entry.build.__module__.startswith("recipes."):
+            del _registering[name]  # a user's, of an earlier call
+    broken: list[Broken] = []
+    folder = user_folder if user_folder is not None else Path.cwd() / "recipes"
+    if folder.is_dir() and folder.resolve() not in {Path(p).resolve() for p in ours.__path__}:
+        for file in sorted(folder.glob("*.py")):
+            if not file.name.startswith("_"):
+                broken += _load_file(file)
+    return dict(_registering), broken
+
+
+def _load_file(file: Path) -> list[Broken]:
+    before = dict(_registering)
+    spec = importlib.util.spec_from_file_location(f"_user_recipe_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        return [Broken(file.stem, file.name, "not a Python file")]
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # whatever a user's file may raise: reported, not hidden
+        _registering.clear()
+        _registering.update(before)
+        text = str(error).splitlines()[0] if str(error) else ""
+        return [Broken(file.stem, file.name, f"{type(error).__name__}: {text}")]
+    return []
+
+
+def find(name: str, user_folder: Path | None = None) -> Entry:
+    """The recipe of that name. Raises RequestError with the nearest name, or why a file broke."""
+    entries, broken = load(user_folder)
+    if name in entries:
+        return entries[name]
+    for file in broken:
+        if file.name == name:
+            raise RequestError(f"recipes/{file.file} could not be loaded: {file.error}")
+    raise RequestError(f"no recipe '{name}'{nearest(name, entries)}")

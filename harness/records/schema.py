@@ -1,0 +1,234 @@
+"""The record: what one run leaves, whatever its end. Immutable; validated on write and on read.
+
+A record is self-contained: it carries what its recipe asked, so that views and cards are
+functions of records alone. No host name, user name or absolute path ever enters it.
+May not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from harness.config import Frozen
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "diverged", "oom", "killed", "failed"]
+
+
+class Question(Frozen):
+    """What the recipe asked beforehand, frozen into each record."""
+
+    summary: str
+    """The recipe's first line."""
+    metric: str
+    at: str
+    """Horizon of the primary question."""
+    pairs: tuple[tuple[str, str], ...]
+    """(reference arm, arm)."""
+    seeds: int
+    """Seeds per arm that the recipe froze for this scale."""
+    tuned_by: str | None
+    """The search recipe that chose the arms' settings; None is untuned."""
+    arms: tuple[str, ...]
+    """In the recipe's order."""
+    notes: dict[str, str]
+    """Arm -> remark."""
+    horizons: tuple[str, ...]
+    views: tuple[str, ...]
+    overrides: dict[str, Any]
+    """`--set` of the command; anything here marks the result exploratory."""
+
+
+class EvalPoint(Frozen):
+    """One validation during training."""
+
+    update: int
+    """Updates made, counted from the stem's start."""
+    tokens: int
+    """Training tokens consumed, counted from the stem's start."""
+    flops: float
+    """Active training FLOPs spent, causal attention, counted from the stem's start."""
+    seconds: float
+    """Of updates alone (no validation, checkpoint or set-up), counted from the stem's start."""
+    val_loss: float
+    """Mean cross-entropy, nats a token."""
+    bits_per_byte: float
+
+
+class TrainPoint(Frozen):
+    """The training loss at one update (thinned to at most 200 points)."""
+
+    update: int
+    tokens: int
+    loss: float
+    """Cross-entropy, nats a target token, mean over the update."""
+    learning_rate_factor: float
+    grad_norm: float
+
+
+class HorizonEnd(Frozen):
+    """The measured end of a horizon."""
+
+    horizon: str
+    update: int
+    tokens: int
+    flops: float
+    seconds: float
+    """Of updates alone, the stem's included."""
+    val_loss: float
+    bits_per_byte: float
+
+
+class Timing(Frozen):
+    """Seconds on a monotonic clock; every concern is timed apart."""
+
+    update_seconds: tuple[float, ...]
+    """Raw, one an update, in order; at most 5,000 kept."""
+    updates: int
+    """All updates that this record times, kept or not."""
+    update_seconds_sum: float
+    warmup_updates: int
+    """Left out of the steady rate."""
+    steady_tokens_per_second: float | None
+    """Tokens after warm-up / their update seconds; None where nothing is left after warm-up."""
+    setup_seconds: float
+    """Process start to the first update: imports, data, model, optimizer, checkpoint loading."""
+    eval_seconds: float
+    checkpoint_seconds: float
+    data_seconds: float
+    """Waiting for batches; also inside update_seconds."""
+    wall_seconds: float
+    """Process start to the record."""
+    timed: bool
+    """A timing run: interleaved launches, nothing else running. False is description only."""
+    concurrent_runs: int
+    """Runs that the launcher allowed at once."""
+    resumed: int
+    """How often the run was interrupted and went on."""
+
+
+class Memory(Frozen):
+    """Peak memory of the process or its device."""
+
+    peak_bytes: int
+    kind: Literal["rss", "cuda"]
+
+
+class Flops(Frozen):
+    """FLOPs accounting and utilisation."""
+
+    per_token_causal: float
+    per_token_noncausal: float
+    peak_flops: float | None
+    """Of the device in this precision; None for a device without a known peak."""
+    peak_source: str | None
+    mfu_causal: float | None
+    mfu_noncausal: float | None
+
+
+class DataUse(Frozen):
+    """What was trained and validated on."""
+
+    manifest_digest: str
+    tokenizer_digest: str
+    train_tokens: int
+    """Available in one epoch."""
+    epochs: float
+    """Consumed up to this run's last update, the stem's included."""
+    val_tokens: int
+    """Scored in each validation."""
+    val_bytes: int
+    """UTF-8 bytes of the scored text."""
+    val_documents: int
+    unigram_val_loss: float
+    """Nats a token of the train split's unigram model on the same validation tokens."""
+    unigram_bits_per_byte: float
+    mix: dict[str, float]
+    """Achieved share of training tokens by source."""
+
+
+class Hardware(Frozen):
+    """The machine by kind, never by name."""
+
+    device_class: str
+    """GPU product, or CPU model and instruction set."""
+    cpu: str
+    cores: int
+    memory_bytes: int
+    gpu: str | None
+    gpu_memory_bytes: int | None
+    driver: str | None
+    load_before: float | None
+    """One-minute load average at the start."""
+    load_after: float | None
+
+
+class Code(Frozen):
+    """Which code ran."""
+
+    source_digest: str
+    """Of the syntax trees of models/ and of the rooms that train."""
+    commit: str | None
+    dirty: bool | None
+
+
+class Record(Frozen):
+    """One run."""
+
+    schema_version: Literal[1]
+    key: str
+    attempt: int
+    created: str
+    """UTC, ISO 8601, to the second."""
+    recipe: str
+    arm: str
+    arm_values: dict[str, str]
+    stage: str
+    seed: int
+    repeat: int
+    scale: str
+    device: Literal["cpu", "cuda"]
+    world_size: int
+    parent: str | None
+    status: Status
+    error: str | None
+    """One line for what is not `ok`."""
+    question: Question
+    config: dict[str, Any]
+    """The resolved RunConfig."""
+    diff: dict[str, Any]
+    """Dotted fields in which the arm differs from the recipe's base."""
+    first_update: int
+    last_update: int
+    """Planned, half-open."""
+    updates_done: int
+    """Updates made, counted from the stem's start."""
+    tokens_per_update: int
+    tokens_done: int
+    total_parameters: int
+    active_parameters: int
+    initial_loss: float | None
+    """Training loss of the first update of a run from scratch."""
+    expected_initial_loss: float | None
+    """What the initialisation implies: ln vocabulary + half the variance of the logits."""
+    handover_loss: tuple[float, float] | None
+    """A stage's proof: loss on a probe batch before saving (by the parent) and after loading."""
+    validation: tuple[EvalPoint, ...]
+    training: tuple[TrainPoint, ...]
+    ends: tuple[HorizonEnd, ...]
+    timing: Timing | None
+    memory: Memory | None
+    flops: Flops | None
+    data: DataUse | None
+    hardware: Hardware
+    software: dict[str, str]
+    """Package -> version; python and platform too."""
+    code: Code
+    command: str
+    """Reproduces the run's recipe at this scale."""
+
+    @property
+    def name(self) -> str:
+        """`recipe/arm/seed/stage`."""
+        return f"{self.recipe}/{self.arm}/{self.seed}/{self.stage}"

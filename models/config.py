@@ -1,0 +1,117 @@
+"""What a model is: sizes and constants, and the arithmetic that follows from them.
+
+Frozen, typed and free of torch, so that planning and reporting can count parameters and FLOPs
+without building anything. May not import from the harness.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class ModelConfig(BaseModel):
+    """A decoder-only transformer: pre-norm blocks, RoPE, grouped-query attention, no biases.
+
+    `experts == 0` is a dense model; otherwise every block's feed-forward is a mixture of
+    `experts` networks of hidden width `ffn`, of which each token uses `top_k`.
+    Sizes are final: presets do the arithmetic.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    """Hidden width of the feed-forward; of each expert where there are experts."""
+    activation: Literal["swiglu", "silu"]
+    """`swiglu`: gate, up and down matrices; `silu`: two matrices, as the seed's experts."""
+    qk_norm: bool
+    """RMSNorm over each head of queries and keys, its weight shared by all heads."""
+    rope_theta: float
+    norm_eps: float
+    tied: bool
+    """The output head is the token embedding."""
+    init_std: float
+    max_seq_len: int
+    dropout: float
+    """On the output of attention and of the feed-forward."""
+    experts: int
+    top_k: int
+    balance_weight: float
+    """Load-balancing loss (Switch Transformer, arXiv 2101.03961, eq. 4), summed over layers."""
+    z_weight: float
+    """Router z-loss (ST-MoE, arXiv 2202.08906, eq. 5), summed over layers."""
+    router_noise: float
+    """Standard deviation of Gaussian noise on router logits in training; 0 is none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "ffn"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim {self.head_dim} is odd: RoPE turns pairs")
+        if self.experts < 0 or self.experts == 1:
+            raise ValueError(f"experts must be 0 (dense) or at least 2, not {self.experts}")
+        if self.experts and not 1 <= self.top_k <= self.experts:
+            raise ValueError(f"top_k {self.top_k} is outside 1..{self.experts} experts")
+        if not self.experts and self.top_k:
+            raise ValueError(f"top_k {self.top_k} means nothing without experts")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
+        return self
+
+    @property
+    def is_moe(self) -> bool:
+        """Whether the feed-forward is a mixture of experts."""
+        return self.experts > 0
+
+
+def total_parameters(config: ModelConfig) -> int:
+    """Every parameter, a tied head counted once."""
+    return _parameters(config, experts_used=max(config.experts, 1))
+
+
+def active_parameters(config: ModelConfig) -> int:
+    """The parameters that one token passes through: all but the experts it is not routed to."""
+    return _parameters(config, experts_used=config.top_k if config.is_moe else 1)
+
+
+def _parameters(c: ModelConfig, experts_used: int) -> int:
+    embedding = c.vocab_size * c.width * (1 if c.tied else 2)
+    queries_and_output = 2 * c.width * c.heads * c.head_dim
+    keys_and_values = 2 * c.width * c.kv_heads * c.head_dim
+    matrices = 3 if c.activation == "swiglu" else 2
+    feed_forward = experts_used * matrices * c.width * c.ffn
+    router = c.experts * c.width
+    norms = 2 * c.width + (2 * c.head_dim if c.qk_norm else 0)
+    block = queries_and_output + keys_and_values + feed_forward + router + norms
+    return embedding + c.layers * block + c.width  # and the final norm
+
+
+def flops_per_token(config: ModelConfig, seq_len: int, *, causal: bool = True) -> float:
+    """Training FLOPs (forward and backward) for one token of a sequence of `seq_len`.
+
+    1. 6 a parameter: a matrix product costs 2 FLOPs a weight (multiply, add) and the backward
+       pass twice the forward (PaLM, arXiv 2204.02311, appendix B). Active parameters only: a
+       token does no work in experts it is not routed to.
+    2. The embedding counts once: as the head it is a matrix product, as a look-up it costs
+       nothing. (An untied look-up table is taken off.)
+    3. Attention's two products, Q Kᵀ and P V: 2 · 2 · seq_len · heads · head_dim a layer forward,
+       times 3 with the backward. A causal mask leaves half of it; `causal=False` is the other
+       convention, which counts the masked half as work.
+    4. Left out: softmax, norms, activations, RoPE, the optimizer. Under 2 % at these sizes.
+    """
+    parameters = active_parameters(config)
+    if not config.tied:
+        parameters -= config.vocab_size * config.width
+    attention = 12.0 * seq_len * config.heads * config.head_dim * config.layers
+    return 6.0 * parameters + (attention / 2 if causal else attention)

@@ -1,0 +1,1 @@
+"""WHAT is compared: one short file a recipe. Nothing here imports torch."""
