@@ -1,0 +1,184 @@
+"""Run jobs as local processes, a few at a time, parents before children.
+
+Only this room starts processes. A child that dies without a record gets one from here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from harness.job import Job, write_atomically
+from harness.launch.tail import Tail
+from harness.measure import account, provenance
+from harness.records import store
+from harness.records.schema import Record, Status
+
+POLL_SECONDS = 0.1
+PATIENCE_SECONDS = 60.0
+"""How long an interrupted child may take to save its state, before it is killed."""
+
+ALLOCATOR = {
+    # glibc returns every large buffer to the system at once and pays page faults for the next.
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+
+
+@dataclass
+class Child:
+    """A running process and what is known of it."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    tail: Tail
+    started: float = field(default_factory=time.monotonic)
+
+
+class Display(Protocol):
+    """Whoever shows progress."""
+
+    def show(self, running: Sequence[Child], waiting: int, done: Sequence[Record]) -> None:
+        """Called several times a second."""
+
+    def finished(self, record: Record) -> None:
+        """A run has ended and left this record."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C: the children have saved their states and left records."""
+
+
+def execute(
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    display: Display,
+    on_record: Callable[[Job, Record], None],
+) -> list[Record]:
+    """Run all jobs and return their records, in the order in which they ended.
+
+    A job whose parent (among these jobs) did not end `ok` is left out. On an interrupt the
+    children are asked to stop, their records are collected, and Interrupted is raised.
+    """
+    waiting, running, done = list(jobs), list[Child](), list[Record]()
+    ended: dict[str, Status] = {}
+    keys = {job.run.key for job in jobs}
+    try:
+        while waiting or running:
+            waiting = _start(waiting, running, ended, keys, workers)
+            for child in list(running):
+                child.tail.poll()
+                if child.process.poll() is not None:
+                    running.remove(child)
+                    _collect(child, done, ended, display, on_record)
+            display.show(running, len(waiting), done)
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        _stop(running)
+        for child in running:
+            _collect(child, done, ended, display, on_record)
+        raise Interrupted from None
+    return done
+
+
+def _start(
+    waiting: list[Job],
+    running: list[Child],
+    ended: dict[str, Status],
+    keys: set[str],
+    workers: int,
+) -> list[Job]:
+    left = []
+    for job in waiting:
+        parent = job.run.parent
+        parent_ended = parent is None or parent not in keys or ended.get(parent) is not None
+        if parent in keys and ended.get(str(parent), "ok") != "ok":
+            ended[job.run.key] = "failed"  # its own children are left out too
+        elif parent_ended and len(running) < workers:
+            running.append(start(job))
+        else:
+            left.append(job)
+    return left
+
+
+def start(job: Job) -> Child:
+    """Start a job's process. Its output goes to `worker.log` in the run's folder."""
+    files = job.files
+    files.folder.mkdir(parents=True, exist_ok=True)
+    job = job.model_copy(update={"launched_at": time.time()})
+    write_atomically(files.job, job.model_dump_json(indent=1))
+    threads = str(job.run.config.train.threads)
+    environment = {
+        **ALLOCATOR,
+        **os.environ,
+        "PYTHONPATH": str(provenance.ROOT),
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    tail = Tail(files.metrics, job.run.config.tokens_per_update)
+    with open(files.log, "ab") as output:
+        process = subprocess.Popen(
+            # -P: a `models` folder in the user's current directory must not shadow ours.
+            [sys.executable, "-P", "-m", "harness.train.worker", str(files.job)],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
+            start_new_session=True,  # a Ctrl-C reaches us alone; we pass it on
+        )  # fmt: skip
+    return Child(job, process, tail)
+
+
+def _collect(
+    child: Child,
+    done: list[Record],
+    ended: dict[str, Status],
+    display: Display,
+    on_record: Callable[[Job, Record], None],
+) -> None:
+    record = _record_of(child)
+    done.append(record)
+    ended[child.job.run.key] = record.status
+    on_record(child.job, record)
+    display.finished(record)
+
+
+def _record_of(child: Child) -> Record:
+    """The child's record; written here if it died without one."""
+    job, results = child.job, Path(child.job.results)
+    found = store.read_one(results, job.run.recipe, job.run.arm, job.run.key, job.attempt)
+    if found is not None:
+        return found
+    status, error = _cause_of_death(child)
+    record = account.record(job, status, error)
+    store.write(results, record)
+    return record
+
+
+def _cause_of_death(child: Child) -> tuple[Status, str]:
+    code = child.process.returncode
+    if code < 0:
+        name = signal.Signals(-code).name
+        return "killed", f"the process was ended by {name}; its last checkpoint is kept"
+    lines = child.job.files.log.read_text("utf-8", errors="replace").strip().splitlines()
+    last = lines[-1][:300] if lines else "it said nothing"
+    return "failed", f"the process ended with code {code} and no record: {last}"
+
+
+def _stop(running: Sequence[Child]) -> None:
+    for child in running:
+        child.process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    for child in running:
+        try:
+            child.process.wait(max(0.1, deadline - time.monotonic()))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            child.process.kill()
+            child.process.wait()

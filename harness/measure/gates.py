@@ -1,0 +1,123 @@
+"""Plausibility gates: invariants that a record must keep, checked at the moment of writing.
+
+A number that cannot be true is refused before it can be believed. May not import torch.
+"""
+
+from __future__ import annotations
+
+import math
+
+from harness.records.schema import Record
+
+RATE_TOLERANCE = 1e-3
+"""rate x time = tokens, up to the rounding of stored seconds (microseconds on >= 1 ms)."""
+INITIAL_LOSS_TOLERANCE = 0.5
+"""Nats between the first update's loss and what the initialisation implies; one update's batch
+of a thousand tokens strays by under 0.1, a wrong initialisation by whole nats."""
+
+
+def check(record: Record) -> list[str]:
+    """The broken invariants, one line each; empty where the record holds together."""
+    return [*_counts(record), *_times(record), *_losses(record), *_utilisation(record)]
+
+
+def _counts(r: Record) -> list[str]:
+    faults = []
+    batch, data = r.config.get("batch", {}), r.config.get("data", {})
+    declared = (
+        batch.get("micro_batch", 0)
+        * batch.get("grad_accum", 0)
+        * data.get("seq_len", 0)
+        * r.world_size
+    )
+    if declared != r.tokens_per_update:
+        faults.append(
+            f"tokens_per_update {r.tokens_per_update} is not micro_batch x grad_accum x seq_len "
+            f"x world_size = {declared}"
+        )
+    if r.tokens_done != r.updates_done * r.tokens_per_update:
+        faults.append(
+            f"tokens_done {r.tokens_done} is not updates_done {r.updates_done} x "
+            f"tokens_per_update {r.tokens_per_update}"
+        )
+    if r.status == "ok" and r.updates_done != r.last_update:
+        faults.append(f"status ok after {r.updates_done} of {r.last_update} updates")
+    if r.active_parameters > r.total_parameters:
+        faults.append(
+            f"active parameters {r.active_parameters} exceed the total {r.total_parameters}"
+        )
+    for point in (*r.validation, *r.ends):
+        if point.tokens != point.update * r.tokens_per_update:
+            faults.append(
+                f"a point at update {point.update} says {point.tokens} tokens, not "
+                f"{point.update * r.tokens_per_update}"
+            )
+    return faults
+
+
+def _times(r: Record) -> list[str]:
+    t = r.timing
+    if t is None:
+        return []
+    faults = []
+    seconds = {
+        name: getattr(t, name)
+        for name in (
+            "setup_seconds", "eval_seconds", "checkpoint_seconds", "data_seconds",
+            "update_seconds_sum", "wall_seconds",
+        )
+    }  # fmt: skip
+    faults += [f"{name} is {value:g}: negative" for name, value in seconds.items() if value < 0]
+    if len(t.update_seconds) == t.updates and t.updates:
+        total = math.fsum(t.update_seconds)
+        if not math.isclose(total, t.update_seconds_sum, rel_tol=RATE_TOLERANCE, abs_tol=1e-3):
+            faults.append(f"update seconds sum to {total:g}, not {t.update_seconds_sum:g}")
+        steady = t.update_seconds[t.warmup_updates :]
+        if t.steady_tokens_per_second is not None and steady:
+            tokens = len(steady) * r.tokens_per_update
+            implied = t.steady_tokens_per_second * math.fsum(steady)
+            if not math.isclose(implied, tokens, rel_tol=RATE_TOLERANCE):
+                faults.append(f"steady rate x steady time = {implied:g} tokens, not {tokens}")
+    if t.update_seconds_sum > t.wall_seconds * (1 + RATE_TOLERANCE) and not t.resumed:
+        faults.append(
+            f"updates took {t.update_seconds_sum:g} s of a run of {t.wall_seconds:g} s"
+        )
+    return faults
+
+
+def _losses(r: Record) -> list[str]:
+    faults = []
+    if r.initial_loss is not None and r.expected_initial_loss is not None:
+        gap = r.initial_loss - r.expected_initial_loss
+        if not abs(gap) <= INITIAL_LOSS_TOLERANCE:
+            faults.append(
+                f"initial loss {r.initial_loss:.3f} against {r.expected_initial_loss:.3f} implied "
+                "by the initialisation"
+            )
+    if r.data is not None and r.data.val_bytes:
+        for point in (*r.validation, *r.ends):
+            implied = point.val_loss * r.data.val_tokens / math.log(2) / r.data.val_bytes
+            if not math.isclose(implied, point.bits_per_byte, rel_tol=1e-6):
+                faults.append(
+                    f"{point.bits_per_byte:g} bits a byte at update {point.update}, but "
+                    f"{point.val_loss:g} nats a token come to {implied:g}"
+                )
+    if r.handover_loss is not None and r.status == "ok":
+        before, after = r.handover_loss
+        if not math.isclose(before, after, rel_tol=1e-4):
+            faults.append(f"hand-over: probe loss {before:g} before saving, {after:g} after loading")
+    return faults
+
+
+def _utilisation(r: Record) -> list[str]:
+    if r.flops is None:
+        return []
+    shares = {"mfu_causal": r.flops.mfu_causal, "mfu_noncausal": r.flops.mfu_noncausal}
+    faults = [
+        f"{name} is {share:.0%} of the device's peak"
+        for name, share in shares.items()
+        if share is not None and not 0.0 <= share <= 1.0
+    ]
+    if r.flops.peak_flops is None and any(share is not None for share in shares.values()):
+        faults.append("a utilisation without a known peak")
+    return faults

@@ -1,0 +1,128 @@
+"""Which code ran: the source digest, the commit, the versions. May not import torch."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from harness.records.schema import Code
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds `harness/` and `models/`."""
+
+ENTRY = "harness.train.worker"
+"""The child process; what it imports from these rooms is the code that trains."""
+ROOMS = ("models", "harness.data", "harness.optim", "harness.train", "harness.seeds")
+
+PACKAGES = ("torch", "triton", "numpy", "tokenizers", "datasets", "pydantic")
+"""Whose versions a record keeps; of these, those in `SOFTWARE_SET` decide what may be compared."""
+SOFTWARE_SET = ("python", "torch", "numpy")
+
+
+@cache
+def source_digest(root: Path = ROOT) -> str:
+    """Of the syntax trees of every module of `ROOMS` that the child process can import.
+
+    Comments, docstrings and layout do not count: only what changes behaviour may change it.
+    """
+    digest = hashlib.sha256()
+    for module in sorted(_closure(root)):
+        digest.update(f"{module}\n{_normal_form(_file(root, module))}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _closure(root: Path) -> set[str]:
+    """The modules of `ROOMS` reached from ENTRY by import statements, wherever they stand."""
+    found: set[str] = set()
+    waiting = [ENTRY]
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        found.add(module)
+        waiting += [name for name in _imports(root, module) if name.startswith(ROOMS)]
+    return found
+
+
+def _imports(root: Path, module: str) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_file(root, module).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in names if _exists(root, name)}
+
+
+def _file(root: Path, module: str) -> Path:
+    path = root.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _exists(root: Path, module: str) -> bool:
+    return _file(root, module).is_file()
+
+
+def _normal_form(file: Path) -> str:
+    tree = ast.parse(file.read_text("utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [item for item in body if not _is_docstring(item)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def code() -> Code:
+    """The digest and, in a git checkout, the commit and whether tracked files differ from it."""
+    commit = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain", "--untracked-files=no") if commit else None
+    return Code(
+        source_digest=source_digest(),
+        commit=commit,
+        dirty=bool(status) if status is not None else None,
+    )
+
+
+def _git(*arguments: str) -> str | None:
+    if not (ROOT / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def software() -> dict[str, str]:
+    """Versions of Python, the platform and the packages that can change a result."""
+    versions = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "absent"
+    return versions
+
+
+def software_set(versions: dict[str, str]) -> tuple[str, ...]:
+    """The versions that two records must share to be compared."""
+    return tuple(versions.get(name, "absent") for name in SOFTWARE_SET)

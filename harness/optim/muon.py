@@ -1,0 +1,92 @@
+"""Muon: momentum, orthogonalised by Newton-Schulz, for the matrices inside blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
+
+import torch
+
+from harness.optim.newton_schulz import orthogonalise
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) with decoupled weight decay.
+
+    For every parameter: m <- momentum m + (1 - momentum) g; with Nesterov the direction is
+    (1 - momentum) g + momentum m, else m. Each matrix of the direction is orthogonalised on its
+    own, scaled, and subtracted: w <- w (1 - lr decay) - lr scale O.
+
+    A parameter is (rows, cols), with `slices` naming the rows of matrices that are stored fused,
+    or (experts, rows, cols), every expert a matrix.
+    """
+
+    def __init__(
+        self,
+        params: Sequence[torch.nn.Parameter],
+        slices: Sequence[Sequence[int]],
+        *,
+        lr: float,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float,
+        ns_iterations: int,
+        ns_coefficients: tuple[float, float, float],
+        ns_eps: float,
+        ns_dtype: torch.dtype,
+        scale: Literal["spectral", "rms"],
+    ) -> None:
+        """`slices[i]` holds the row counts of the matrices of `params[i]`; they sum to its rows.
+
+        Raises ValueError for a parameter that is no matrix or whose slices do not add up.
+        """
+        for parameter, rows in zip(params, slices, strict=True):
+            if parameter.ndim not in (2, 3):
+                raise ValueError(f"Muon takes matrices, not a shape of {tuple(parameter.shape)}")
+            if sum(rows) != parameter.size(-2):
+                raise ValueError(f"slices {tuple(rows)} do not sum to {parameter.size(-2)} rows")
+        defaults: dict[str, Any] = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(list(params), defaults)
+        self._slices = [tuple(rows) for rows in slices]
+        self._nesterov = nesterov
+        self._scale = scale
+        self._newton_schulz: dict[str, Any] = dict(
+            iterations=ns_iterations, coefficients=ns_coefficients, eps=ns_eps, dtype=ns_dtype
+        )
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One optimizer step; a parameter without a gradient is left alone."""
+        if closure is not None:
+            raise ValueError("Muon takes no closure")
+        (group,) = self.param_groups
+        momentum = group["momentum"]
+        for parameter, rows in zip(group["params"], self._slices, strict=True):
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            average: torch.Tensor = state["momentum"]
+            average.lerp_(gradient, 1.0 - momentum)
+            direction = gradient.lerp(average, momentum) if self._nesterov else average
+            parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
+            for weight, piece in zip(
+                parameter.split(rows, dim=-2), direction.split(rows, dim=-2), strict=True
+            ):
+                orthogonal = orthogonalise(piece, **self._newton_schulz)
+                weight.add_(orthogonal, alpha=-group["lr"] * self.scale_of(weight))
+        return None
+
+    def scale_of(self, weight: torch.Tensor) -> float:
+        """The factor on the orthogonal update of a (..., rows, cols) weight."""
+        rows, cols = weight.shape[-2:]
+        if self._scale == "spectral":
+            return max(1.0, rows / cols) ** 0.5
+        return 0.2 * max(rows, cols) ** 0.5

@@ -1,0 +1,83 @@
+"""Validation: cross-entropy alone, over the same documents for every arm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from harness.data.batches import Validation
+from models.lm import LanguageModel
+
+
+@dataclass(frozen=True)
+class Score:
+    """The summed score of a set of tokens."""
+
+    nats: float
+    tokens: int
+    bytes: int
+    document_nats: np.ndarray
+    """(documents,) fp64, summed nats of each document's scored tokens."""
+    document_bytes: np.ndarray
+    """(documents,) int64."""
+
+    @property
+    def loss(self) -> float:
+        """Mean nats a scored token."""
+        return self.nats / self.tokens
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Summed nats / ln 2 / UTF-8 bytes of the scored text; end-of-document adds no bytes."""
+        return self.nats / math.log(2) / self.bytes
+
+
+def evaluate(
+    model: LanguageModel, data: Validation, eval_batch: int, device: torch.device
+) -> Score:
+    """Score every validation token but the first of each row, which has no context."""
+    was_training = model.training
+    model.eval()
+    nats = np.zeros(data.targets.shape, dtype=np.float64)
+    with torch.no_grad():
+        for start in range(0, len(data.tokens), eval_batch):
+            rows = slice(start, start + eval_batch)
+            losses = model.token_losses(
+                torch.from_numpy(data.tokens[rows]).to(device),
+                torch.from_numpy(data.targets[rows]).to(device),
+            )
+            nats[rows] = losses.double().cpu().numpy()
+    model.train(was_training)
+    return _score(nats, data)
+
+
+def _score(nats: np.ndarray, data: Validation) -> Score:
+    scored = data.targets >= 0
+    # The document of a target is that of the next token.
+    documents = np.roll(data.documents, -1, axis=1)[scored]
+    sizes = data.token_bytes[data.targets[scored]]
+    count = int(data.documents.max()) + 1
+    document_bytes = np.bincount(documents, weights=sizes, minlength=count).astype(np.int64)
+    document_nats = np.bincount(documents, weights=nats[scored], minlength=count)
+    return Score(
+        nats=float(nats[scored].sum()),
+        tokens=int(scored.sum()),
+        bytes=int(sizes.sum()),
+        document_nats=document_nats,
+        document_bytes=document_bytes,
+    )
+
+
+def probe_loss(model: LanguageModel, data: Validation, device: torch.device) -> float:
+    """The loss on a fixed batch, the first eight validation rows: a hand-over's proof."""
+    rows = slice(0, 8)
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        targets = torch.from_numpy(data.targets[rows]).to(device)
+        losses = model.token_losses(torch.from_numpy(data.tokens[rows]).to(device), targets)
+    model.train(was_training)
+    return float(losses.double().sum() / (targets >= 0).sum())

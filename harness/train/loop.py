@@ -1,0 +1,144 @@
+"""The training loop of one run: it fits on a screen, and knows nothing of processes or records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from harness.data.batches import TrainStream, Validation
+from harness.job import MetricsLog, RunFiles
+from harness.optim.build import Optimizers
+from harness.optim.schedule import factor
+from harness.plan import Run
+from harness.train import state
+from harness.train.evaluate import evaluate
+from harness.train.progress import Progress
+from harness.train.update import update
+from models.config import flops_per_token
+from models.lm import LanguageModel
+
+
+class Diverged(Exception):
+    """A loss or gradient stopped being finite."""
+
+
+class Stopped(Exception):
+    """Asked to stop; the state is saved."""
+
+
+class Loop:
+    """One run's loop over updates, with what it needs to do them."""
+
+    def __init__(
+        self,
+        run: Run,
+        model: LanguageModel,
+        optimizers: Optimizers,
+        stream: TrainStream,
+        validation: Validation,
+        progress: Progress,
+        *,
+        device: torch.device,
+        files: RunFiles,
+        log: MetricsLog,
+        save: Callable[[bool], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """`save(finished)` writes the rolling checkpoint; `should_stop()` is asked each update."""
+        self.run, self.model, self.optimizers = run, model, optimizers
+        self.stream, self.validation, self.progress = stream, validation, progress
+        self.device, self.files, self.log = device, files, log
+        self.save, self.should_stop = save, should_stop
+        self.flops_per_update = run.config.tokens_per_update * flops_per_token(
+            run.config.model, run.config.data.seq_len
+        )
+
+    def go(self) -> None:
+        """Train to the run's last update.
+
+        Raises Diverged, or Stopped once the state is saved.
+        """
+        run, train, progress = self.run, self.run.config.train, self.progress
+        while progress.update < run.last_update:
+            if self.should_stop():
+                self._checkpoint(finished=False)
+                raise Stopped
+            self._update()
+            if progress.update == run.last_update and run.endpoints:
+                self._reach_horizons()
+            elif progress.update % train.eval_every == 0:
+                self._validate()
+            if progress.update in run.branch_at:
+                self._branch()
+            if progress.update % train.checkpoint_every == 0 < run.last_update - progress.update:
+                self._checkpoint(finished=False)
+        self._checkpoint(finished=True)
+
+    def _update(self) -> None:
+        run, config, progress = self.run, self.run.config, self.progress
+        number = progress.update
+        rate_factor = factor(config.schedule, number, run.decay_start, run.last_update)
+        started = time.perf_counter()
+        sequences = config.sequences_per_update
+        batch = self.stream.rows(number * sequences, sequences)
+        progress.data_seconds += time.perf_counter() - started
+        result = update(
+            self.model, self.optimizers, batch, micro_batch=config.batch.micro_batch,
+            clip_norm=config.optim.clip_norm, factor=rate_factor, device=self.device,
+        )  # fmt: skip
+        seconds = time.perf_counter() - started
+        if not (result.loss - result.loss == 0.0 and result.grad_norm - result.grad_norm == 0.0):
+            raise Diverged(
+                f"loss {result.loss}, gradient norm {result.grad_norm} at update {number}"
+            )
+        progress.update += 1
+        progress.update_seconds.append(seconds)
+        if number == 0:
+            progress.initial_loss = result.loss
+        point = {
+            "update": progress.update,
+            "tokens": progress.update * config.tokens_per_update,
+            "loss": result.loss,
+            "learning_rate_factor": rate_factor,
+            "grad_norm": result.grad_norm,
+        }
+        progress.training.append(point)
+        self.log.append("update", **point, seconds=round(seconds, 6))
+
+    def _validate(self) -> dict[str, Any]:
+        config, progress = self.run.config, self.progress
+        started = time.perf_counter()
+        score = evaluate(self.model, self.validation, config.train.eval_batch, self.device)
+        progress.eval_seconds += time.perf_counter() - started
+        point = {
+            "update": progress.update,
+            "tokens": progress.update * config.tokens_per_update,
+            "flops": progress.update * self.flops_per_update,
+            "seconds": progress.seconds,
+            "val_loss": score.loss,
+            "bits_per_byte": score.bits_per_byte,
+        }
+        progress.validation.append(point)
+        self.log.append("validation", **point)
+        return point
+
+    def _reach_horizons(self) -> None:
+        point = self._validate()
+        self.progress.ends = [{"horizon": e.horizon, **point} for e in self.run.endpoints]
+
+    def _branch(self) -> None:
+        started = time.perf_counter()
+        state.save_branch(
+            self.files.branch(self.progress.update), self.run.key, self.model, self.optimizers,
+            self.progress, self.validation, self.device,
+        )  # fmt: skip
+        self.progress.checkpoint_seconds += time.perf_counter() - started
+
+    def _checkpoint(self, *, finished: bool) -> None:
+        started = time.perf_counter()
+        self.save(finished)
+        self.progress.checkpoint_seconds += time.perf_counter() - started
+        self.log.append("checkpoint", update=self.progress.update)

@@ -1,0 +1,143 @@
+"""The state of a run on disk: rolling checkpoint, branch, final model; and back again.
+
+A branch carries the loss on a probe batch: the run that starts from it proves that it got the
+same model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.config import RunConfig
+from harness.data.batches import Validation
+from harness.errors import RequestError
+from harness.optim.build import Optimizers
+from harness.train import checkpoint
+from harness.train.evaluate import probe_loss
+from harness.train.progress import Progress
+from models.lm import LanguageModel
+
+FORMAT = 1
+
+
+def save_rolling(
+    path: Path,
+    key: str,
+    source_digest: str,
+    model: LanguageModel,
+    optimizers: Optimizers,
+    progress: Progress,
+    *,
+    finished: bool,
+) -> None:
+    """Everything needed to resume bit for bit."""
+    content = {
+        **_common(key, model, optimizers),
+        "source_digest": source_digest,
+        "finished": finished,
+        "progress": progress.to_plain(),
+    }
+    checkpoint.save(path, content)
+
+
+def resume(
+    path: Path, key: str, source_digest: str, model: LanguageModel, optimizers: Optimizers
+) -> Progress | None:
+    """Restore an interrupted run of the same key and code, if there is one.
+
+    None where there is no checkpoint, where it is of a finished run, or of other code or key: the
+    run then starts afresh. Raises RequestError for a damaged checkpoint.
+    """
+    if not path.exists():
+        return None
+    content = checkpoint.load(path)
+    if content["key"] != key or content["source_digest"] != source_digest or content["finished"]:
+        return None
+    _restore(content, model, optimizers)
+    progress = Progress.from_plain(content["progress"])
+    progress.resumed += 1
+    return progress
+
+
+def save_branch(
+    path: Path,
+    key: str,
+    model: LanguageModel,
+    optimizers: Optimizers,
+    progress: Progress,
+    validation: Validation,
+    device: torch.device,
+) -> None:
+    """The state from which another stage starts, with the loss on the probe batch."""
+    content = {
+        **_common(key, model, optimizers),
+        "update": progress.update,
+        "seconds": progress.seconds,
+        "probe_loss": probe_loss(model, validation, device),
+    }
+    checkpoint.save(path, content)
+
+
+def start_from_branch(
+    path: Path,
+    parent_key: str,
+    model: LanguageModel,
+    optimizers: Optimizers,
+    validation: Validation,
+    device: torch.device,
+) -> Progress:
+    """Load a branch, strictly, and measure the probe batch again.
+
+    The returned progress holds both probe losses; whether they agree is judged by the caller.
+    Raises RequestError for a branch of another run, or a damaged one.
+    """
+    content = checkpoint.load(path)
+    if content["key"] != parent_key:
+        raise RequestError(f"{path.name} is of run {content['key']}, not of {parent_key}")
+    _restore(content, model, optimizers)
+    loss = probe_loss(model, validation, device)
+    return Progress(
+        update=content["update"],
+        seconds_before=content["seconds"],
+        handover_loss=(content["probe_loss"], loss),
+    )
+
+
+def save_final(
+    path: Path, key: str, config: RunConfig, model: LanguageModel, metrics: dict[str, Any]
+) -> None:
+    """Model state, configuration and metrics: what sampling, export and the next stage need."""
+    checkpoint.save(
+        path,
+        {
+            "format": FORMAT,
+            "key": key,
+            "model": model.state_dict(),
+            "config": config.model_dump(mode="json"),
+            "metrics": metrics,
+        },
+    )
+
+
+def _common(key: str, model: LanguageModel, optimizers: Optimizers) -> dict[str, Any]:
+    generators: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        generators["cuda"] = torch.cuda.get_rng_state()
+    return {
+        "format": FORMAT,
+        "key": key,
+        "model": model.state_dict(),
+        "optimizer": optimizers.state_dict(),
+        "generators": generators,
+    }
+
+
+def _restore(content: dict[str, Any], model: LanguageModel, optimizers: Optimizers) -> None:
+    model.load_state_dict(content["model"], strict=True)
+    optimizers.load_state_dict(content["optimizer"])
+    torch.set_rng_state(content["generators"]["cpu"])
+    if torch.cuda.is_available() and "cuda" in content["generators"]:
+        torch.cuda.set_rng_state(content["generators"]["cuda"])

@@ -1,0 +1,100 @@
+"""One update: micro-steps, clipping, optimizer step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from harness.data.batches import Batch
+from harness.errors import RequestError
+from harness.optim.build import Optimizers
+from models.lm import LanguageModel
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """What one update saw, before it moved the weights."""
+
+    loss: float
+    """Cross-entropy, nats a target token, mean over the update."""
+    routing_loss: float
+    """Weighted routing losses, mean over the update's sequences; 0 for a dense model."""
+    grad_norm: float
+    """2-norm of the whole gradient, before clipping."""
+
+
+def accumulate(
+    model: LanguageModel, batch: Batch, micro_batch: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Forward and backward over all micro-steps of an update; gradients add up in `.grad`.
+
+    The cross-entropy is a sum divided by the target tokens of the whole update, counted before
+    the first micro-step; routing losses are per sequence, divided by the update's sequences.
+    So 8 x 1 and 1 x 8 micro-batches give equal gradients, however many targets are masked.
+
+    `batch` holds tokens and targets (sequences, seq). Returns (mean cross-entropy, mean routing
+    loss) as tensors on the device, so that nothing waits for it.
+    Raises RequestError for an update without target tokens.
+    """
+    sequences = len(batch.tokens)
+    targets_in_update = int((batch.targets >= 0).sum())
+    if targets_in_update == 0:
+        raise RequestError("an update has no target token: every label is masked")
+    loss = torch.zeros((), device=device)
+    routing = torch.zeros((), device=device)
+    for start in range(0, sequences, micro_batch):
+        tokens = torch.from_numpy(batch.tokens[start : start + micro_batch]).to(device)
+        targets = torch.from_numpy(batch.targets[start : start + micro_batch]).to(device)
+        sums = model.loss_sums(tokens, targets)
+        cross_entropy = sums.cross_entropy / targets_in_update
+        routing_share = sums.routing / sequences
+        (cross_entropy + routing_share).backward()
+        loss += cross_entropy.detach()
+        routing += routing_share.detach()
+    return loss, routing
+
+
+def clip_gradients(model: LanguageModel, limit: float) -> torch.Tensor:
+    """Scale all gradients so that their common 2-norm is at most `limit` (0: leave them).
+
+    Returns the norm before clipping.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients, norm_type=2.0, error_if_nonfinite=False)
+    if limit > 0:
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
+    return norm
+
+
+def update(
+    model: LanguageModel,
+    optimizers: Optimizers,
+    batch: Batch,
+    *,
+    micro_batch: int,
+    clip_norm: float,
+    factor: float,
+    device: torch.device,
+) -> UpdateResult:
+    """One optimizer step over `batch` (all sequences of the update), at a schedule factor.
+
+    Reading the loss waits for the device, so that the caller's clock sees the whole update.
+    A loss that is not finite leaves the weights alone.
+    """
+    loss, routing = accumulate(model, batch, micro_batch, device)
+    norm = clip_gradients(model, clip_norm)
+    result = UpdateResult(loss.item(), routing.item(), norm.item())
+    finite = all(map(_finite, (result.loss, result.routing_loss, result.grad_norm)))
+    if finite:
+        optimizers.set_factor(factor)
+        optimizers.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    for parameter in model.parameters():
+        parameter.grad = None
+    return result
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0.0

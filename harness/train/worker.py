@@ -1,0 +1,188 @@
+"""The child process: executes one job and leaves its record. `python -P -m harness.train.worker`.
+
+Exit code 0 when the record says `ok`, 1 when it says otherwise, 2 when there was nothing to run.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+import models
+from harness.data.batches import TrainStream, Validation, read_validation
+from harness.data.prepare import Prepared, load_folder
+from harness.errors import RequestError
+from harness.job import Job, MetricsLog, RunFiles, write_atomically
+from harness.measure import account, hardware, provenance
+from harness.optim import build
+from harness.records import store
+from harness.records.schema import Memory, Record, Status
+from harness.seeds import derive
+from harness.train import state
+from harness.train.loop import Diverged, Loop, Stopped
+from harness.train.progress import Progress
+from models.lm import LanguageModel
+
+
+class Worker:
+    """One job in one process."""
+
+    def __init__(self, job: Job) -> None:
+        """Nothing heavy happens before `execute`."""
+        self.job, self.run, self.files = job, job.run, job.files
+        self.log = MetricsLog(self.files.metrics)
+        self.progress: Progress | None = None
+        self.prepared: Prepared | None = None
+        self.load_before = hardware.load_average()
+        self._stop = False
+        self._parent = os.getppid()
+
+    def execute(self) -> Record:
+        """Train, and write the record whatever the end. Returns the record."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask_to_stop)
+        self.log.append("start", key=self.run.key, first=self.run.first_update,
+                        last=self.run.last_update)  # fmt: skip
+        status, error = self._ending(self._train)
+        record = account.record(
+            self.job, status, error, progress=self.progress,
+            manifest=self.prepared.manifest if self.prepared else None,
+            memory=peak_memory(self.run.device), load_before=self.load_before,
+        )  # fmt: skip
+        store.write(Path(self.job.results), record)
+        self._summarise(record)
+        self.log.append("end", status=status, error=error)
+        return record
+
+    def _ending(self, train: Callable[[], None]) -> tuple[Status, str | None]:
+        try:
+            train()
+        except Stopped:
+            return "killed", "interrupted; its state is saved"
+        except Diverged as error:
+            return "diverged", str(error)
+        except RequestError as error:
+            return "failed", str(error)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            return "oom", _line(error)
+        except Exception as error:
+            traceback.print_exc()
+            if "can't allocate memory" in str(error):  # torch's CPU allocator says so, untyped
+                return "oom", _line(error)
+            return "failed", _line(error)
+        return "ok", None
+
+    def _train(self) -> None:
+        run, config = self.run, self.run.config
+        torch.set_num_threads(config.train.threads)
+        torch.use_deterministic_algorithms(run.device == "cpu")
+        device = torch.device(run.device)
+        self.prepared = load_folder(Path(self.job.data_folder))
+        stream = TrainStream(self.prepared.folder, derive(run.seed, "data"))
+        validation = read_validation(self.prepared.folder)
+        torch.manual_seed(derive(run.seed, "noise"))
+        model = LanguageModel(config.model, build.DTYPES[config.train.dtype])
+        model.init_weights(derive(run.seed, "init"))
+        model.to(device)
+        if config.train.compile == "blocks":
+            for block in model.blocks:
+                block.compile()
+        optimizers = build.build(config.optim, model)
+        digest = provenance.source_digest()
+        self.progress = state.resume(
+            self.files.checkpoint, run.key, digest, model, optimizers
+        ) or self._begin(model, optimizers, validation, device)
+        progress = self.progress
+        if progress.resumed:
+            self.log.append("resume", update=progress.update)
+        progress.setup_seconds += time.time() - self.job.launched_at
+
+        def save(finished: bool) -> None:
+            before = progress.wall_seconds
+            progress.wall_seconds = before + time.time() - self.job.launched_at
+            state.save_rolling(
+                self.files.checkpoint, run.key, digest, model, optimizers, progress,
+                finished=finished,
+            )  # fmt: skip
+            progress.wall_seconds = before
+
+        Loop(
+            run, model, optimizers, stream, validation, progress, device=device,
+            files=self.files, log=self.log, save=save, should_stop=self._should_stop,
+        ).go()  # fmt: skip
+        metrics = {"ends": progress.ends, "last_update": progress.update}
+        state.save_final(self.files.final, run.key, config, model, metrics)
+
+    def _begin(
+        self,
+        model: LanguageModel,
+        optimizers: build.Optimizers,
+        validation: Validation,
+        device: torch.device,
+    ) -> Progress:
+        run = self.run
+        if run.parent is None:
+            return Progress(update=0, seconds_before=0.0)
+        if self.job.parent_folder is None:
+            raise RequestError(f"{run.name} starts from run {run.parent}, whose folder is unknown")
+        branch = RunFiles(Path(self.job.parent_folder)).branch(run.first_update)
+        return state.start_from_branch(
+            branch, run.parent, model, optimizers, validation, device
+        )
+
+    def _summarise(self, record: Record) -> None:
+        keep = {
+            "key", "status", "error", "updates_done", "tokens_done", "validation", "training",
+            "ends", "timing",
+        }  # fmt: skip
+        summary = record.model_dump_json(include=keep, indent=1)
+        write_atomically(self.files.summary, summary + "\n")
+
+    def _ask_to_stop(self, number: int, frame: object) -> None:
+        self._stop = True
+
+    def _should_stop(self) -> bool:
+        # A worker whose launcher died must not go on in the dark.
+        return self._stop or os.getppid() != self._parent
+
+
+def peak_memory(device: str) -> Memory:
+    """Peak resident memory of this process, or of the device's allocator on CUDA."""
+    if device == "cuda":
+        return Memory(peak_bytes=torch.cuda.max_memory_allocated(), kind="cuda")
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return Memory(peak_bytes=peak, kind="rss")
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
+
+
+def main() -> int:
+    """Execute the job whose file is the only argument."""
+    job = Job.model_validate_json(Path(sys.argv[1]).read_text("utf-8"), strict=False)
+    if provenance.ROOT not in Path(next(iter(models.__path__))).resolve().parents:
+        print(f"'models' is not the harness's own package: {models.__path__}", file=sys.stderr)
+        return 2
+    try:
+        with FileLock(job.files.lock, timeout=0):
+            record = Worker(job).execute()
+    except Timeout:
+        print("another process is working on this run", file=sys.stderr)
+        return 2
+    return 0 if record.status == "ok" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
