@@ -6,6 +6,7 @@ without building anything. May not import from the harness.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -115,3 +116,14 @@ def flops_per_token(config: ModelConfig, seq_len: int, *, causal: bool = True) -
         parameters -= config.vocab_size * config.width
     attention = 12.0 * seq_len * config.heads * config.head_dim * config.layers
     return 6.0 * parameters + (attention / 2 if causal else attention)
+
+
+def expected_initial_loss(config: ModelConfig) -> float:
+    """The cross-entropy, in nats, that the initialisation implies.
+
+    After the final norm the hidden state h has unit mean square, and each logit is its product
+    with a row of N(0, init_std²): the logits are N(0, v), v = width · init_std². Then the expected
+    log of the sum over the vocabulary of exp(logit) is about ln vocab + v / 2 (the mean of a
+    log-normal), and the target's own logit is 0 on average.
+    """
+    return math.log(config.vocab_size) + config.width * config.init_std**2 / 2

@@ -1,0 +1,169 @@
+"""The language model: embedding, blocks, final norm, head, and the sums that training needs.
+
+Knows nothing of optimizers, schedules or data. Parameters are master weights; the compute dtype
+is the model's own choice and is not saved with them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.config import ModelConfig
+from models.dense import DenseBlock
+from models.kernels.cross_entropy import (
+    IGNORED,
+    linear_cross_entropy,
+    linear_cross_entropy_sum,
+)
+from models.layers import Embedding, KVCache, Linear, RMSNorm, reduction_dtype, rotary_angles
+from models.moe import MoEBlock, Routing
+from models.roles import Role, collect
+
+
+class LossSums(NamedTuple):
+    """What one micro-batch adds to an update, as sums.
+
+    Divided by the counts of the whole update, the losses' gradients do not depend on how the
+    update was cut into micro-batches.
+    """
+
+    cross_entropy: Tensor
+    """Scalar: summed over scored targets, nats; differentiable."""
+    targets: Tensor
+    """Scalar int64: scored targets."""
+    routing: Tensor
+    """Scalar: balance and z losses by their weights, summed over layers and over the
+    micro-batch's sequences; differentiable; 0 for a dense model."""
+    load: Tensor | None
+    """(layers, experts) int64: token copies to each expert; None for a dense model."""
+    router_entropy: Tensor | None
+    """(layers,): summed over tokens, nats, detached; None for a dense model."""
+
+
+class LanguageModel(nn.Module):
+    """A decoder-only transformer, dense or a mixture of experts.
+
+    Built with unset (NaN) parameters: call `init_weights`, or load a state. A model made
+    `.double()` with `compute_dtype=torch.float64` is fp64 throughout.
+    """
+
+    def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.bfloat16) -> None:
+        super().__init__()
+        self.config = config
+        self.compute_dtype = compute_dtype
+        block = MoEBlock if config.is_moe else DenseBlock
+        self.embedding = Embedding(config.vocab_size, config.width)
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.layers))
+        self.final_norm = RMSNorm(config.width, config.norm_eps)
+        self.head = None if config.tied else Linear(config.width, config.vocab_size, kind="head")
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(vocab, width): the embedding's own where they are tied."""
+        return self.embedding.weight if self.head is None else self.head.weight
+
+    def init_weights(self, seed: int) -> None:
+        """Every matrix and the embedding from N(0, init_std²), every norm 1.
+
+        Drawn in fp32 on the CPU in the order of `named_parameters`, so that a seed means the same
+        weights on every device and in every master dtype.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        roles = self.roles()
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if roles[name].kind == "norm":
+                    parameter.fill_(1.0)
+                else:
+                    draw = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
+                    parameter.copy_(draw * self.config.init_std)
+
+    def roles(self) -> dict[str, Role]:
+        """What each parameter is to an optimizer, by the names of `named_parameters`."""
+        return collect(self)
+
+    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> tuple[Tensor, list[Routing]]:
+        """tokens (b, s) int64 -> final hidden states (b, s, width), and each layer's routing
+        (none for a dense model).
+
+        Raises ValueError for more positions than the model has.
+        """
+        c = self.config
+        start = cache.length if cache is not None else 0
+        if start + tokens.shape[1] > c.max_seq_len:
+            raise ValueError(
+                f"{start + tokens.shape[1]} tokens are more than the model's {c.max_seq_len}"
+            )
+        rotary = rotary_angles(
+            start, tokens.shape[1], c.head_dim, c.rope_theta, self.compute_dtype, tokens.device
+        )
+        x = self.embedding(tokens, self.compute_dtype)
+        routings = []
+        for layer, block in enumerate(self.blocks):
+            x, routing = block(x, rotary, cache.layers[layer] if cache is not None else None)
+            if routing is not None:
+                routings.append(routing)
+        return self.final_norm(x), routings
+
+    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """tokens (b, s) int64 -> logits (b, s, vocab) in the compute dtype.
+
+        With a cache, `tokens` follow those that it holds, and it grows by them.
+        """
+        hidden, _ = self.hidden(tokens, cache)
+        return F.linear(hidden, self.head_weight.to(hidden.dtype))
+
+    def loss_sums(self, tokens: Tensor, targets: Tensor) -> LossSums:
+        """The losses of a micro-batch: tokens and targets (b, s) int64, target -100 ignored."""
+        hidden, routings = self.hidden(tokens)
+        cross_entropy = linear_cross_entropy_sum(
+            hidden.flatten(0, 1), self.head_weight, targets.flatten()
+        )
+        scored = (targets != IGNORED).sum()
+        if not routings:
+            none = hidden.new_zeros((), dtype=reduction_dtype(hidden.dtype))
+            return LossSums(cross_entropy, scored, none, None, None)
+        balance = torch.stack([r.balance for r in routings]).sum()
+        z = torch.stack([r.z for r in routings]).sum()
+        return LossSums(
+            cross_entropy,
+            scored,
+            self.config.balance_weight * balance + self.config.z_weight * z,
+            torch.stack([r.load for r in routings]),
+            torch.stack([r.entropy for r in routings]),
+        )
+
+    @torch.no_grad()
+    def token_losses(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of each target, (b, s) fp32 nats, 0 where the target is -100.
+
+        Without gradient, and without ever holding all logits.
+        """
+        hidden, _ = self.hidden(tokens)
+        losses = linear_cross_entropy(hidden.flatten(0, 1), self.head_weight, targets.flatten())
+        return losses.view(targets.shape)
+
+
+class ParameterCount(NamedTuple):
+    """Parameters of a built model."""
+
+    total: int
+    active: int
+    """Those that one token passes through."""
+
+
+def count_parameters(model: LanguageModel) -> ParameterCount:
+    """Counted from the built module by its roles; a tied head is there once."""
+    config, roles = model.config, model.roles()
+    total = active = 0
+    for name, parameter in model.named_parameters():
+        total += parameter.numel()
+        used = parameter.numel()
+        if roles[name].kind == "expert":
+            used = used // config.experts * config.top_k
+        active += used
+    return ParameterCount(total, active)
