@@ -1,0 +1,215 @@
+"""Where records live: written once, at `<results>/records/<recipe>/<arm>/<key>.<attempt>.json`.
+
+The only place that writes records. Each is validated on the way in and on the way out; a file
+that is not a record is named, never skipped. May not import torch or pandas.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from harness.config import explain
+from harness.errors import RequestError
+from harness.measure import gates
+from harness.records.schema import SCHEMA_VERSION, Record
+
+FOLDER = "records"
+_FILE_NAME = re.compile(r"(?P<key>.+)\.(?P<attempt>[0-9]+)\.json")
+
+
+def relative_path(recipe: str, arm: str, key: str, attempt: int) -> str:
+    """A record's file, relative to the results folder, with forward slashes.
+
+    Characters of a name that a file system may not take are percent-encoded.
+    """
+    return str(PurePosixPath(FOLDER, _part(recipe), _part(arm), f"{_part(key)}.{attempt}.json"))
+
+
+def path_of(record: Record) -> str:
+    """`relative_path` of a record: its identity in views and traces."""
+    return relative_path(record.recipe, record.arm, record.key, record.attempt)
+
+
+def _part(name: str) -> str:
+    quoted = quote(name, safe="=+@,")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+
+
+def check_writable(results: Path) -> None:
+    """Raise RequestError if records cannot be written below `results`, e.g. a file in its place.
+
+    Creates nothing.
+    """
+    for folder in (results / FOLDER, results):
+        if folder.exists() and not folder.is_dir():
+            raise RequestError(f"results folder '{results}': '{folder.name}' is a file")
+    nearest_existing = results / FOLDER
+    while not nearest_existing.exists() and nearest_existing != nearest_existing.parent:
+        nearest_existing = nearest_existing.parent
+    if not nearest_existing.is_dir():
+        raise RequestError(f"results folder '{results}': '{nearest_existing}' is a file")
+    if not os.access(nearest_existing, os.W_OK | os.X_OK):
+        raise RequestError(f"results folder '{results}': no permission to write there")
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, whole or not at all: temporary file beside it, fsync, replace."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would follow a record into a shared folder
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write(results: Path, record: Record) -> Path:
+    """Write a record and return its path. Immutable: an existing file is never overwritten.
+
+    Raises RequestError for a file already there, a folder that cannot be written, a value that
+    is not of the schema (NaN and infinity included), or a broken plausibility gate.
+    """
+    name = path_of(record)
+    check_writable(results)
+    path = results / name
+    if path.exists():
+        raise RequestError(f"{name} is already there, and records are never overwritten")
+    text = to_json(record)
+    try:
+        again = Record.model_validate_json(text)
+    except ValidationError as error:
+        raise RequestError(f"{name} would not be a valid record: {explain(error)}") from None
+    if again != record:
+        raise RequestError(f"{name} would not be read back as it was written")
+    _pass_gates(name, record)
+    try:
+        write_atomic(path, text.encode())
+    except OSError as error:
+        raise RequestError(f"{name} could not be written: {error.strerror}") from None
+    return path
+
+
+def _pass_gates(name: str, record: Record) -> None:
+    broken = gates.check(record)
+    if broken:
+        raise RequestError(f"{name} is not plausible: {'; '.join(broken)}")
+
+
+def to_json(record: Record) -> str:
+    """A record as JSON that is compact and yet shows a change on one line: a key or a point a line.
+
+    Raises RequestError for NaN or infinity.
+    """
+    lines = []
+    for name, value in record.model_dump(mode="json").items():
+        if isinstance(value, dict) and value:
+            inner = [f"  {json.dumps(k)}: {_compact(name, v)}" for k, v in value.items()]
+            text = "{\n" + ",\n".join(inner) + "\n }"
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n" + ",\n".join(f"  {_compact(name, v)}" for v in value) + "\n ]"
+        else:
+            text = _compact(name, value)
+        lines.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    except ValueError:
+        raise RequestError(
+            f"a record's '{name}' holds NaN or infinity, which JSON has not"
+        ) from None
+
+
+def read_all(results: Path) -> list[Record]:
+    """All records of a results folder, in order of their paths; none where nothing was measured.
+
+    Hidden files are passed over. Raises RequestError naming the file for anything else that is
+    not a valid record in its place.
+    """
+    folder = results / FOLDER
+    for place in (results, folder):
+        if place.exists() and not place.is_dir():
+            raise RequestError(f"results folder '{results}': '{place.name}' is a file")
+    records = []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(results).as_posix()
+        if any(part.startswith(".") for part in path.relative_to(results).parts) or path.is_dir():
+            continue
+        records.append(read(path, relative))
+    return records
+
+
+def read(path: Path, relative: str) -> Record:
+    """One record; `relative` is how messages call it, and where it says that it belongs.
+
+    Raises RequestError for a foreign or corrupt file, or one that was moved or renamed.
+    """
+    if not _FILE_NAME.fullmatch(path.name) or len(PurePosixPath(relative).parts) != 4:
+        raise RequestError(
+            f"{relative} is not a record: expected {FOLDER}/<recipe>/<arm>/<key>.<attempt>.json"
+        )
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{relative} cannot be read: {error.strerror}") from None
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        raise RequestError(f"{relative} is not a valid record: {_fault(text, error)}") from None
+    if path_of(record) != relative:
+        raise RequestError(f"{relative} says of itself that it is {path_of(record)}")
+    return record
+
+
+def _fault(text: bytes, error: ValidationError) -> str:
+    """What is wrong with a file, its schema's version first: it explains all other faults."""
+    try:
+        content = json.loads(text)
+    except ValueError as why:
+        return f"not JSON ({why})"
+    if not isinstance(content, dict):
+        return "not a JSON object"
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        return f"schema_version is {version!r}, and this version of smol reads {SCHEMA_VERSION}"
+    return explain(error)
+
+
+def next_attempt(results: Path, recipe: str, arm: str, key: str) -> int:
+    """The number of a run's next attempt: 1, or one above the highest that left a file."""
+    folder = (results / relative_path(recipe, arm, key, 1)).parent
+    found = [_FILE_NAME.fullmatch(path.name) for path in folder.glob("*.json")]
+    attempts = [int(m["attempt"]) for m in found if m is not None and m["key"] == _part(key)]
+    return max(attempts, default=0) + 1
+
+
+def latest(records: Iterable[Record], recipe: str | None = None) -> dict[str, Record]:
+    """Key -> the newest attempt. With `recipe`, of that recipe's records only.
+
+    A key hashes what is computed, not who asked: two recipes may share one, and each counts its
+    own attempts. So name the recipe wherever records of several can meet.
+    """
+    newest: dict[str, Record] = {}
+    for record in records:
+        if recipe is not None and record.recipe != recipe:
+            continue
+        known = newest.get(record.key)
+        if known is None or record.attempt > known.attempt:
+            newest[record.key] = record
+    return newest

@@ -1,0 +1,149 @@
+"""The store: written once, read whole, and every foreign or broken file named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import RequestError
+from harness.records import store
+from harness.records.schema import Record
+from tests.report.factory import broken, campaign
+
+ONE = campaign()[0]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    records = campaign()
+    paths = [store.write(tmp_path, record) for record in records]
+    assert paths[0] == tmp_path / "records/dense_vs_moe/dense" / f"{ONE.key}.1.json"
+    back = {store.path_of(record): record for record in store.read_all(tmp_path)}
+    assert back == {store.path_of(record): record for record in records}
+    assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".")]
+
+
+def test_json_has_a_line_a_key_and_a_line_a_point() -> None:
+    text = store.to_json(ONE)
+    assert json.loads(text) == ONE.model_dump(mode="json")
+    changed = ONE.model_copy(update={"seed": 7})
+    before, after = text.splitlines(), store.to_json(changed).splitlines()
+    assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+    assert sum('"bits_per_byte"' in line for line in before) == len(ONE.validation) + len(ONE.ends)
+
+
+def test_a_record_is_never_overwritten(tmp_path: Path) -> None:
+    path = store.write(tmp_path, ONE)
+    before = path.read_bytes()
+    with pytest.raises(RequestError, match="never overwritten"):
+        store.write(tmp_path, ONE)
+    assert path.read_bytes() == before
+
+
+def test_names_that_a_file_system_would_misread_are_encoded(tmp_path: Path) -> None:
+    odd = ONE.model_copy(update={"arm": "../lr 1/2"})
+    path = store.write(tmp_path, odd)
+    assert path.parent == tmp_path / "records/dense_vs_moe/%2E.%2Flr%201%2F2"
+    assert store.read_all(tmp_path) == [odd]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens_done": ONE.tokens_done + 1}, "not plausible: tokens_done"),
+        ({"initial_loss": float("nan")}, "'initial_loss' holds NaN"),
+        ({"status": "fine"}, "status: "),
+    ],
+)
+def test_an_implausible_record_leaves_nothing(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        store.write(tmp_path, ONE.model_copy(update=change))
+    assert list(tmp_path.iterdir()) == []
+
+
+def _spoil_json(path: Path) -> None:
+    path.write_text(path.read_text()[:-40])
+
+
+def _spoil_version(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 9}))
+
+
+def _spoil_type(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": "zero"}))
+
+
+def _spoil_field(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "x"}))
+
+
+def _spoil_place(path: Path) -> None:
+    path.rename(path.with_name(path.name.replace(".1.", ".2.")))
+
+
+def _spoil_bytes(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_spoil_json, "not JSON"),
+        (_spoil_bytes, "not JSON"),
+        (_spoil_version, "schema_version is 9, and this version of smol reads 1"),
+        (_spoil_type, "seed: .* not 'zero'"),
+        (_spoil_field, "host: "),
+        (_spoil_place, "says of itself that it is records/dense_vs_moe/dense/.*1.json"),
+    ],
+)
+def test_a_spoilt_record_is_named(tmp_path: Path, spoil: object, message: str) -> None:
+    path = store.write(tmp_path, ONE)
+    spoil(path)  # type: ignore[operator]
+    with pytest.raises(RequestError, match=f"^records/dense_vs_moe/dense/.*{message}") as caught:
+        store.read_all(tmp_path)
+    assert str(tmp_path) not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "dense_vs_moe/a.1.json", "a/b/c/d.1.json"])
+def test_a_foreign_file_is_named(tmp_path: Path, name: str) -> None:
+    store.write(tmp_path, ONE)
+    foreign = tmp_path / "records" / name
+    foreign.parent.mkdir(parents=True, exist_ok=True)
+    foreign.write_text("{}")
+    with pytest.raises(RequestError, match=f"^records/{name} is not a record"):
+        store.read_all(tmp_path)
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    place = tmp_path / "results"
+    place.write_text("mine")
+    for results in (place, place / "deeper"):
+        with pytest.raises(RequestError, match="is a file"):
+            store.check_writable(results)
+        with pytest.raises(RequestError, match="is a file"):
+            store.write(results, ONE)
+    with pytest.raises(RequestError, match="is a file"):
+        store.read_all(place)
+    assert place.read_text() == "mine"
+    assert store.read_all(tmp_path / "nothing") == []
+    store.check_writable(tmp_path / "nothing" / "yet")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_attempts_count_up_and_the_newest_wins(tmp_path: Path) -> None:
+    assert store.next_attempt(tmp_path, ONE.recipe, ONE.arm, ONE.key) == 1
+    first = broken(ONE, "killed", "SIGKILL")
+    store.write(tmp_path, first)
+    assert store.next_attempt(tmp_path, ONE.recipe, ONE.arm, ONE.key) == 2
+    second: Record = ONE.model_copy(update={"attempt": 2})
+    tenth: Record = ONE.model_copy(update={"attempt": 10})
+    store.write(tmp_path, second)
+    store.write(tmp_path, tenth)
+    assert store.next_attempt(tmp_path, ONE.recipe, ONE.arm, ONE.key) == 11
+    assert store.latest(store.read_all(tmp_path)) == {ONE.key: tenth}
+    assert store.latest([tenth, first], recipe="dense_vs_moe") == {ONE.key: tenth}
+    assert store.latest([tenth], recipe="another") == {}

@@ -1,0 +1,234 @@
+"""Synthetic records of `dense_vs_moe` that pass every gate: stems, decays, seeds, accidents."""
+
+from __future__ import annotations
+
+import math
+import random
+from functools import cache
+from typing import Any
+
+from harness import plan, recipe
+from harness.config import replace
+from harness.records.schema import (
+    Code,
+    DataUse,
+    EvalPoint,
+    Flops,
+    Hardware,
+    HorizonEnd,
+    Memory,
+    Question,
+    Record,
+    Timing,
+    TrainPoint,
+)
+from models.config import active_parameters, flops_per_token, total_parameters
+
+VAL_TOKENS, VAL_BYTES = 16_256, 50_000
+UNIGRAM = 6.76
+SKILL = {"dense": 6.00, "moe-active": 5.90, "moe-total": 6.05, "moe-160m": 6.20}
+CPU = "Some CPU 3000 (AVX-512)"
+
+
+@cache
+def make_plan(scale: str = "smoke", seeds: int = 3, device: str = "cpu", **sets: Any) -> plan.Plan:
+    """The plan of `dense_vs_moe`; keyword `train__tokens=1` stands for `--set train.tokens=1`."""
+    return plan.make(
+        recipe.find("dense_vs_moe"),
+        scale,  # type: ignore[arg-type]
+        device,
+        seeds=seeds,
+        overrides={name.replace("__", "."): value for name, value in sets.items()},
+        tokenizer_digest=lambda data: "t0",
+        device_class=CPU if device == "cpu" else "NVIDIA H100 80GB HBM3",
+    )
+
+
+def question(made: plan.Plan, overrides: dict[str, Any] | None = None, **changes: Any) -> Question:
+    """What the plan's recipe asked."""
+    primary = made.entry.primary
+    return Question(
+        summary=made.entry.summary,
+        metric=primary.metric,
+        at=primary.at,
+        pairs=primary.pairs,
+        seeds=made.entry.seeds[made.scale],
+        tuned_by=made.recipe.tuned_by,
+        arms=tuple(arm.name for arm in made.arms),
+        notes=dict(made.recipe.notes),
+        horizons=tuple(horizon.name for horizon in made.recipe.horizons),
+        views=tuple(made.recipe.views),
+        overrides=overrides or {},
+    ).model_copy(update=changes)
+
+
+def loss_of(arm: str, seed: int, progress: float, annealed: bool) -> float:
+    """A made-up curve: from ln 4096 down, lower once annealed, with a little noise of its seed."""
+    noise = random.Random(f"{seed}").gauss(0, 0.02) + random.Random(f"{arm}{seed}").gauss(0, 0.008)
+    floor = SKILL[arm] + (0.0 if annealed else 0.12)
+    return round(floor + (8.4 - floor) * math.exp(-4.5 * progress) + noise, 5)
+
+
+def record(made: plan.Plan, run: plan.Run, asked: Question, **changes: Any) -> Record:
+    """The record of one finished run of a plan."""
+    config, per_update = run.config, run.config.tokens_per_update
+    per_token = flops_per_token(config.model, config.data.seq_len)
+    rate = 9000.0 if run.arm == "dense" else 5000.0
+    second = per_update / rate
+    longest = max(other.last_update for other in made.runs if other.arm == run.arm)
+
+    def at(update: int, annealed: bool) -> dict[str, Any]:
+        loss = loss_of(run.arm, run.seed, update / longest, annealed)
+        return {
+            "update": update,
+            "tokens": update * per_update,
+            "flops": update * per_update * per_token,
+            "seconds": update * second,
+            "val_loss": loss,
+            "bits_per_byte": loss * VAL_TOKENS / math.log(2) / VAL_BYTES,
+        }
+
+    decays = run.decay_start is not None
+    updates = range(run.first_update, run.last_update + 1)
+    evaluated = [u for u in updates if u % config.train.eval_every == 0 or u == run.last_update]
+    made_here = run.last_update - run.first_update
+    times = tuple(second + (2.0 if i == 0 else 0.0) for i in range(made_here))
+    from_scratch = run.first_update == 0
+    arm = next(arm for arm in made.arms if arm.name == run.arm)
+    content: dict[str, Any] = {
+        "schema_version": 1,
+        "key": run.key,
+        "attempt": 1,
+        "created": "2026-11-23T10:00:00+00:00",
+        "recipe": run.recipe,
+        "arm": run.arm,
+        "arm_values": dict(arm.values),
+        "stage": run.stage,
+        "seed": run.seed,
+        "repeat": run.repeat,
+        "scale": run.scale,
+        "device": run.device,
+        "world_size": run.world_size,
+        "parent": run.parent,
+        "status": "ok",
+        "error": None,
+        "question": asked,
+        "config": config.model_dump(mode="json"),
+        "diff": dict(plan.flatten(arm.diff)),
+        "first_update": run.first_update,
+        "last_update": run.last_update,
+        "updates_done": run.last_update,
+        "tokens_per_update": per_update,
+        "tokens_done": run.last_update * per_update,
+        "total_parameters": total_parameters(config.model),
+        "active_parameters": active_parameters(config.model),
+        "initial_loss": 8.5 if from_scratch else None,
+        "expected_initial_loss": 8.5 if from_scratch else None,
+        "handover_loss": None if from_scratch else (6.1, 6.1),
+        "validation": tuple(EvalPoint(**at(u, decays and u == run.last_update)) for u in evaluated),
+        "training": tuple(
+            TrainPoint(
+                update=u,
+                tokens=u * per_update,
+                loss=loss_of(run.arm, run.seed, u / longest, False),
+                learning_rate_factor=1.0,
+                grad_norm=0.5,
+            )
+            for u in updates
+            if u % 10 == 0
+        ),
+        "ends": tuple(
+            HorizonEnd(horizon=end.horizon, **at(end.update, True)) for end in run.endpoints
+        ),
+        "timing": Timing(
+            update_seconds=times,
+            updates=made_here,
+            update_seconds_sum=math.fsum(times),
+            warmup_updates=5,
+            steady_tokens_per_second=rate,
+            setup_seconds=3.0,
+            eval_seconds=1.0,
+            checkpoint_seconds=0.2,
+            data_seconds=0.1,
+            wall_seconds=math.fsum(times) + 4.2,
+            timed=False,
+            concurrent_runs=1,
+            resumed=0,
+        ),
+        "memory": Memory(peak_bytes=700_000_000 + 1_000_000 * run.seed, kind="rss"),
+        "flops": Flops(
+            per_token_causal=per_token,
+            per_token_noncausal=flops_per_token(config.model, config.data.seq_len, causal=False),
+            peak_flops=None,
+            peak_source=None,
+            mfu_causal=None,
+            mfu_noncausal=None,
+        ),
+        "data": DataUse(
+            manifest_digest="m0",
+            tokenizer_digest="t0",
+            train_tokens=2_000_000,
+            epochs=run.last_update * per_update / 2_000_000,
+            val_tokens=VAL_TOKENS,
+            val_bytes=VAL_BYTES,
+            val_documents=40,
+            unigram_val_loss=UNIGRAM,
+            unigram_bits_per_byte=UNIGRAM * VAL_TOKENS / math.log(2) / VAL_BYTES,
+            mix={"prose": 0.7, "code": 0.3},
+        ),
+        "hardware": Hardware(
+            device_class=CPU if run.device == "cpu" else "NVIDIA H100 80GB HBM3",
+            cpu="Some CPU 3000",
+            cores=2,
+            memory_bytes=24 * 10**9,
+            gpu=None if run.device == "cpu" else "NVIDIA H100 80GB HBM3",
+            gpu_memory_bytes=None,
+            driver=None,
+            load_before=0.1,
+            load_after=1.0,
+        ),
+        "software": {"python": "3.12.3", "torch": "2.13.0", "numpy": "2.4.0"},
+        "code": Code(source_digest="c0de0000c0de0000", commit=None, dirty=None),
+        "command": f"smol run {run.recipe} --scale {run.scale}",
+    }
+    return Record(**{**content, **changes})
+
+
+def campaign(
+    scale: str = "smoke",
+    seeds: int = 3,
+    device: str = "cpu",
+    sets: dict[str, Any] | None = None,
+    asked: dict[str, Any] | None = None,
+    **changes: Any,
+) -> list[Record]:
+    """Every run of the recipe at a scale, finished; `changes` are set in each record."""
+    sets = sets or {}
+    made = make_plan(scale, seeds, device, **{k.replace(".", "__"): v for k, v in sets.items()})
+    q = question(made, sets, **(asked or {}))
+    return [record(made, run, q, **changes) for run in made.runs]
+
+
+def broken(good: Record, status: str, error: str, **changes: Any) -> Record:
+    """The same run, ended early: no endpoints, half its updates."""
+    done = (good.first_update + good.last_update) // 2
+    return good.model_copy(
+        update=dict(
+            status=status,
+            error=error,
+            ends=(),
+            updates_done=done,
+            tokens_done=done * good.tokens_per_update,
+            validation=tuple(p for p in good.validation if p.update <= done),
+            training=tuple(p for p in good.training if p.update <= done),
+            **changes,
+        )
+    )
+
+
+def of(records: list[Record], arm: str, seed: int, stage: str) -> Record:
+    """The one record of that name."""
+    return next(r for r in records if (r.arm, r.seed, r.stage) == (arm, seed, stage))
+
+
+__all__ = ["broken", "campaign", "make_plan", "of", "question", "record", "replace"]
