@@ -115,6 +115,10 @@ class LanguageModel(nn.Module):
         With a cache, `tokens` follow those that it holds, and it grows by them.
         """
         hidden, _ = self.hidden(tokens, cache)
+        return self.logits(hidden)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Final hidden states (..., width) -> logits (..., vocab)."""
         return F.linear(hidden, self.head_weight.to(hidden.dtype))
 
     def loss_sums(self, tokens: Tensor, targets: Tensor) -> LossSums:

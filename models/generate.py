@@ -1,0 +1,119 @@
+"""Sampling from a language model, one sequence at a time, token by token as they come.
+
+Knows no tokenizer: token ids in, token ids out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from models.layers import KVCache, reduction_dtype
+from models.lm import LanguageModel
+
+
+def generate(
+    model: LanguageModel,
+    tokens: Sequence[int],
+    max_new_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop_tokens: Collection[int] = (),
+    seed: int = 0,
+    cached: bool = True,
+) -> Iterator[int]:
+    """The continuation of a prompt, token ids one by one; a stop token comes last, if any does.
+
+    Temperature 0 is greedy. Otherwise the logits are divided by it, cut to the `top_k` largest,
+    then to the smallest set whose probability reaches `top_p`, and sampled with a generator
+    seeded by `seed`. `cached=False` computes the whole sequence anew for each token: slow, and
+    there to check the cache by.
+
+    Raises ValueError, before the first token, for an empty prompt, a token outside the
+    vocabulary, settings out of range, or more tokens than the model has positions.
+    """
+    c = model.config
+    if not tokens:
+        raise ValueError("the prompt has no tokens")
+    if not all(0 <= token < c.vocab_size for token in tokens):
+        raise ValueError(f"the prompt has a token outside the vocabulary of {c.vocab_size}")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be at least 1, not {max_new_tokens}")
+    if len(tokens) + max_new_tokens > c.max_seq_len:
+        raise ValueError(
+            f"{len(tokens)} prompt tokens and {max_new_tokens} new ones are more than the "
+            f"model's {c.max_seq_len} positions"
+        )
+    if not 0.0 <= temperature < float("inf"):
+        raise ValueError(f"temperature must be 0 (greedy) or more, not {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be at least 1, not {top_k}")
+    if top_p is not None and not 0.0 < top_p <= 1.0:
+        raise ValueError(f"top_p must be in (0, 1], not {top_p}")
+    generator = torch.Generator().manual_seed(seed)
+    return _steps(
+        model,
+        list(tokens),
+        max_new_tokens,
+        lambda logits: choose(logits, temperature, top_k, top_p, generator),
+        frozenset(stop_tokens),
+        cached,
+    )
+
+
+def _steps(
+    model: LanguageModel,
+    tokens: list[int],
+    max_new_tokens: int,
+    pick: Callable[[Tensor], int],
+    stop_tokens: frozenset[int],
+    cached: bool,
+) -> Iterator[int]:
+    device = model.embedding.weight.device
+    capacity = len(tokens) + max_new_tokens
+    cache = KVCache(model.config, 1, capacity, model.compute_dtype, device) if cached else None
+    unseen = tokens
+    was_training = model.training
+    model.eval()
+    try:
+        for _ in range(max_new_tokens):
+            batch = torch.tensor([unseen], device=device)
+            # Not held open across the yield, where the caller's own code runs.
+            with torch.inference_mode():
+                hidden, _ = model.hidden(batch, cache)
+                token = pick(model.logits(hidden[0, -1]))
+            yield token
+            if token in stop_tokens:
+                return
+            unseen = [token] if cached else [*unseen, token]
+    finally:
+        model.train(was_training)
+
+
+def choose(
+    logits: Tensor,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    generator: torch.Generator,
+) -> int:
+    """One token from logits (vocab,), as `generate` says; drawn on the CPU whatever the device.
+
+    `top_p` is nucleus sampling (arXiv 1904.09751, eq. 2-3); the token that crosses the bound is
+    kept, so that at least one remains.
+    """
+    if temperature == 0.0:
+        return int(logits.argmax())
+    scores, order = (
+        logits.to(reduction_dtype(logits.dtype)).cpu().sort(descending=True, stable=True)
+    )
+    probabilities = (scores[:top_k] / temperature).softmax(0)
+    if top_p is not None:
+        before = probabilities.cumsum(0) - probabilities
+        probabilities = probabilities * (before < top_p)
+    drawn = torch.multinomial(probabilities, 1, generator=generator)
+    return int(order[drawn])

@@ -1,0 +1,320 @@
+"""To and from the folders that transformers loads: Llama for dense models, Mixtral for mixtures.
+
+Plain safetensors and JSON in the layout that the Hub holds; transformers itself is not needed.
+Weights pass bit for bit. What the layout cannot hold (QK-norm, two-matrix feed-forwards) is
+refused; what it has no field for (dropout, z-loss weight, router noise: training only) is 0 in
+a model that comes back. Every error is one ValueError of one line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.config import ModelConfig
+from models.lm import LanguageModel
+
+WEIGHTS = "model.safetensors"
+
+# What must stand in config.json, or may be absent: any other value changes the computation into
+# one that these models do not do.
+FIXED: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("silu",),
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "sliding_window": (None,),
+    "rope_interleaved": (False, None),
+    "quantization_config": (None,),
+}
+ROPE_FIXED: dict[str, tuple[Any, ...]] = {
+    "rope_type": ("default", None),
+    "type": ("default", None),
+    "partial_rotary_factor": (1.0, None),
+}
+
+
+class _Place(NamedTuple):
+    """Where one tensor of the layout lives in our model."""
+
+    theirs: str
+    ours: str
+    expert: int | None
+    """The index in our parameter's first dimension."""
+
+
+def _places(config: ModelConfig) -> Iterator[_Place]:
+    yield _Place("model.embed_tokens.weight", "embedding.weight", None)
+    for layer in range(config.layers):
+        theirs, ours = f"model.layers.{layer}.", f"blocks.{layer}."
+        names = {
+            "input_layernorm": "attention_norm",
+            "self_attn.q_proj": "attention.query",
+            "self_attn.k_proj": "attention.key",
+            "self_attn.v_proj": "attention.value",
+            "self_attn.o_proj": "attention.output",
+            "post_attention_layernorm": "feed_forward_norm",
+        }
+        if config.is_moe:
+            names["block_sparse_moe.gate"] = "feed_forward.router"
+        else:
+            names |= {f"mlp.{m}_proj": f"feed_forward.{m}" for m in ("gate", "up", "down")}
+        for their_name, our_name in names.items():
+            yield _Place(f"{theirs}{their_name}.weight", f"{ours}{our_name}.weight", None)
+        for expert in range(config.experts):
+            for their_name, our_name in {"w1": "gate", "w3": "up", "w2": "down"}.items():
+                yield _Place(
+                    f"{theirs}block_sparse_moe.experts.{expert}.{their_name}.weight",
+                    f"{ours}feed_forward.{our_name}",
+                    expert,
+                )
+    yield _Place("model.norm.weight", "final_norm.weight", None)
+    if not config.tied:
+        yield _Place("lm_head.weight", "head.weight", None)
+
+
+def to_transformers(
+    model: LanguageModel,
+    folder: Path,
+    tokenizer_files: Sequence[Path] = (),
+    *,
+    bos_token_id: int | None = None,
+    eos_token_id: int | list[int] | None = None,
+    pad_token_id: int | None = None,
+) -> None:
+    """Write a folder that transformers' `from_pretrained` loads, tokenizer files copied into it.
+
+    Weights are written in the masters' fp32. `config.json` comes last, so that a folder left by
+    an interruption is not taken for a model. Raises ValueError where the layout has no
+    counterpart for the model, or the folder cannot be one.
+    """
+    config = model.config
+    _check_expressible(config)
+    tokens = {
+        "bos_token_id": bos_token_id,
+        "eos_token_id": eos_token_id,
+        "pad_token_id": pad_token_id,
+    }
+    state = {name: p.detach() for name, p in model.named_parameters()}
+    odd = {str(p.dtype) for p in state.values() if p.dtype != torch.float32}
+    if odd:
+        raise ValueError(f"only fp32 master weights are exported, not {', '.join(sorted(odd))}")
+    tensors = {}
+    for place in _places(config):
+        tensor = state[place.ours]
+        # Cloned where it is part of a larger one: the format wants separate storages.
+        part = tensor if place.expert is None else tensor[place.expert].clone()
+        tensors[place.theirs] = part.cpu().contiguous()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        metadata = {"format": "pt"}
+        _write(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata=metadata))
+        known = {name: value for name, value in tokens.items() if value is not None}
+        _write_json(folder / "generation_config.json", known)
+        for file in tokenizer_files:
+            content = file.read_bytes()
+            _write(folder / file.name, partial(Path.write_bytes, data=content))
+        _write_json(folder / "config.json", _their_config(config) | tokens)
+    except OSError as error:
+        raise ValueError(f"cannot write a model to {folder}: {error.strerror}") from None
+
+
+def _check_expressible(config: ModelConfig) -> None:
+    layout = "Mixtral" if config.is_moe else "Llama"
+    what = "experts" if config.is_moe else "feed-forward"
+    if config.activation != "swiglu":
+        raise ValueError(
+            f"transformers' {layout} has no counterpart for a two-matrix SiLU {what}; "
+            "a model with activation 'swiglu' can be exported"
+        )
+    if config.qk_norm:
+        raise ValueError(f"transformers' {layout} has no QK-norm; a model without can be exported")
+    if config.width % config.heads:
+        raise ValueError(
+            f"transformers' {layout} wants a width that is a multiple of the heads, "
+            f"not {config.width} with {config.heads}"
+        )
+
+
+def _their_config(config: ModelConfig) -> dict[str, Any]:
+    theirs: dict[str, Any] = {
+        "architectures": ["MixtralForCausalLM" if config.is_moe else "LlamaForCausalLM"],
+        "model_type": "mixtral" if config.is_moe else "llama",
+        "dtype": "float32",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": config.ffn,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_dim,
+        "hidden_act": "silu",
+        "max_position_embeddings": config.max_seq_len,
+        "rms_norm_eps": config.norm_eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        # Readers older than `rope_parameters` would otherwise take their own default.
+        "rope_theta": config.rope_theta,
+        "initializer_range": config.init_std,
+        "tie_word_embeddings": config.tied,
+        "attention_dropout": 0.0,
+        "use_cache": True,
+    }
+    if config.is_moe:
+        theirs |= {
+            "num_local_experts": config.experts,
+            "num_experts_per_tok": config.top_k,
+            "router_aux_loss_coef": config.balance_weight,
+            "router_jitter_noise": 0.0,
+            "output_router_logits": False,
+            "sliding_window": None,
+        }
+    else:
+        theirs |= {"attention_bias": False, "mlp_bias": False, "pretraining_tp": 1}
+    return theirs
+
+
+def from_transformers(folder: Path, compute_dtype: torch.dtype = torch.bfloat16) -> LanguageModel:
+    """The model in a transformers folder, its weights as fp32 masters.
+
+    Strict: raises ValueError for another architecture, a setting that these models do not have,
+    tensors that are missing, left over or of another shape, and files that cannot be read.
+    """
+    config = read_config(folder)
+    with torch.device("meta"):
+        model = LanguageModel(config, compute_dtype)
+    model.to_empty(device="cpu")
+    parameters = dict(model.named_parameters())
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file, torch.no_grad():
+            _load(parameters, list(_places(config)), file, folder, config)
+    except FileNotFoundError:
+        raise ValueError(f"{folder} holds no {WEIGHTS}") from None
+    except (SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{folder / WEIGHTS} is damaged or truncated: {reason}") from None
+    return model
+
+
+def _load(
+    parameters: dict[str, torch.nn.Parameter],
+    places: list[_Place],
+    file: Any,
+    folder: Path,
+    config: ModelConfig,
+) -> None:
+    wanted, there = {place.theirs for place in places}, set(file.keys())
+    missing, extra = sorted(wanted - there), sorted(there - wanted)
+    if config.tied and "lm_head.weight" in extra and not missing:
+        # Some writers store the tied head a second time; it must then be the same.
+        if not torch.equal(
+            file.get_tensor("lm_head.weight"), file.get_tensor("model.embed_tokens.weight")
+        ):
+            raise ValueError(
+                f"{folder / WEIGHTS} holds a head of its own, but config.json ties it to the "
+                "embedding (tie_word_embeddings)"
+            )
+        extra.remove("lm_head.weight")
+    for names, what in ((missing, "lacks"), (extra, "holds, beyond the model,")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise ValueError(f"{folder / WEIGHTS} {what} the tensor '{names[0]}'{more}")
+    for place in places:
+        parameter: Tensor = parameters[place.ours]
+        target = parameter if place.expert is None else parameter[place.expert]
+        tensor = file.get_tensor(place.theirs)
+        if tensor.shape != target.shape:
+            field = "vocab_size" if place.theirs == "model.embed_tokens.weight" else "sizes"
+            raise ValueError(
+                f"'{place.theirs}' is {tuple(tensor.shape)}, but config.json's {field} "
+                f"make{'s' if field == 'vocab_size' else ''} it {tuple(target.shape)}"
+            )
+        if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+            raise ValueError(f"'{place.theirs}' is {tensor.dtype}; fp32, bf16 and fp16 are read")
+        target.copy_(tensor)
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The configuration in a transformers folder. Raises ValueError as `from_transformers`."""
+    path = folder / "config.json"
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    kind = theirs.get("model_type") if isinstance(theirs, dict) else None
+    if kind not in ("llama", "mixtral"):
+        raise ValueError(f"{path} is of architecture '{kind}'; 'llama' and 'mixtral' are read")
+    rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
+    for values, fixed in ((theirs, FIXED), (rope, ROPE_FIXED)):
+        for field, allowed in fixed.items():
+            if field in values and values[field] not in allowed:
+                raise ValueError(f"{path}: {field} is {values[field]!r}; {allowed[0]!r} is read")
+    try:
+        return _our_config(theirs, rope)
+    except KeyError as error:
+        raise ValueError(f"{path} lacks {error.args[0]}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{path}: {where} {first['msg']}".replace(":  ", ": ")) from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _our_config(theirs: dict[str, Any], rope: dict[str, Any]) -> ModelConfig:
+    mixture = theirs["model_type"] == "mixtral"
+    heads, width = theirs["num_attention_heads"], theirs["hidden_size"]
+    rope_theta = rope["rope_theta"] if "rope_theta" in rope else theirs["rope_theta"]
+    return ModelConfig(
+        vocab_size=theirs["vocab_size"],
+        width=width,
+        layers=theirs["num_hidden_layers"],
+        heads=heads,
+        kv_heads=theirs.get("num_key_value_heads") or heads,
+        head_dim=theirs.get("head_dim") or width // heads,
+        ffn=theirs["intermediate_size"],
+        activation="swiglu",
+        qk_norm=False,
+        rope_theta=float(rope_theta),
+        norm_eps=float(theirs["rms_norm_eps"]),
+        tied=theirs.get("tie_word_embeddings", False),
+        init_std=float(theirs.get("initializer_range", 0.02)),
+        max_seq_len=theirs["max_position_embeddings"],
+        dropout=0.0,
+        experts=theirs["num_local_experts"] if mixture else 0,
+        top_k=theirs["num_experts_per_tok"] if mixture else 0,
+        balance_weight=float(theirs.get("router_aux_loss_coef", 0.0)) if mixture else 0.0,
+        z_weight=0.0,
+        router_noise=0.0,
+    )
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _write(path: Path, fill: Callable[[Path], Any]) -> None:
+    """Fill a temporary file beside `path`, bring it to disk, and put it in place at once."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        fill(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

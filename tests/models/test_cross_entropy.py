@@ -1,0 +1,94 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models.kernels import cross_entropy
+from models.kernels.cross_entropy import linear_cross_entropy, linear_cross_entropy_sum
+
+N, WIDTH, VOCAB = 23, 6, 31
+
+
+@pytest.fixture(params=[1, 5, 1000])
+def rows_a_chunk(request, monkeypatch):
+    """The byte budget set to so many fp64 rows: each alone, a last chunk cut short, one chunk."""
+    monkeypatch.setattr(cross_entropy, "LOGITS_BYTES", request.param * VOCAB * 8)
+
+
+def case(dtype=torch.float64):
+    torch.manual_seed(0)
+    hidden = torch.randn(N, WIDTH, dtype=dtype, requires_grad=True)
+    weight = torch.randn(VOCAB, WIDTH, dtype=torch.promote_types(dtype, torch.float32))
+    targets = torch.randint(0, VOCAB, (N,))
+    targets[[0, 7, 22]] = -100
+    return hidden, weight.requires_grad_(), targets
+
+
+def reference(hidden, weight, targets):
+    return F.cross_entropy(hidden @ weight.T, targets, reduction="sum", ignore_index=-100)
+
+
+@pytest.mark.usefixtures("rows_a_chunk")
+def test_equals_torch_in_fp64_also_with_an_upstream_gradient():
+    hidden, weight, targets = case()
+    loss = linear_cross_entropy_sum(hidden, weight, targets)
+    expected = reference(hidden, weight, targets)
+    # fp64 sums in another order: 1e-12 is some thousand units in the last place.
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    ours = torch.autograd.grad(loss * -0.37, (hidden, weight))
+    theirs = torch.autograd.grad(expected * -0.37, (hidden, weight))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    assert not ours[0][[0, 7, 22]].any()
+
+
+@pytest.mark.usefixtures("rows_a_chunk")
+def test_gradcheck():
+    hidden, weight, targets = case()
+    assert torch.autograd.gradcheck(
+        lambda h, w: linear_cross_entropy_sum(h, w, targets), (hidden, weight)
+    )
+
+
+@pytest.mark.usefixtures("rows_a_chunk")
+def test_rows_without_gradient_sum_to_the_loss():
+    hidden, weight, targets = case()
+    rows = linear_cross_entropy(hidden, weight, targets)
+    assert not rows.requires_grad
+    assert rows[7] == 0
+    expected = F.cross_entropy(hidden @ weight.T, targets, reduction="none", ignore_index=-100)
+    torch.testing.assert_close(rows, expected.detach(), rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(linear_cross_entropy_sum(hidden, weight, targets), rows.sum())
+
+
+def test_all_ignored_is_zero_with_zero_gradients():
+    hidden, weight, targets = case()
+    loss = linear_cross_entropy_sum(hidden, weight, torch.full_like(targets, -100))
+    loss.backward()
+    assert loss == 0
+    assert not hidden.grad.any()
+    assert not weight.grad.any()
+
+
+def test_large_logits_stay_finite():
+    hidden, weight, targets = case(torch.float32)
+    loss = linear_cross_entropy_sum(hidden * 1e4, weight, targets)
+    assert loss.isfinite()
+    torch.testing.assert_close(loss, reference(hidden * 1e4, weight, targets))
+
+
+def test_bf16_accumulates_in_the_masters_dtype_and_is_no_worse_than_torchs_own():
+    hidden, weight, targets = case(torch.bfloat16)
+    exact = reference(hidden.double(), weight.to(torch.bfloat16).double(), targets)
+    truth = torch.autograd.grad(exact, (hidden, weight))
+    loss = linear_cross_entropy_sum(hidden, weight, targets)
+    assert loss.dtype == torch.float32
+    ours = torch.autograd.grad(loss, (hidden, weight))
+    logits = F.linear(hidden, weight.to(torch.bfloat16)).float()
+    theirs = torch.autograd.grad(
+        F.cross_entropy(logits, targets, reduction="sum", ignore_index=-100), (hidden, weight)
+    )
+    assert [g.dtype for g in ours] == [torch.bfloat16, torch.float32]
+    for a, b, t in zip(ours, theirs, truth, strict=True):
+        # Both round to bf16 at the same places; 1.2 leaves room for the luck of single roundings.
+        assert (a - t).norm() <= 1.2 * (b - t).norm()
