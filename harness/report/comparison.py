@@ -1,0 +1,339 @@
+"""The view `comparison`: losses of the arms at each horizon, and what their differences are worth.
+
+Pure: a section's records in, tables out. May not import torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.records.store import path_of
+from harness.report.frame import Group, Section
+from harness.report.statistics import (
+    POWER,
+    Estimate,
+    Verdict,
+    judge,
+    paired_difference,
+    t_interval,
+)
+from harness.report.tables import (
+    NONE,
+    Cell,
+    Column,
+    Row,
+    Table,
+    estimate,
+    millions,
+    plain,
+    quantity,
+)
+
+UNIGRAM = "unigram"
+"""The row of the unigram model, which only counts tokens."""
+ABSENT = "–"
+"""Printed where a column does not apply to a row."""
+LOSS_DIGITS = 4
+
+
+def reached(group: Group, arm: str, horizon: str) -> pd.DataFrame:
+    """The endpoints of an arm at a horizon, a row a seed, seeds ascending."""
+    rows = group.ends
+    return rows[(rows["arm"] == arm) & (rows["horizon"] == horizon)]
+
+
+def losses(section: Section) -> Table:
+    """A row an arm and one for the unigram model: parameters, losses, bits per byte."""
+    group, question = section.group, section.group.question
+    columns = [Column("total_parameters", "M"), Column("active_parameters", "M")]
+    columns += [Column(f"val_loss@{h}", "nats/token") for h in question.horizons]
+    columns += [
+        Column(f"bits_per_byte@{question.at}", "bits"),
+        Column(f"below_unigram@{question.at}", "nats/token"),
+    ]
+    rows = [Row(arm, _loss_cells(group, arm)) for arm in question.arms]
+    return Table(
+        name=f"{section.name}.loss",
+        caption=(
+            "Validation loss where each horizon ends, mean over seeds ± half-width of its 95 % t "
+            "interval (number of seeds). Lower is better."
+        ),
+        corner="arm",
+        columns=tuple(columns),
+        rows=(*rows, _unigram_row(group)),
+        notes=tuple(f"{arm}: {note}" for arm, note in sorted(question.notes.items())),
+        command=group.command,
+    )
+
+
+def _loss_cells(group: Group, arm: str) -> tuple[Cell, ...]:
+    question = group.question
+    of_arm = [record for record in group.records if record.arm == arm]
+    paths = [path_of(record) for record in of_arm]
+    cells = []
+    for kind in ("total", "active"):
+        counts = sorted({getattr(record, f"{kind}_parameters") for record in of_arm})
+        text = ", ".join(millions(count) for count in counts) or NONE
+        cells.append(plain(text, paths, f"{kind} parameters, millions", "the same in all runs"))
+    for horizon in question.horizons:
+        rows = reached(group, arm, horizon)
+        cells.append(
+            estimate(
+                t_interval(list(rows["val_loss"])),
+                list(rows["path"]),
+                f"validation loss at horizon {horizon}, nats a token",
+                "seeds",
+                digits=LOSS_DIGITS,
+            )
+        )
+    rows = reached(group, arm, question.at)
+    bits = t_interval(list(rows["bits_per_byte"]))
+    below = t_interval(list((rows["unigram"] - rows["val_loss"]).dropna()))
+    where = f"at horizon {question.at}"
+    return (
+        *cells,
+        estimate(
+            bits, list(rows["path"]), f"validation bits per byte {where}", "seeds",
+            digits=LOSS_DIGITS,
+        ),
+        estimate(
+            below, list(rows["path"]),
+            f"unigram model's loss less the arm's, {where}, nats a token", "seeds",
+            digits=LOSS_DIGITS,
+        ),
+    )  # fmt: skip
+
+
+def _unigram_row(group: Group) -> Row:
+    """The unigram model of the same training tokens, scored on the same validation tokens."""
+    rows = group.ends
+    paths = sorted(set(rows["path"]))
+
+    def cell(column: str, metric: str) -> Cell:
+        values = sorted(set(rows[column].dropna()))
+        text = ", ".join(f"{value:.{LOSS_DIGITS}f}" for value in values) or NONE
+        return plain(text, paths, metric, "the same in all runs of one data manifest")
+
+    not_applicable = Cell(ABSENT, (), "the unigram model has no such value", "none", 0)
+    return Row(
+        UNIGRAM,
+        (
+            not_applicable,
+            not_applicable,
+            *(
+                cell("unigram", "unigram model's validation loss, nats a token")
+                for _ in group.question.horizons
+            ),
+            cell("unigram_bits", "unigram model's validation bits per byte"),
+            not_applicable,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm against its reference at one horizon."""
+
+    name: str
+    """The row's name."""
+    arm: str
+    against: str
+    horizon: str
+    primary: bool
+    value: Estimate
+    """Arm less reference, nats a token, paired by seed."""
+    noise: Estimate
+    """The reference arm over its seeds: its `sd` is the noise floor."""
+    verdict: Verdict | None
+    """None where the recipe did not ask this beforehand."""
+    records: tuple[str, ...]
+    noise_records: tuple[str, ...]
+
+
+def differences(section: Section) -> list[Difference]:
+    """Every arm against its reference at every horizon; verdicts where the recipe asked.
+
+    The reference of an arm that stands in no pair of the question is the first pair's.
+    """
+    group, question = section.group, section.group.question
+    default = question.pairs[0][0] if question.pairs else question.arms[0]
+    paired = {arm for _, arm in question.pairs} | {default}
+    asked = [*question.pairs, *((default, arm) for arm in question.arms if arm not in paired)]
+    found: dict[str, Difference] = {}
+    for horizon in question.horizons:
+        for against, arm in asked:
+            several = sum(other == arm for _, other in asked) > 1
+            name = f"{arm}-vs-{against}@{horizon}" if several else f"{arm}@{horizon}"
+            primary = horizon == question.at and (against, arm) in question.pairs
+            found[name] = _difference(group, name, against, arm, horizon, primary)
+    barred = {
+        name: "; ".join(reasons)
+        for name, one in found.items()
+        if one.primary and (reasons := _reasons(section, one))
+    }
+    verdicts = judge({n: one.value for n, one in found.items() if one.primary}, barred=barred)
+    return [dataclasses.replace(one, verdict=verdicts.get(name)) for name, one in found.items()]
+
+
+def _difference(
+    group: Group, name: str, against: str, arm: str, horizon: str, primary: bool
+) -> Difference:
+    left, right = reached(group, against, horizon), reached(group, arm, horizon)
+    pairs = left.merge(right, on="seed", suffixes=("_a", "_b"))
+    paths = [p for row in zip(pairs["path_a"], pairs["path_b"], strict=True) for p in row]
+    return Difference(
+        name=name,
+        arm=arm,
+        against=against,
+        horizon=horizon,
+        primary=primary,
+        value=paired_difference(list(pairs["val_loss_a"]), list(pairs["val_loss_b"])),
+        noise=t_interval(list(left["val_loss"])),
+        verdict=None,
+        records=tuple(paths),
+        noise_records=tuple(left["path"]),
+    )
+
+
+def _reasons(section: Section, one: Difference) -> list[str]:
+    """Why nothing may be said about a pair of the question, most telling first."""
+    group, question = section.group, section.group.question
+    reasons = []
+    if section.overrides:
+        sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
+        reasons.append(f"exploratory, since --set {sets}")
+    missing = missing_seeds(group, one)
+    if missing:
+        reasons.append(f"{one.value.n} of {question.seeds} pairs ({missing})")
+    elif len(group.seeds) != question.seeds:
+        reasons.append(
+            f"exploratory, {len(group.seeds)} seeds where the recipe froze {question.seeds}"
+        )
+    if question.tuned_by is None:
+        reasons.append("untuned")
+    budgets = _unequal_budgets(group, one)
+    if budgets:
+        reasons.append(budgets)
+    return reasons
+
+
+def missing_seeds(group: Group, one: Difference) -> str:
+    """Which frozen seeds lack an endpoint of either arm, and how their runs ended."""
+    parts = []
+    for arm in (one.against, one.arm):
+        there = set(reached(group, arm, one.horizon)["seed"])
+        for seed in range(group.question.seeds):
+            if seed not in there:
+                ended = sorted(
+                    {
+                        r.status
+                        for r in group.records
+                        if (r.arm, r.seed) == (arm, seed) and r.status != "ok"
+                    }
+                )
+                parts.append(f"{arm}/{seed} {', '.join(ended) or 'not run'}")
+    return "; ".join(parts)
+
+
+def _unequal_budgets(group: Group, one: Difference) -> str | None:
+    """A horizon means equal tokens or equal FLOPs, to the update; anything else is no horizon."""
+    left, right = (reached(group, arm, one.horizon) for arm in (one.against, one.arm))
+    if left.empty or right.empty:
+        return None
+    a, b = left.iloc[0], right.iloc[0]
+    granularity = 1.0 / a["update"] + 1.0 / b["update"]
+    for budget in ("tokens", "flops"):
+        if abs(a[budget] / b[budget] - 1.0) <= granularity:
+            return None
+    return f"unequal budgets: {a['tokens']:,} and {b['tokens']:,} tokens, and FLOPs differ too"
+
+
+def comparisons(section: Section) -> Table:
+    """A row for each arm and horizon: the difference to its reference, and the verdict."""
+    primary = section.group.question.pairs
+    question = ", ".join(f"is {arm} better than {reference}" for reference, arm in primary)
+    rows = [Row(one.name, _difference_cells(section, one)) for one in differences(section)]
+    return Table(
+        name=f"{section.name}.difference",
+        caption=(
+            f"The question asked beforehand: {question} in validation loss at horizon "
+            f"`{section.group.question.at}`? Each row is an arm less its reference, paired by "
+            "seed: mean ± half-width of the paired 95 % t interval (number of pairs). Below 0 "
+            "the arm is better."
+        ),
+        corner="arm@horizon",
+        columns=(
+            Column("reference", left=True),
+            Column("difference", "nats/token"),
+            Column("df"),
+            Column("noise_floor", "nats/token"),
+            Column("detectable", "nats/token"),
+            Column("verdict", left=True),
+            Column("scope", left=True),
+        ),
+        rows=tuple(rows),
+        notes=(
+            "noise_floor: standard deviation of the reference arm over its seeds, nothing changed "
+            "but the seed.",
+            "detectable: the true difference that this many pairs, spread as these are, would "
+            f"show in {100 * POWER:g} % of cases.",
+            "scope: what the row is true of; no more follows from it.",
+        ),
+        command=section.group.command,
+    )
+
+
+def _difference_cells(section: Section, one: Difference) -> tuple[Cell, ...]:
+    metric = (
+        f"validation loss of {one.arm} less {one.against} at horizon {one.horizon}, nats a token"
+    )
+    noise = f"standard deviation of {one.against}'s validation loss over seeds, nats a token"
+    found = judge({one.name: one.value})[one.name].detectable
+    n = one.value.n
+    return (
+        plain(one.against, one.noise_records, "the reference arm", "declared by the recipe"),
+        estimate(one.value, one.records, metric, "pairs", digits=LOSS_DIGITS, signed=True),
+        plain(
+            str(one.value.df) if n else ABSENT, one.records, "degrees of freedom", "pairs - 1", n
+        ),
+        plain(
+            ABSENT if one.noise.sd is None else f"{one.noise.sd:.{LOSS_DIGITS}f}",
+            one.noise_records, noise, "sample standard deviation", one.noise.n,
+        ),
+        plain(
+            ABSENT if found is None else f"{found:.{LOSS_DIGITS}f}", one.records,
+            f"difference detectable at {100 * POWER:g} % power, nats a token",
+            "from the noncentral t distribution and the standard deviation of the pairs' "
+            "differences", n,
+        ),
+        plain(
+            one.verdict.text if one.verdict else "exploratory, no verdict", one.records,
+            f"verdict on: {metric}" if one.verdict else "outside the recipe's primary question",
+            _judged(section) if one.verdict else "none", n,
+        ),
+        plain(_scope(section, one), one.records, "what the row is true of", "from the records", n),
+    )  # fmt: skip
+
+
+def _judged(section: Section) -> str:
+    pairs = len(section.group.question.pairs)
+    holm = f", Holm over {pairs} pairs" if pairs > 1 else ""
+    return f"paired t test at 5 %{holm}"
+
+
+def _scope(section: Section, one: Difference) -> str:
+    """Scale, model size, tokens per parameter, device: DESIGN's `scope`."""
+    of_arm = [record for record in section.group.records if record.arm == one.arm]
+    ends = reached(section.group, one.arm, one.horizon)
+    if ends.empty or not of_arm:
+        return f"{section.scale}, {section.device}"
+    active, total = of_arm[0].active_parameters, of_arm[0].total_parameters
+    tokens = float(ends["tokens"].iloc[0])
+    size = quantity(total) if total == active else f"{quantity(total)} ({quantity(active)} active)"
+    return (
+        f"{section.scale}, {size} parameters, {tokens / active:.2g} tokens/active parameter, "
+        f"{section.device}"
+    )

@@ -1,0 +1,163 @@
+"""The view `cost`: what the arms took, in tokens, seconds and bytes, as training runs saw it.
+
+Description, not comparison: unless a run was a timing run its speed is marked "not timed". A CPU
+run yields no dollars and nothing about a GPU. May not import torch.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+from harness.records.schema import Record
+from harness.records.store import path_of
+from harness.report.comparison import reached
+from harness.report.frame import Group, Section, starts_fresh
+from harness.report.tables import NONE, Cell, Column, Row, Table, plain
+
+NOT_TIMED = "not timed"
+UNKNOWN_PEAK = "n/a"
+
+
+def costs(section: Section) -> Table:
+    """A row an arm: FLOPs, tokens and minutes to each horizon, rate, fixed costs, memory."""
+    group, question = section.group, section.group.question
+    with_peak = any(r.flops and r.flops.peak_flops for r in group.records)
+    columns = [Column("flops_per_token", "MFLOP")]
+    columns += [Column(f"tokens@{horizon}") for horizon in question.horizons]
+    columns += [Column(f"minutes@{horizon}", "min of updates") for horizon in question.horizons]
+    columns += [
+        Column(f"epochs@{question.at}"),
+        Column("tokens_per_second"),
+        Column("fixed_seconds", "s"),
+        Column("peak_memory", "GB"),
+    ]
+    notes = [
+        "tokens_per_second: after warm-up, validation and checkpoints left out, mean over runs "
+        f'[lowest, highest]. "{NOT_TIMED}" marks training runs, which describe and do not '
+        "compare.",
+        "fixed_seconds: process start to first update, and what the first update took beyond the "
+        "median; of runs that start from scratch.",
+        "peak_memory: of the process or the device, highest over runs.",
+    ]
+    busiest = max((r.timing.concurrent_runs for r in group.records if r.timing), default=1)
+    if busiest > 1:
+        notes.append(f"Up to {busiest} runs shared the machine.")
+    if with_peak:
+        columns.append(Column("mfu", "% of peak"))
+        sources = {r.flops.peak_source for r in group.records if r.flops and r.flops.peak_source}
+        notes.append(f"mfu: causal FLOPs convention; peak from {', '.join(sorted(sources))}.")
+    return Table(
+        name=f"{section.name}.cost",
+        caption="What the arms took on this device.",
+        corner="arm",
+        columns=tuple(columns),
+        rows=tuple(Row(arm, _cells(group, arm, with_peak)) for arm in question.arms),
+        notes=tuple(notes),
+        command=group.command,
+    )
+
+
+def _cells(group: Group, arm: str, with_peak: bool) -> tuple[Cell, ...]:
+    of_arm = [record for record in group.records if record.arm == arm]
+    ok = [record for record in of_arm if record.status == "ok"]
+    horizons, at = group.question.horizons, group.question.at
+    cells = [_flops(of_arm)]
+    cells += [_budget(group, arm, horizon) for horizon in horizons]
+    cells += [_minutes(group, arm, horizon) for horizon in horizons]
+    cells += [_epochs(group, arm, at), _rate(ok), _fixed(ok), _memory(of_arm)]
+    return (*cells, _mfu(ok)) if with_peak else tuple(cells)
+
+
+def _flops(records: Sequence[Record]) -> Cell:
+    known = [r for r in records if r.flops]
+    values = sorted({r.flops.per_token_causal for r in known if r.flops})
+    text = ", ".join(f"{value / 1e6:.2f}" for value in values) or NONE
+    metric = "training FLOPs a token, active parameters and causal attention, millions"
+    return plain(text, [path_of(r) for r in known], metric, "the same in all runs")
+
+
+def _budget(group: Group, arm: str, horizon: str) -> Cell:
+    rows = reached(group, arm, horizon)
+    text = f"{rows['tokens'].iloc[0]:,}" if len(rows) else NONE
+    return plain(
+        text, list(rows["path"]), f"training tokens at horizon {horizon}", "same each seed"
+    )
+
+
+def _minutes(group: Group, arm: str, horizon: str) -> Cell:
+    rows = reached(group, arm, horizon)
+    text = f"{rows['seconds'].mean() / 60:.2f}" if len(rows) else NONE
+    metric = f"minutes of updates alone up to horizon {horizon}, the stem's included; {NOT_TIMED}"
+    return plain(text, list(rows["path"]), metric, "mean over seeds")
+
+
+def _epochs(group: Group, arm: str, horizon: str) -> Cell:
+    rows = reached(group, arm, horizon).dropna(subset=["epochs"])
+    text = f"{rows['epochs'].iloc[0]:.2f}" if len(rows) else NONE
+    return plain(
+        text, list(rows["path"]), f"passes over the data at horizon {horizon}", "same each seed"
+    )
+
+
+def _rate(records: Sequence[Record]) -> Cell:
+    metric = "tokens per second of updates after warm-up"
+    timed = [r for r in records if r.timing and r.timing.timed]
+    used = timed or records
+    text, paths = _over_runs(
+        used, lambda r: r.timing.steady_tokens_per_second if r.timing else None, "{:,.0f}"
+    )
+    if paths and not timed:
+        text += f", {NOT_TIMED}"
+    return plain(text, paths, metric, "mean over runs [lowest, highest]")
+
+
+def _fixed(records: Sequence[Record]) -> Cell:
+    fresh = [r for r in records if starts_fresh(r)]
+    text, paths = _over_runs(fresh, fixed_seconds, "{:.1f}")
+    metric = "seconds from process start to the first update, and its excess over the median update"
+    return plain(text, paths, metric, "mean over runs from scratch [lowest, highest]")
+
+
+def fixed_seconds(record: Record) -> float | None:
+    """Set-up, and what the first update took beyond the median of those after warm-up."""
+    timing = record.timing
+    if timing is None or timing.resumed or not timing.update_seconds:
+        return None
+    steady = timing.update_seconds[timing.warmup_updates :] or timing.update_seconds
+    excess = max(0.0, timing.update_seconds[0] - statistics.median(steady))
+    return timing.setup_seconds + excess
+
+
+def _over_runs(
+    records: Sequence[Record], value: Callable[[Record], float | None], form: str
+) -> tuple[str, list[str]]:
+    """`mean [lowest, highest]` over the runs that have a value, and the runs."""
+    found = [(v, path_of(r)) for r in records if (v := value(r)) is not None]
+    if not found:
+        return NONE, []
+    values = [v for v, _ in found]
+    text = form.format(statistics.fmean(values))
+    if len(values) > 1:
+        text += f" [{form.format(min(values))}, {form.format(max(values))}]"
+    return text, [path for _, path in found]
+
+
+def _memory(records: Sequence[Record]) -> Cell:
+    known = [(r.memory.peak_bytes, r.memory.kind, path_of(r)) for r in records if r.memory]
+    metric = "peak memory, gigabytes of 10^9 bytes"
+    if not known:
+        return plain(NONE, [], metric, "highest over runs")
+    highest, kind, _ = max(known)
+    paths = [path for _, _, path in known]
+    return plain(f"{highest / 1e9:.2f} {kind}", paths, metric, "highest over runs")
+
+
+def _mfu(records: Sequence[Record]) -> Cell:
+    text, paths = _over_runs(
+        records,
+        lambda r: 100 * r.flops.mfu_causal if r.flops and r.flops.mfu_causal is not None else None,
+        "{:.1f}",
+    )
+    metric = "model FLOPs utilisation, causal convention, per cent of the device's peak"
+    return plain(text if paths else UNKNOWN_PEAK, paths, metric, "mean over runs [lowest, highest]")

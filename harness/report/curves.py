@@ -1,0 +1,119 @@
+"""The data of the figure `curves`: validation loss against budget, a line an arm.
+
+Pure: records in, plain numbers out, so that a figure's data can be checked without drawing it.
+May not import torch, seaborn or matplotlib.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.config import Frozen, digest
+from harness.report.comparison import reached
+from harness.report.frame import Section
+from harness.report.statistics import t_interval
+
+
+class Point(Frozen):
+    """One validation of one seed."""
+
+    seed: int
+    tokens: int
+    flops: float
+    """Active training FLOPs."""
+    val_loss: float
+
+
+class Line(Frozen):
+    """The stem of an arm, or one of its decay branches, over all seeds."""
+
+    arm: str
+    stage: str
+    points: tuple[Point, ...]
+
+
+class End(Frozen):
+    """An arm at a horizon: mean over seeds, and the t interval where there is one."""
+
+    arm: str
+    horizon: str
+    tokens: int
+    flops: float
+    val_loss: float
+    interval: tuple[float, float] | None
+    n: int
+
+
+class Curves(Frozen):
+    """All that the figure shows."""
+
+    title: str
+    arms: tuple[str, ...]
+    lines: tuple[Line, ...]
+    ends: tuple[End, ...]
+    unigram: float | None
+
+    @property
+    def digest(self) -> str:
+        """Of the data drawn."""
+        return digest(self)
+
+
+def figure_name(section: Section) -> str:
+    """The figure's file in `<results>/figures/`."""
+    return f"{section.name}.curves.png"
+
+
+def curves(section: Section) -> Curves:
+    """The figure's data. Every `ok` run is drawn; a decay begins where its stem stood."""
+    group, question = section.group, section.group.question
+    lines: dict[tuple[str, str], list[Point]] = {}
+    known = {record.key: record for record in group.records}
+    for record in group.records:
+        if record.status != "ok" or record.repeat or record.arm not in question.arms:
+            continue
+        points = lines.setdefault((record.arm, record.stage), [])
+        parent = known.get(record.parent or "")
+        branch = [p for p in parent.validation if p.update <= record.first_update] if parent else []
+        own = list(record.validation)
+        if branch and (not own or branch[-1].update < own[0].update):
+            own.insert(0, branch[-1])
+        points += [
+            Point(seed=record.seed, tokens=p.tokens, flops=p.flops, val_loss=p.val_loss)
+            for p in own
+        ]
+    unigrams = group.ends["unigram"].dropna()
+    overrides = ", ".join(f"{k}={v}" for k, v in section.overrides.items())
+    return Curves(
+        title=f"{section.recipe}, {section.scale} scale, {section.device_class}"
+        + (f", {overrides}" if overrides else ""),
+        arms=question.arms,
+        lines=tuple(
+            Line(arm=arm, stage=stage, points=tuple(points))
+            for (arm, stage), points in lines.items()
+            if points
+        ),
+        ends=tuple(
+            End(**end)
+            for arm in question.arms
+            for horizon in question.horizons
+            if (end := _end(section, arm, horizon))
+        ),
+        unigram=float(unigrams.iloc[0]) if len(unigrams) else None,
+    )
+
+
+def _end(section: Section, arm: str, horizon: str) -> dict[str, Any] | None:
+    rows = reached(section.group, arm, horizon)
+    if rows.empty:
+        return None
+    value = t_interval(list(rows["val_loss"]))
+    return {
+        "arm": arm,
+        "horizon": horizon,
+        "tokens": int(rows["tokens"].iloc[0]),
+        "flops": float(rows["flops"].iloc[0]),
+        "val_loss": value.mean,
+        "interval": value.interval,
+        "n": value.n,
+    }

@@ -1,0 +1,129 @@
+"""Figures on disk and `figures.json`, which tells whether they are what the records say.
+
+A figure is fresh while the digest of its bytes, of its data and of the code that draws it are the
+recorded ones; none of that needs drawing. May not import seaborn, matplotlib or torch, except
+where a figure must be drawn.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.config import Frozen
+from harness.records.store import write_atomic
+from harness.report.curves import Curves
+
+FOLDER = "figures"
+INDEX = "figures.json"
+DRAWING = Path(__file__).with_name("figures.py")
+
+
+class Drawn(Frozen):
+    """What a figure on disk was drawn from."""
+
+    bytes_sha256: str
+    data_digest: str
+    code_digest: str
+
+
+_INDEX = TypeAdapter(dict[str, Drawn])
+
+
+def code_digest(source: str | None = None) -> str:
+    """Of the syntax tree of the drawing code: comments, docstrings and layout do not count.
+
+    Written out here rather than by `ast.dump`, whose text differs between Python versions.
+    """
+    tree = ast.parse(DRAWING.read_text("utf-8") if source is None else source)
+    return hashlib.sha256(repr(_shape(tree)).encode()).hexdigest()[:16]
+
+
+def _shape(node: object) -> object:
+    if isinstance(node, ast.AST):
+        fields = [(name, _shape(value)) for name, value in ast.iter_fields(node)]
+        return (type(node).__name__, *((n, v) for n, v in fields if v not in (None, [])))
+    if isinstance(node, list):
+        return [_shape(item) for item in node if not _is_docstring(item)]
+    return node
+
+
+def _is_docstring(node: object) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def faults(results: Path, wanted: Mapping[str, Curves]) -> dict[str, str]:
+    """Figure (or index) -> what is wrong with it; empty where all is fresh. Draws nothing."""
+    folder = results / FOLDER
+    index = _read_index(folder)
+    present = {path.name for path in folder.glob("*.png")}
+    found: dict[str, str] = {}
+    code = code_digest()
+    for name, data in wanted.items():
+        known = index.get(name)
+        if name not in present:
+            found[name] = "missing"
+        elif known is None:
+            found[name] = f"not in {INDEX}"
+        elif _sha256((folder / name).read_bytes()) != known.bytes_sha256:
+            found[name] = "replaced: its bytes are not those that were drawn"
+        elif known.data_digest != data.digest:
+            found[name] = "stale: the records say otherwise"
+        elif known.code_digest != code:
+            found[name] = "stale: the drawing code has changed"
+    for name in sorted(present - set(wanted)):
+        found[name] = "not a figure of these records"
+    if not found and (wanted or index) and set(index) != set(wanted):
+        found[INDEX] = f"lists {', '.join(sorted(set(index) ^ set(wanted)))}, which is no figure"
+    return found
+
+
+def refresh(results: Path, wanted: Mapping[str, Curves]) -> list[Path]:
+    """Draw what is not fresh, remove what belongs to no record, write the index.
+
+    Returns the paths written. Removes PNG files in `<results>/figures/` only.
+    """
+    folder = results / FOLDER
+    wrong = faults(results, wanted)
+    index = {name: drawn for name, drawn in _read_index(folder).items() if name in wanted}
+    written = []
+    for name in wrong:
+        if name in wanted:
+            from harness.report import figures
+
+            data = figures.draw_curves(wanted[name])
+            write_atomic(folder / name, data)
+            index[name] = Drawn(
+                bytes_sha256=_sha256(data),
+                data_digest=wanted[name].digest,
+                code_digest=code_digest(),
+            )
+            written.append(folder / name)
+        elif name != INDEX:
+            (folder / name).unlink()
+    if wrong:
+        content = {name: index[name].model_dump() for name in sorted(index)}
+        write_atomic(folder / INDEX, (json.dumps(content, indent=1) + "\n").encode())
+        written.append(folder / INDEX)
+    return written
+
+
+def _read_index(folder: Path) -> dict[str, Drawn]:
+    """The index; empty where there is none or it cannot be read, so that its figures are faults."""
+    try:
+        return _INDEX.validate_json((folder / INDEX).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return {}
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

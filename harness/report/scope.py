@@ -1,0 +1,97 @@
+"""The view `scope`: what a section's numbers are true of. May not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from harness.measure.provenance import SOFTWARE_SET
+from harness.records.schema import Record
+from harness.records.store import path_of
+from harness.report.comparison import reached
+from harness.report.frame import Section
+from harness.report.tables import NONE, Column, Row, Table, plain, quantity
+
+
+def scope(section: Section) -> Table:
+    """A row an aspect: device, precision, seeds, tuning, data, horizons, code."""
+    records = section.group.records
+    aspects = {
+        "device": (section.device_class, "device class"),
+        "compute": (_each(records, _compute), "precision, compilation and threads of a run"),
+        "seeds": (_seeds(section), "seeds run, and those that the recipe froze"),
+        "tuning": (_tuning(section), "how the arms' settings were chosen"),
+        "data": (_each(records, _data), "training tokens by source, and in one epoch"),
+        "validation": (_each(records, _validation), "what each validation scores"),
+        **{
+            f"horizon-{horizon}": (_budget(section, horizon), f"the budget at horizon {horizon}")
+            for horizon in section.group.question.horizons
+        },
+        "software": (_each(records, _software), "versions that decide what may be compared"),
+        "source_digest": (section.group.code, "digest of the syntax trees of the code that trains"),
+    }
+    if section.overrides:
+        sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
+        aspects["overrides"] = (f"{sets}; so exploratory", "--set of the command")
+    paths = [path_of(record) for record in records]
+    return Table(
+        name=f"{section.name}.scope",
+        caption="What the numbers below are true of; no more follows from them.",
+        corner="aspect",
+        columns=(Column("value", left=True),),
+        rows=tuple(
+            Row(name, (plain(text or NONE, paths, what, "the distinct values of all runs"),))
+            for name, (text, what) in aspects.items()
+        ),
+    )
+
+
+def _each(records: Sequence[Record], text_of: Callable[[Record], str]) -> str:
+    return "; ".join(dict.fromkeys(text for r in records if (text := text_of(r))))
+
+
+def _compute(record: Record) -> str:
+    train = record.config["train"]
+    threads = train["threads"]
+    return f"{train['dtype']}, {train['compile']}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def _data(record: Record) -> str:
+    if record.data is None:
+        return ""
+    mix = ", ".join(f"{share:.0%} {name}" for name, share in record.data.mix.items())
+    return f"{mix}; {quantity(record.data.train_tokens)} training tokens in one epoch"
+
+
+def _validation(record: Record) -> str:
+    if record.data is None:
+        return ""
+    d = record.data
+    return f"{d.val_tokens:,} tokens, {d.val_bytes:,} bytes, {d.val_documents} documents"
+
+
+def _software(record: Record) -> str:
+    return ", ".join(f"{name} {record.software.get(name, 'absent')}" for name in SOFTWARE_SET)
+
+
+def _seeds(section: Section) -> str:
+    frozen, run = section.group.question.seeds, len(section.group.seeds)
+    return str(run) if run == frozen else f"{run}; the recipe froze {frozen}, so exploratory"
+
+
+def _tuning(section: Section) -> str:
+    search = section.group.question.tuned_by
+    return f"by {search}" if search else "none: another setting may suit an arm better"
+
+
+def _budget(section: Section, horizon: str) -> str:
+    """The budget that the arms share at a horizon: tokens, or else FLOPs."""
+    arms = section.group.question.arms
+    ends = [rows.iloc[0] for a in arms if len(rows := reached(section.group, a, horizon))]
+    tokens = [int(end["tokens"]) for end in ends]
+    if len(set(tokens)) <= 1:
+        return f"{tokens[0]:,} tokens each" if tokens else "not reached yet"
+    flops = [float(end["flops"]) for end in ends]
+    return (
+        f"{quantity(flops[0])} active training FLOPs each (to {max(flops) / min(flops) - 1:.1%}); "
+        f"{min(tokens):,} to {max(tokens):,} tokens"
+    )

@@ -1,0 +1,171 @@
+"""Cells, tables, and how they look as markdown. Knows nothing of what the numbers mean.
+
+Every cell carries where it came from; the text that is printed is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.report.statistics import Estimate
+
+NONE = "not measured"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed value and its provenance."""
+
+    text: str
+    records: tuple[str, ...]
+    """Files of the records it was computed from, relative to the results folder."""
+    metric: str
+    """What it is, and its unit."""
+    aggregation: str
+    """How the records' values became one."""
+    n: int
+    """Independent values (seeds, pairs or runs) behind it."""
+    interval: tuple[float, float] | None = None
+    """95 % t interval, where there is one."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, as a cell's address takes it, and its unit."""
+
+    name: str
+    unit: str = ""
+    left: bool = False
+
+    @property
+    def header(self) -> str:
+        """As printed: the name, then the unit in brackets."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row's name, as a cell's address takes it, and one cell a column."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A named view: `name/row/column` is the address of a cell."""
+
+    name: str
+    caption: str
+    corner: str
+    """Header of the column of row names."""
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    command: str | None = None
+    """What reproduces the table."""
+
+    def __post_init__(self) -> None:
+        """Refuse ragged rows and addresses that two cells would share."""
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ValueError(f"{self.name}/{row.name}: {len(row.cells)} cells")
+        for names in ([r.name for r in self.rows], [c.name for c in self.columns]):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{self.name}: a name stands twice in {names}")
+
+    def cells(self) -> dict[str, Cell]:
+        """Address -> cell, row by row."""
+        return {
+            f"{self.name}/{row.name}/{column.name}": cell
+            for row in self.rows
+            for column, cell in zip(self.columns, row.cells, strict=True)
+        }
+
+
+def markdown(table: Table) -> str:
+    """The fenced block of a table: caption, aligned pipe table, notes, command."""
+    header = [table.corner, *(column.header for column in table.columns)]
+    left = [True, *(column.left for column in table.columns)]
+    body = [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
+    lines = [[escape(text) for text in line] for line in (header, *body)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    rule = [
+        "-" * w if is_left else "-" * (w - 1) + ":" for w, is_left in zip(widths, left, strict=True)
+    ]
+    printed = [
+        "| " + " | ".join(
+            text.ljust(w) if is_left else text.rjust(w)
+            for text, w, is_left in zip(line, widths, left, strict=True)
+        ) + " |"
+        for line in (lines[0], rule, *lines[1:])
+    ]  # fmt: skip
+    parts = [f"**`{table.name}`** {table.caption}", "\n".join(printed)]
+    if table.notes:
+        parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
+    if table.command:
+        parts.append(f"Reproduce: `{one_line(table.command)}`")
+    return fence(table.name, "\n\n".join(parts))
+
+
+def fence(name: str, content: str) -> str:
+    """A block that the card regenerates as a whole."""
+    return f"<!-- view: {name} begin -->\n{content}\n<!-- view: {name} end -->"
+
+
+def escape(text: str) -> str:
+    """Text that can break neither a pipe table nor a fence."""
+    return one_line(text).replace("|", "\\|").replace("<!--", "&lt;!--")
+
+
+def one_line(text: str) -> str:
+    """White space, line ends included, as single spaces."""
+    return " ".join(text.split())
+
+
+def estimate(
+    value: Estimate,
+    records: Sequence[str],
+    metric: str,
+    over: str,
+    *,
+    digits: int,
+    signed: bool = False,
+) -> Cell:
+    """`mean ± half (n)`; without the half-width from one value; "not measured" from none.
+
+    `over` names what the values are independent in: "seeds".
+    """
+    if value.mean is None:
+        return Cell(NONE, tuple(records), metric, f"mean over {over}", 0)
+    text = f"{value.mean:{'+' if signed else ''}.{digits}f}"
+    if value.half is None:
+        return Cell(f"{text} ({value.n})", tuple(records), metric, f"single value of {over}", 1)
+    return Cell(
+        f"{text} ± {value.half:.{digits}f} ({value.n})",
+        tuple(records),
+        metric,
+        f"mean over {over} ± half-width of the {100 * value.level:g} % t interval, {value.df} "
+        "degrees of freedom",
+        value.n,
+        value.interval,
+    )
+
+
+def plain(text: str, records: Sequence[str], metric: str, aggregation: str, n: int = 0) -> Cell:
+    """A cell without an interval; `n` is the number of records unless said otherwise."""
+    return Cell(text, tuple(records), metric, aggregation, n or len(records))
+
+
+def millions(count: int) -> str:
+    """A count of parameters, in millions."""
+    return f"{count / 1e6:.2f}"
+
+
+def quantity(value: float) -> str:
+    """Three significant digits with a suffix: 1.31M, 123k, 98.3M, 12."""
+    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"
