@@ -7,13 +7,22 @@ fields of their axes are refused. May not import torch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.config import Frozen, RunConfig, difference, digest, flatten, identity, replace
+from harness.config import (
+    DataConfig,
+    Frozen,
+    RunConfig,
+    difference,
+    digest,
+    flatten,
+    identity,
+    replace,
+)
 from harness.errors import RequestError
-from harness.recipe import ActiveFlops, Axis, Entry, Horizon, Recipe, Scale, Tokens
+from harness.recipe import Axis, Entry, Horizon, Recipe, Scale, Tokens
 from models.config import active_parameters, flops_per_token, total_parameters
 
 MATCH_TOLERANCE = 0.02
@@ -173,29 +182,36 @@ def make(
     *,
     seeds: int | None = None,
     overrides: Mapping[str, Any] | None = None,
-    tokenizer_digest: str,
+    tokenizer_digest: Callable[[DataConfig], str],
     device_class: str,
     world_size: int = 1,
 ) -> Plan:
-    """The plan of a recipe: seed by seed, arm by arm, each stem before its decays."""
+    """The plan of a recipe: seed by seed, arm by arm, each stem before its decays.
+
+    `tokenizer_digest` gives the digest of the tokenizer that a data specification leads to.
+    """
     overrides = overrides or {}
-    recipe = entry.at(scale)
-    recipe = follow_overrides(recipe, overrides)
-    grid = arms(recipe, overrides)
+    recipe, grid = resolve(entry, scale, overrides)
     count = seeds if seeds is not None else entry.seeds[scale]
     if count < 1:
         raise RequestError(f"--seeds must be at least 1, not {count}")
-    outside = {
-        "tokenizer": tokenizer_digest,
-        "device_class": device_class,
-        "world_size": world_size,
-    }
     runs: list[Run] = []
     for seed in range(count):
         for arm in grid:
             ends = [endpoint(horizon, arm, grid) for horizon in recipe.horizons]
+            outside = {
+                "tokenizer": tokenizer_digest(arm.config.data),
+                "device_class": device_class,
+                "world_size": world_size,
+            }
             runs += _runs_of(entry.name, arm, seed, scale, device, world_size, ends, outside)
     return Plan(entry, recipe, scale, device, count, grid, runs)
+
+
+def resolve(entry: Entry, scale: Scale, overrides: Mapping[str, Any]) -> tuple[Recipe, list[Arm]]:
+    """The recipe at a scale and its checked grid, under the user's overrides."""
+    recipe = follow_overrides(entry.at(scale), overrides)
+    return recipe, arms(recipe, overrides)
 
 
 def follow_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:

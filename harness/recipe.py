@@ -208,7 +208,10 @@ def _load_file(file: Path) -> list[Broken]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a user's file may raise: reported, not hidden
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever a user's file may raise: reported, not hidden
         _registering.clear()
         _registering.update(before)
         text = str(error).splitlines()[0] if str(error) else ""

@@ -100,8 +100,8 @@ def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     Exact: byte-level BPE writes each byte as one character of its alphabet, so a token has as
     many bytes as its name has characters.
     """
-    count = tokenizer.get_vocab_size()
-    names = [tokenizer.id_to_token(i) for i in range(count)]
+    vocabulary = tokenizer.get_vocab()
+    names = sorted(vocabulary, key=vocabulary.__getitem__)
     return np.array([0 if n in SPECIAL_TOKENS else len(n) for n in names], dtype=np.int32)
 
 

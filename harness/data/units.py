@@ -92,17 +92,20 @@ def _long(key: str) -> bool:
 
 
 def cut(text: str, size: int = DOCUMENT_CHARS) -> list[str]:
-    """A text in parts of at most `size` characters where its paragraphs allow, losing only the
-    blank lines between parts."""
+    """A text in parts of at most `size` characters, at paragraph borders where its paragraphs
+    are short enough and at line ends where not; only blank lines between parts are lost."""
     if len(text) <= size:
         return [text] if text.strip() else []
     documents: list[str] = []
     current = ""
     parts = _BORDER.split(text)
     for i in range(0, len(parts), 2):
-        if current and len(current) + len(parts[i]) > size:
-            documents.append(current.rstrip("\n"))
-            current = ""
-        current += parts[i] + (parts[i + 1] if i + 1 < len(parts) else "")
+        border = parts[i + 1] if i + 1 < len(parts) else ""
+        fits = len(parts[i]) <= size
+        for piece in [parts[i] + border] if fits else [*parts[i].splitlines(True), border]:
+            if current and len(current) + len(piece.rstrip("\n")) > size:
+                documents.append(current.rstrip("\n"))
+                current = ""
+            current += piece
     documents.append(current.rstrip("\n"))
     return [document for document in documents if document.strip()]

@@ -153,9 +153,9 @@ def _collect(
 def _record_of(child: Child) -> Record:
     """The child's record; written here if it died without one."""
     job, results = child.job, Path(child.job.results)
-    found = store.read_one(results, job.run.recipe, job.run.arm, job.run.key, job.attempt)
-    if found is not None:
-        return found
+    name = store.relative_path(job.run.recipe, job.run.arm, job.run.key, job.attempt)
+    if (results / name).exists():
+        return store.read(results / name, name)
     status, error = _cause_of_death(child)
     record = account.record(job, status, error)
     store.write(results, record)

@@ -46,12 +46,12 @@ def _counts(r: Record) -> list[str]:
         faults.append(
             f"active parameters {r.active_parameters} exceed the total {r.total_parameters}"
         )
-    for point in (*r.validation, *r.ends):
-        if point.tokens != point.update * r.tokens_per_update:
-            faults.append(
-                f"a point at update {point.update} says {point.tokens} tokens, not "
-                f"{point.update * r.tokens_per_update}"
-            )
+    faults += [
+        f"a point at update {point.update} says {point.tokens} tokens, not "
+        f"{point.update * r.tokens_per_update}"
+        for point in (*r.validation, *r.ends)
+        if point.tokens != point.update * r.tokens_per_update
+    ]
     return faults
 
 
@@ -79,9 +79,7 @@ def _times(r: Record) -> list[str]:
             if not math.isclose(implied, tokens, rel_tol=RATE_TOLERANCE):
                 faults.append(f"steady rate x steady time = {implied:g} tokens, not {tokens}")
     if t.update_seconds_sum > t.wall_seconds * (1 + RATE_TOLERANCE) and not t.resumed:
-        faults.append(
-            f"updates took {t.update_seconds_sum:g} s of a run of {t.wall_seconds:g} s"
-        )
+        faults.append(f"updates took {t.update_seconds_sum:g} s of a run of {t.wall_seconds:g} s")
     return faults
 
 
@@ -105,7 +103,9 @@ def _losses(r: Record) -> list[str]:
     if r.handover_loss is not None and r.status == "ok":
         before, after = r.handover_loss
         if not math.isclose(before, after, rel_tol=1e-4):
-            faults.append(f"hand-over: probe loss {before:g} before saving, {after:g} after loading")
+            faults.append(
+                f"hand-over: probe loss {before:g} before saving, {after:g} after loading"
+            )
     return faults
 
 

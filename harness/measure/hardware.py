@@ -129,3 +129,8 @@ def detect(device: str, load_before: float | None = None) -> Hardware:
         load_before=load_before,
         load_after=load_average(),
     )
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver answers."""
+    return _gpu() is not None

@@ -1,4 +1,4 @@
-"""What a run has done so far: counters, clocks and curves, saved with every checkpoint. No torch."""
+"""What a run has done so far: counters, clocks, curves; saved with each checkpoint. No torch."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Worker:
         """Train, and write the record whatever the end. Returns the record."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask_to_stop)
-        self.log.append("start", key=self.run.key, first=self.run.first_update,
+        self.log.append("start", pid=os.getpid(), key=self.run.key, first=self.run.first_update,
                         last=self.run.last_update)  # fmt: skip
         status, error = self._ending(self._train)
         record = account.record(
@@ -135,9 +135,7 @@ class Worker:
         if self.job.parent_folder is None:
             raise RequestError(f"{run.name} starts from run {run.parent}, whose folder is unknown")
         branch = RunFiles(Path(self.job.parent_folder)).branch(run.first_update)
-        return state.start_from_branch(
-            branch, run.parent, model, optimizers, validation, device
-        )
+        return state.start_from_branch(branch, run.parent, model, optimizers, validation, device)
 
     def _summarise(self, record: Record) -> None:
         keep = {

@@ -1,0 +1,5 @@
+"""`python -m harness`: the same door as `smol`."""
+
+from harness.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""What each word at the door does, once its arguments are read. Imports the rooms, lazily."""

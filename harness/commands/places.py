@@ -1,0 +1,26 @@
+"""Where things are: results and checkpoints, for a scale and the user's options. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import RequestError
+
+
+def results_folder(scale: str | None, chosen: Path | None) -> Path:
+    """`--results`, else `./results/smoke` for the smoke scale and `./results` for the others.
+
+    Raises RequestError where something else stands in its place.
+    """
+    folder = chosen or (Path("results") / "smoke" if scale == "smoke" else Path("results"))
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise RequestError(f"cannot write results to {folder}: {place} is not a folder")
+    return folder
+
+
+def checkpoints_folder(results: Path) -> Path:
+    """`./checkpoints`; beside foreign results, inside their folder."""
+    if results.resolve().is_relative_to(Path.cwd()):
+        return Path("checkpoints").resolve()
+    return (results / "checkpoints").resolve()

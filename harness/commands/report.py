@@ -1,0 +1,56 @@
+"""`smol card`, `smol trace` and `smol records check`: reading what runs have left. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.commands import places
+from harness.errors import CheckFailed
+from harness.records import store
+
+
+def card(*, check: bool, results: Path | None) -> None:
+    """Write the card and its figures, or compare them with the records.
+
+    Raises CheckFailed, after printing the difference, where they do not agree.
+    """
+    from harness.report import card as cards
+
+    folder = places.results_folder(None, results)
+    if check:
+        stale = cards.check(folder)
+        if stale:
+            print(stale)
+            raise CheckFailed(f"{folder / 'MODEL_CARD.md'} does not agree with the records; "
+                              f"`smol card` regenerates it")  # fmt: skip
+        print(f"{folder / 'MODEL_CARD.md'} agrees with its records")
+        return
+    store.check_writable(folder)
+    written = cards.regenerate(folder)
+    for path in written or [folder / "MODEL_CARD.md"]:
+        print(path if written else f"{path} is up to date")
+
+
+def trace(cell: str, *, results: Path | None) -> None:
+    """Print where a cell of the card comes from. Raises RequestError for an unknown cell."""
+    from harness.report.trace import trace as follow
+
+    print(follow(places.results_folder(None, results), cell))
+
+
+def check_records(*, results: Path | None) -> None:
+    """Read and validate all records. Raises RequestError for the first that is not sound."""
+    from harness.measure import gates
+
+    folder = places.results_folder(None, results)
+    records = store.read_all(folder)
+    faults = [
+        f"{record.name} ({record.key}): {fault}"
+        for record in records
+        for fault in gates.check(record)
+    ]
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise CheckFailed(f"{len(faults)} broken invariants in {folder}")
+    print(f"{len(records)} records in {folder} are sound")

@@ -1,0 +1,274 @@
+"""`smol run`: prepare data, plan, leave out what is finished, launch the rest, render the card."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from harness import plan as planning
+from harness.commands import places
+from harness.config import DataConfig, canonical, parse_overrides
+from harness.data.prepare import Prepared, load_folder, prepare
+from harness.errors import CheckFailed, RequestError, RunFailed, nearest
+from harness.job import Job, RunFiles, run_folder
+from harness.launch import backlog as backlogs
+from harness.measure import hardware, provenance
+from harness.plan import Plan, Run
+from harness.recipe import Entry, Scale, find
+from harness.records import store
+from harness.records.schema import Question, Record
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    recipe: str
+    scale: Scale
+    device: str
+    seeds: int | None
+    overrides: Mapping[str, Any]
+    stage: str | None
+    data: Path | None
+    results: Path
+    jobs: int | None
+    dry_run: bool
+    fresh: bool
+    keep: bool
+
+
+def read_scale(text: str) -> Scale:
+    """Raises RequestError for an unknown scale."""
+    for known in get_args(Scale):
+        if text == known:
+            return known
+    raise RequestError(f"no scale '{text}'{nearest(text, get_args(Scale))}")
+
+
+def read_device(text: str) -> str:
+    """`auto` is cuda where a driver answers, else cpu. Raises RequestError for another word."""
+    if text not in ("auto", "cpu", "cuda"):
+        raise RequestError(f"no device '{text}'{nearest(text, ('auto', 'cpu', 'cuda'))}")
+    found = hardware.has_gpu()
+    if text == "cuda" and not found:
+        raise RequestError("--device cuda, but no NVIDIA driver answers (`smol doctor` tells more)")
+    return "cuda" if text != "cpu" and found else "cpu"
+
+
+def run(
+    recipe: str,
+    *,
+    scale: str,
+    device: str,
+    seeds: int | None,
+    sets: list[str],
+    stage: str | None,
+    data: Path | None,
+    results: Path | None,
+    jobs: int | None,
+    dry_run: bool,
+    fresh: bool,
+    keep: bool,
+) -> None:
+    """Execute a recipe.
+
+    Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
+    nor --keep says what to do), or RunFailed (records say how).
+    """
+    if fresh and keep:
+        raise RequestError("--fresh and --keep exclude each other")
+    known = read_scale(scale)
+    request = Request(
+        recipe, known, read_device(device), seeds, parse_overrides(sets), stage, data,
+        places.results_folder(known, results), jobs, dry_run, fresh, keep,
+    )  # fmt: skip
+    entry = find(recipe)
+    _, grid = planning.resolve(entry, known, request.overrides)
+    if dry_run:
+        from harness.commands.show import show
+
+        show(recipe, scale=scale, device=device, seeds=seeds, sets=sets, as_json=False)
+        return
+    store.check_writable(request.results)
+    records = store.read_all(request.results)
+    prepared = _prepare([arm.config.data for arm in grid], data)
+    plan = planning.make(
+        entry,
+        known,
+        request.device,
+        seeds=seeds,
+        overrides=request.overrides,
+        tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
+        device_class=hardware.device_class(request.device),
+    )
+    todo = _select(plan, records, prepared, request)
+    done = _launch(todo, plan, prepared, request) if todo else []
+    _report(request, done, nothing_to_do=not todo)
+
+
+def _prepare(specs: Sequence[DataConfig], given: Path | None) -> dict[str, Prepared]:
+    """Each distinct data specification (by its canonical form), prepared."""
+    prepared: dict[str, Prepared] = {}
+    for spec in specs:
+        if canonical(spec) in prepared:
+            continue
+        if given is None:
+            folder = prepare(spec, progress=lambda line: print(line, flush=True))
+        else:
+            folder = load_folder(given)
+            if folder.manifest.seq_len != spec.seq_len:
+                raise RequestError(
+                    f"{given} holds sequences of {folder.manifest.seq_len} tokens; the recipe "
+                    f"trains on data.seq_len={spec.seq_len}"
+                )
+        prepared[canonical(spec)] = folder
+    return prepared
+
+
+def _select(
+    plan: Plan, records: list[Record], prepared: Mapping[str, Prepared], request: Request
+) -> list[Run]:
+    current = backlogs.Current(
+        provenance.source_digest(),
+        provenance.software_set(provenance.software()),
+        lambda run: prepared[canonical(run.config.data)].manifest.digest,
+    )
+    backlog = backlogs.sort(plan, records, current)
+    if backlog.outdated and not (request.fresh or request.keep):
+        print(f"{len(backlog.outdated)} finished runs are outdated:")
+        for run, why in backlog.outdated:
+            print(f"  {run.name}: {why}")
+        raise CheckFailed(
+            "say --fresh to run all arms again (old records stay), or --keep to leave these as "
+            f"they are and run only the {len(backlog.pending)} that are missing"
+        )
+    if request.fresh:
+        stale = [run for run, _ in backlog.outdated]
+        todo = [*stale, *backlog.pending] or list(plan.runs)
+    else:
+        todo = list(backlog.pending)
+    if request.stage is not None:
+        stages = {run.stage for run in plan.runs}
+        if request.stage not in stages:
+            raise RequestError(f"no stage '{request.stage}'{nearest(request.stage, stages)}")
+        todo = [run for run in todo if run.stage == request.stage]
+    checkpoints = places.checkpoints_folder(request.results)
+    stems = {run.key: run for run in plan.runs}
+
+    def has_branch(run: Run) -> bool:
+        folder = run_folder(checkpoints, stems[str(run.parent)])
+        return RunFiles(folder).branch(run.first_update).exists()
+
+    runs, again = backlogs.with_parents(todo, plan, has_branch)
+    for run in again:
+        print(f"  {run.name} runs again: its branch checkpoint is gone, and a later stage needs it")
+    return runs
+
+
+def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
+    """What the recipe asks, as each record carries it."""
+    entry, recipe = plan.entry, plan.recipe
+    return Question(
+        summary=entry.summary,
+        metric=entry.primary.metric,
+        at=entry.primary.at,
+        pairs=entry.primary.pairs,
+        seeds=entry.seeds[plan.scale],
+        tuned_by=recipe.tuned_by,
+        arms=tuple(arm.name for arm in plan.arms),
+        notes=dict(recipe.notes),
+        horizons=tuple(horizon.name for horizon in recipe.horizons),
+        views=tuple(recipe.views),
+        overrides=dict(overrides),
+    )
+
+
+def command(request: Request, entry: Entry) -> str:
+    """The command that runs this recipe again, without paths of this machine."""
+    words = ["smol", "run", request.recipe, "--scale", request.scale, "--device", request.device]
+    if request.seeds is not None and request.seeds != entry.seeds[request.scale]:
+        words += ["--seeds", str(request.seeds)]
+    for path, value in request.overrides.items():
+        words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
+    if request.data is not None:
+        words += ["--data", request.data.name]
+    return shlex.join(words)
+
+
+def _launch(
+    runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
+) -> list[Record]:
+    from harness.launch import local
+    from harness.launch.display import Progress
+    from harness.report.run_plot import draw
+
+    checkpoints = places.checkpoints_folder(request.results)
+    workers = request.jobs or default_jobs(request.device, runs)
+    by_key = {run.key: run for run in plan.runs}
+    arms = {arm.name: arm for arm in plan.arms}
+    asked, text = question(plan, request.overrides), command(request, plan.entry)
+    jobs = [
+        Job(
+            run=run,
+            question=asked,
+            arm_values=dict(arms[run.arm].values),
+            diff=dict(arms[run.arm].diff),
+            command=text,
+            results=str(request.results.resolve()),
+            folder=str(run_folder(checkpoints, run)),
+            data_folder=str(prepared[canonical(run.config.data)].folder.resolve()),
+            parent_folder=str(run_folder(checkpoints, by_key[run.parent])) if run.parent else None,
+            attempt=store.next_attempt(request.results, run.recipe, run.arm, run.key),
+            concurrent_runs=workers,
+            launched_at=0.0,
+        )
+        for run in runs
+    ]
+    print(
+        f"{plan.entry.name} at {plan.scale} on {hardware.device_class(request.device)}: "
+        f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
+        flush=True,
+    )
+    with Progress(runs) as display:
+        try:
+            return local.execute(
+                jobs, workers=workers, display=display,
+                on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
+            )  # fmt: skip
+        except local.Interrupted:
+            with contextlib.suppress(RequestError):
+                _report(request, [], nothing_to_do=False)
+            print("interrupted: states are saved; the same command goes on", file=sys.stderr)
+            raise SystemExit(130) from None
+
+
+def default_jobs(device: str, runs: Sequence[Run]) -> int:
+    """One run at a time on a GPU; on a CPU as many as its cores hold at the runs' threads."""
+    if device == "cuda":
+        return 1
+    threads = max(run.config.train.threads for run in runs)
+    return max(1, hardware.cores() // threads)
+
+
+def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) -> None:
+    from harness.report import card
+
+    if nothing_to_do:
+        print("nothing to do: every run of this recipe is finished under this code and data")
+    card.regenerate(request.results)
+    summary = card.summary(request.results, request.recipe, request.scale)
+    if summary:
+        print(summary)
+    print(f"card:    {request.results / 'MODEL_CARD.md'}")
+    for figure in card.figures_of(request.results, request.recipe, request.scale):
+        print(f"figure:  {figure}")
+    failed = [record for record in done if record.status != "ok"]
+    if failed:
+        names = "; ".join(f"{r.name} {r.status}: {r.error}" for r in failed[:3])
+        raise RunFailed(f"{len(failed)} of {len(done)} runs did not end well: {names}")

@@ -1,0 +1,91 @@
+"""`smol list` and `smol show`: recipes, and the resolved plan of one. Starts nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from harness import plan as planning
+from harness.commands.run import read_device, read_scale
+from harness.config import parse_overrides
+from harness.measure import hardware
+from harness.plan import Plan
+from harness.recipe import find, load
+
+BYTES_PER_PARAMETER = 16
+"""fp32 weight, gradient and two optimizer moments: what training holds beside activations."""
+
+
+def list_recipes(*, as_json: bool) -> None:
+    """Recipes, one line each; files that could not be loaded are named on stderr."""
+    entries, broken = load()
+    if as_json:
+        rows = [{"name": e.name, "summary": e.summary, "seeds": e.seeds} for e in entries.values()]
+        print(json.dumps({"recipes": rows, "broken": [b.__dict__ for b in broken]}, indent=1))
+    else:
+        width = max((len(name) for name in entries), default=0)
+        for entry in entries.values():
+            print(f"{entry.name:{width}}  {entry.summary} [{', '.join(entry.seeds)}]")
+    for file in broken:
+        print(f"smol: recipes/{file.file} could not be loaded: {file.error}", file=sys.stderr)
+
+
+def show(
+    recipe: str, *, scale: str, device: str, seeds: int | None, sets: list[str], as_json: bool
+) -> None:
+    """Print the resolved plan. Raises RequestError."""
+    device = read_device(device)
+    plan = planning.make(
+        find(recipe),
+        read_scale(scale),
+        device,
+        seeds=seeds,
+        overrides=parse_overrides(sets),
+        tokenizer_digest=lambda _: "unprepared",
+        device_class=hardware.device_class(device),
+    )
+    rows = planning.describe(plan)
+    if as_json:
+        print(json.dumps({"recipe": recipe, "scale": scale, "device": device, "arms": rows}))
+        return
+    _print(plan, rows)
+
+
+def _print(plan: Plan, rows: list[dict[str, Any]]) -> None:
+    base = plan.arms[0].config
+    primary = plan.entry.primary
+    pairs = ", ".join(f"{b} against {a}" for a, b in primary.pairs)
+    print(f"{plan.entry.name} at {plan.scale} on {hardware.device_class(plan.device)}")
+    print(f"  {plan.entry.summary}")
+    print(f"  question: {primary.metric} at equal {primary.at}: {pairs}")
+    print(f"  seeds: {plan.seeds} (frozen: {plan.entry.seeds[plan.scale]})")
+    print(f"  stages: {', '.join(dict.fromkeys(run.stage for run in plan.runs))}")
+    print(
+        f"  update: {base.batch.micro_batch} x {base.batch.grad_accum} x {base.data.seq_len} = "
+        f"{base.tokens_per_update:,} tokens"
+    )
+    for row in rows:
+        note = f" ({row['note']})" if row["note"] else ""
+        print(f"arm {row['arm']}{note}")
+        changes = ", ".join(f"{path.removeprefix('model.')}={v}" for path, v in row["diff"].items())
+        print(f"  differs from the base in: {changes or 'nothing'}")
+        state = row["total_parameters"] * BYTES_PER_PARAMETER / 1e9
+        print(
+            f"  parameters: {row['total_parameters']:,} total, {row['active_parameters']:,} "
+            f"active; {row['flops_per_token'] / 1e6:,.1f} MFLOP a token; "
+            f"{state:.2f} GB of weights, gradients and optimizer state"
+        )
+        for end in row["endpoints"]:
+            print(
+                f"  horizon {end['horizon']}: {end['update']:,} updates, {end['tokens']:,} tokens, "
+                f"{end['flops']:.3g} FLOPs"
+            )
+    runs = plan.runs
+    print(f"{len(runs)} runs, {_total_flops(plan):.3g} FLOPs in all; nothing was started")
+
+
+def _total_flops(plan: Plan) -> float:
+    from harness.launch.display import work
+
+    return sum(work(run) for run in plan.runs)

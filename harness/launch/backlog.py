@@ -1,0 +1,81 @@
+"""Which runs of a plan are finished, outdated or still to do. Reads records; starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from harness.measure.provenance import software_set
+from harness.plan import Plan, Run
+from harness.records.schema import Record
+
+
+@dataclass(frozen=True)
+class Current:
+    """What a finished run must agree with to count as finished."""
+
+    source_digest: str
+    software: tuple[str, ...]
+    manifest_digest: Callable[[Run], str]
+
+
+@dataclass
+class Backlog:
+    """The runs of a plan by what is to be done with them."""
+
+    finished: list[Run] = field(default_factory=list)
+    outdated: list[tuple[Run, str]] = field(default_factory=list)
+    """With what has changed since."""
+    pending: list[Run] = field(default_factory=list)
+
+
+def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:
+    """Finished: an `ok` record of the same key, code, data and software. Outdated: one of the
+    same key that differs in one of these. Pending: the rest, interrupted and failed ones too."""
+    by_key: dict[str, list[Record]] = {}
+    for record in records:
+        if record.status == "ok" and record.recipe == plan.entry.name:
+            by_key.setdefault(record.key, []).append(record)
+    backlog = Backlog()
+    for run in plan.runs:
+        changes = [_changes(record, run, current) for record in by_key.get(run.key, [])]
+        if not changes:
+            backlog.pending.append(run)
+        elif "" in changes:
+            backlog.finished.append(run)
+        else:
+            backlog.outdated.append((run, changes[-1]))
+    return backlog
+
+
+def _changes(record: Record, run: Run, current: Current) -> str:
+    changed = []
+    if record.code.source_digest != current.source_digest:
+        changed.append(f"code {record.code.source_digest[:8]} -> {current.source_digest[:8]}")
+    if software_set(record.software) != current.software:
+        old, new = " ".join(software_set(record.software)), " ".join(current.software)
+        changed.append(f"software (python torch numpy) {old} -> {new}")
+    manifest = current.manifest_digest(run)
+    if record.data is None or record.data.manifest_digest != manifest:
+        was = record.data.manifest_digest[:8] if record.data else "none"
+        changed.append(f"data {was} -> {manifest[:8]}")
+    return ", ".join(changed)
+
+
+def with_parents(
+    todo: Iterable[Run], plan: Plan, has_branch: Callable[[Run], bool]
+) -> tuple[list[Run], list[Run]]:
+    """`todo` in the plan's order, and the finished stems among its parents whose branch
+    checkpoint is gone, so that they must run again: (all, those added)."""
+    chosen = {run.key for run in todo}
+    by_key = {run.key: run for run in plan.runs}
+    added = {
+        run.parent
+        for run in plan.runs
+        if run.key in chosen
+        and run.parent is not None
+        and run.parent not in chosen
+        and not has_branch(run)
+    }
+    runs = [run for run in plan.runs if run.key in chosen | added]
+    return runs, [by_key[key] for key in added if key in by_key]

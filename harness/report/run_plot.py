@@ -1,0 +1,54 @@
+"""`metrics_plot.png` in a run's folder: loss, validation, learning rate and throughput.
+
+A picture to look at while working; the card's figures come from records. May not import torch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.job import write_atomically
+
+
+def draw(metrics: Path, target: Path, title: str) -> None:
+    """Draw a run's `metrics.json`; a run that left none, or made no update, has no picture."""
+    if not metrics.exists():
+        return
+    summary: dict[str, Any] = json.loads(metrics.read_text("utf-8"))
+    training, validation, timing = summary["training"], summary["validation"], summary["timing"]
+    if not training or timing is None:
+        return
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    (losses, rates), (norms, speed) = figure.subplots(2, 2)
+    updates = [point["update"] for point in training]
+    losses.plot(updates, [p["loss"] for p in training], lw=0.8, label="training")
+    if validation:
+        losses.plot(
+            [p["update"] for p in validation], [p["val_loss"] for p in validation],
+            marker="o", ms=3, label="validation",
+        )  # fmt: skip
+    losses.legend(frameon=False)
+    losses.set_ylabel("loss (nats a token)")
+    rates.plot(updates, [p["learning_rate_factor"] for p in training])
+    rates.set_ylim(bottom=0)
+    rates.set_ylabel("learning rate / peak")
+    norms.plot(updates, [p["grad_norm"] for p in training], lw=0.8)
+    norms.set_ylabel("gradient norm")
+    first = updates[0]
+    milliseconds = [1000 * seconds for seconds in timing["update_seconds"]]
+    speed.plot(range(first, first + len(milliseconds)), milliseconds, lw=0.8)
+    speed.set_ylim(bottom=0)
+    speed.set_ylabel("milliseconds an update")
+    for axes in (norms, speed):
+        axes.set_xlabel("update")
+    figure.suptitle(f"{title} ({summary['status']})")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    write_atomically(target, buffer.getvalue())

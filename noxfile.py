@@ -1,0 +1,77 @@
+"""Everything that a clone needs: `nox -s run -- RECIPE`, `tests`, `lint`, `card`, `slow`.
+
+All sessions share one environment, `.venv`, since torch alone is up to several gigabytes. It is
+made on first use and brought up to date when pyproject.toml or constraints.txt change. Afterwards
+`.venv/bin/smol` is there to be used directly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "none"
+
+ROOT = Path(__file__).parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+DEFINES = ("pyproject.toml", "constraints.txt")
+
+
+def ready(session: nox.Session) -> None:
+    """Make or update the shared environment, if what defines it has changed."""
+    content = b"".join((ROOT / name).read_bytes() for name in DEFINES)
+    wanted = hashlib.sha256(content + sys.version.encode()).hexdigest()
+    stamp = VENV / "smol-stamp"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    session.log("setting up .venv (a minute or two, once)")
+    session.run(sys.executable, "-m", "venv", str(VENV), external=True)
+    session.run(
+        str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+        "-c", "constraints.txt", "-e", ".[dev]", external=True,
+    )  # fmt: skip
+    stamp.write_text(wanted)
+
+
+def call(session: nox.Session, program: str, *arguments: str) -> None:
+    """Run a program of the shared environment."""
+    ready(session)
+    session.run(str(BIN / program), *arguments, external=True)
+
+
+@nox.session
+def run(session: nox.Session) -> None:
+    """`smol run RECIPE ...`."""
+    call(session, "smol", "run", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests that take minutes on two cores; arguments go to pytest."""
+    call(session, "pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The slower checks."""
+    call(session, "pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff and mypy."""
+    call(session, "ruff", "check", ".")
+    call(session, "ruff", "format", "--check", ".")
+    call(session, "mypy")
+
+
+@nox.session
+def card(session: nox.Session) -> None:
+    """`smol card`: regenerate the model card and its figures; `-- --check` to compare only."""
+    call(session, "smol", "card", *session.posargs)

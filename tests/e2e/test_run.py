@@ -1,0 +1,133 @@
+"""The main job through the real door, in a folder outside the clone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+
+from harness.records import store
+from tests.e2e.conftest import Workspace
+
+
+@pytest.fixture
+def copy(finished: Workspace, tmp_path) -> Workspace:
+    """The finished workspace, free to be changed."""
+    shutil.copytree(finished.folder, tmp_path / "copy")
+    return Workspace(tmp_path / "copy")
+
+
+def test_it_leaves_records_card_figure_and_files(finished):
+    records = finished.records()
+    assert {(r.arm, r.seed, r.stage) for r in records} == {
+        (arm, seed, stage)
+        for arm in ("low", "high")
+        for seed in (0, 1)
+        for stage in ("stem", "decay-tokens")
+    }
+    assert {r.status for r in records} == {"ok"}
+    card = (finished.results / "MODEL_CARD.md").read_text()
+    assert "tiny_rates" in card
+    assert list((finished.results / "figures").glob("tiny_rates*.png"))
+    names = {p.name for p in finished.run_folder("low", 0, "decay-tokens").iterdir()}
+    assert {"model.pt", "final_model.pt", "metrics.json", "metrics_plot.png"} <= names
+    finished.smol("card", "--check", "--results", str(finished.results))
+
+
+def test_a_stage_proves_its_hand_over(finished):
+    decays = [r for r in finished.records() if r.stage == "decay-tokens"]
+    assert decays
+    for record in decays:
+        before, after = record.handover_loss
+        assert before == after  # same weights, same batch, same CPU: no tolerance needed
+
+
+def test_the_card_names_no_machine_user_or_path(finished):
+    home, host = os.path.expanduser("~"), os.uname().nodename
+    for file in finished.results.rglob("*.json"):
+        text = file.read_text()
+        assert str(finished.folder) not in text
+        assert home not in text
+        assert f'"{host}"' not in text
+
+
+def test_again_it_does_nothing_and_runs_just_what_is_missing(copy):
+    assert "nothing to do" in copy.smol("run", "tiny_rates")
+    victim = next(r for r in copy.records() if (r.arm, r.seed, r.stage) == ("low", 1, "stem"))
+    path = copy.results / store.path_of(victim)
+    path.unlink()
+    assert "1 runs of 8" in copy.smol("run", "tiny_rates")
+    assert path.exists()
+    again = next(r for r in copy.records() if r.key == victim.key)
+    assert again.training == victim.training  # bit for bit, in another process
+
+
+def test_a_lost_branch_runs_the_stem_again(copy):
+    victim = next(r for r in copy.records() if (r.arm, r.seed) == ("low", 1) and r.ends)
+    (copy.results / store.path_of(victim)).unlink()
+    shutil.rmtree(copy.run_folder("low", 1, "stem"))
+    out = copy.smol("run", "tiny_rates")
+    assert "tiny_rates/low/1/stem runs again" in out
+    again = next(r for r in copy.records() if r.key == victim.key)
+    assert again.ends == victim.ends or (
+        again.ends[0].val_loss == victim.ends[0].val_loss  # seconds may differ
+    )
+
+
+def test_seeds_differ_and_arms_share_a_start(finished):
+    first = {(r.arm, r.seed): r.initial_loss for r in finished.records() if r.stage == "stem"}
+    assert first["low", 0] == first["high", 0]  # same init and data seeds
+    assert first["low", 0] != first["low", 1]
+
+
+@pytest.mark.parametrize(("stage", "after"), [("stem", 3), ("stem", 16), ("decay-tokens", 35)])
+def test_killed_and_resumed_equals_uninterrupted(workspace, finished, stage, after):
+    process = workspace.start("run", "tiny_rates", "--jobs", "1", "--seeds", "1")
+    _kill_worker(workspace, "low", stage, after)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 3, out + err
+    assert [r.status for r in workspace.records() if (r.arm, r.stage) == ("low", stage)] == ["killed"]
+    workspace.smol("run", "tiny_rates", "--seeds", "1")
+    resumed = workspace.weights("low", 0, "decay-tokens")
+    straight = finished.weights("low", 0, "decay-tokens")
+    assert resumed.keys() == straight.keys()
+    for name, weight in straight.items():
+        assert torch.equal(weight, resumed[name]), name
+
+
+def _kill_worker(workspace: Workspace, arm: str, stage: str, after: int) -> None:
+    """SIGKILL the process that trains a stage, once it has made `after` updates."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = list((workspace.folder / "checkpoints").glob(f"*/{arm}/0/{stage}.*/metrics.jsonl"))
+        lines = found[0].read_text().splitlines() if found else []
+        events = [json.loads(line) for line in lines if line.endswith("}")]
+        if any(event["event"] == "update" and event["update"] >= after for event in events):
+            os.kill(events[0]["pid"], signal.SIGKILL)
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"{arm} {stage} never made {after} updates")
+
+
+def test_ctrl_c_leaves_records_and_the_same_command_goes_on(workspace):
+    process = workspace.start("run", "tiny_rates", "--set", "train.tokens=51200", "--seeds", "1")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        logs = list((workspace.folder / "checkpoints").rglob("metrics.jsonl"))
+        if any('"update": 9' in log.read_text() for log in logs):
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    assert {r.status for r in workspace.records()} == {"killed"}
+    workspace.smol("run", "tiny_rates", "--set", "train.tokens=51200", "--seeds", "1")
+    ended = {(r.arm, r.stage): r for r in workspace.records() if r.status == "ok"}
+    assert len(ended) == 4
+    assert any(r.timing.resumed for r in ended.values())

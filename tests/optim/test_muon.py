@@ -1,0 +1,113 @@
+"""Muon against its definition, and the roles that decide which optimizer holds what."""
+
+import pytest
+import torch
+
+from harness import presets
+from harness.optim.build import build
+from harness.optim.muon import Muon
+from harness.optim.newton_schulz import orthogonalise
+from models.lm import LanguageModel
+from models.presets import model
+
+NS = {"iterations": 5, "coefficients": presets.MUON_COEFFICIENTS, "eps": 1e-7}
+MUON = {
+    "lr": 0.1,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.0,
+    "ns_iterations": 5,
+    "ns_coefficients": presets.MUON_COEFFICIENTS,
+    "ns_eps": 1e-7,
+    "ns_dtype": torch.float64,
+    "scale": "spectral",
+}
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (64, 32), (32, 96), (3, 40, 24)])
+def test_orthogonalise_acts_on_singular_values_alone(shape):
+    matrix = random(*shape)
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    a, b, c = NS["coefficients"]
+    s = s / (torch.linalg.matrix_norm(matrix, keepdim=True).squeeze(-1) + NS["eps"])
+    for _ in range(NS["iterations"]):
+        s = a * s + b * s**3 + c * s**5
+    expected = (u * s.unsqueeze(-2)) @ vh
+    result = orthogonalise(matrix, **NS, dtype=torch.float64)
+    # fp64 round-off over fifteen products.
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_bf16_orthogonalisation_has_singular_values_near_one():
+    singular = torch.linalg.svdvals(
+        orthogonalise(random(128, 64), **NS, dtype=torch.bfloat16).float()
+    )
+    # The quintic's fixed band is 0.68 .. 1.13 (its author's plot); bf16 adds about 1 %.
+    assert singular.min() > 0.6
+    assert singular.max() < 1.2
+
+
+def test_update_follows_the_formula_over_two_steps():
+    weight = torch.nn.Parameter(random(32, 16))
+    expected, average = weight.detach().clone(), torch.zeros(32, 16, dtype=torch.float64)
+    muon = Muon([weight], [(32,)], **MUON | {"weight_decay": 0.5})
+    for step in range(2):
+        gradient = random(32, 16) * (step + 1) + step
+        weight.grad = gradient.clone()
+        muon.step()
+        average = 0.9 * average + 0.1 * gradient
+        direction = 0.1 * gradient + 0.9 * average
+        orthogonal = orthogonalise(direction, **NS, dtype=torch.float64)
+        expected = expected * (1 - 0.1 * 0.5) - 0.1 * 2**0.5 * orthogonal
+    torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=1e-12)  # fp64
+
+
+def test_fused_and_stacked_matrices_move_as_separate_ones():
+    parts = [random(8, 16), random(24, 16) + 1]
+    gradients = [random(8, 16) + 2, random(24, 16) - 1]
+    fused = torch.nn.Parameter(torch.cat(parts))
+    fused.grad = torch.cat(gradients)
+    Muon([fused], [(8, 24)], **MUON).step()
+    single = [torch.nn.Parameter(part.clone()) for part in parts]
+    for parameter, gradient in zip(single, gradients, strict=True):
+        parameter.grad = gradient
+    Muon(single, [(8,), (24,)], **MUON).step()
+    torch.testing.assert_close(fused.detach(), torch.cat([p.detach() for p in single]))
+
+    stacked = torch.nn.Parameter(torch.stack([parts[0], parts[0] * 3]))
+    stacked.grad = torch.stack([gradients[0], gradients[0] ** 2])
+    Muon([stacked], [(8,)], **MUON).step()
+    lone = torch.nn.Parameter(parts[0] * 3)
+    lone.grad = gradients[0] ** 2
+    Muon([lone], [(8,)], **MUON).step()
+    torch.testing.assert_close(stacked.detach()[1], lone.detach())
+
+
+def test_slices_that_do_not_add_up_are_refused():
+    with pytest.raises(ValueError, match="do not sum to 8 rows"):
+        Muon([torch.nn.Parameter(random(8, 16))], [(4, 3)], **MUON)
+
+
+@pytest.mark.parametrize("kind", ["dense", "moe-active"])
+def test_weight_decay_spares_norms_and_embeddings(kind):
+    config = presets.optim(muon_lr=0.1, adamw_lr=0.1, weight_decay=0.5)
+    lm = LanguageModel(model(kind, "smoke"), torch.float32)
+    lm.init_weights(0)
+    before = {name: p.detach().clone() for name, p in lm.named_parameters()}
+    for parameter in lm.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    build(config, lm).step()
+    decayed = {n for n, p in lm.named_parameters() if not torch.equal(p, before[n])}
+    roles = lm.roles()
+    assert decayed == {n for n, r in roles.items() if r.kind in ("matrix", "expert", "router")}
+
+
+def test_every_parameter_has_one_optimizer():
+    lm = LanguageModel(model("moe-active", "smoke"), torch.float32)
+    optimizers = build(presets.optim(muon_lr=0.1, adamw_lr=0.1, weight_decay=0.0), lm)
+    held = [p for part in optimizers.parts.values() for g in part.param_groups for p in g["params"]]
+    assert len(held) == len({id(p) for p in held}) == len(list(lm.parameters()))
