@@ -26,6 +26,7 @@ from harness.data.manifest import (
     SourceUse,
     array_digest,
     content_digest,
+    seal,
 )
 from harness.data.mix import interleave, shuffled
 from harness.data.units import Paragraphs, Unit, cut, held_out
@@ -305,7 +306,7 @@ def _manifest(
     tokenizer_digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
     train_digest = array_digest(train.tokens)
     val_digest = array_digest(val.tokens, val.documents)
-    return Manifest(
+    unsealed = Manifest(
         schema_version=1,
         spec=data,
         sources=tuple(uses),
@@ -336,4 +337,6 @@ def _manifest(
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         },
+        seal="",
     )
+    return unsealed.model_copy(update={"seal": seal(unsealed.model_dump(mode="json"))})

@@ -6,9 +6,10 @@ May not import tokenizers, datasets or pyarrow: a run that finds its data prepar
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import ValidationError
@@ -81,6 +82,8 @@ class Manifest(Frozen):
     """Python and the packages that made it."""
     files: dict[str, int]
     """Every other file of the folder and its size in bytes."""
+    seal: str
+    """Of all the above, so that a changed manifest shows."""
 
 
 def content_digest(spec: DataConfig, tokenizer: str, train: str, val: str) -> str:
@@ -89,6 +92,11 @@ def content_digest(spec: DataConfig, tokenizer: str, train: str, val: str) -> st
     for source in plain["sources"]:
         del source["paths"]
     return digest([plain, tokenizer, train, val], length=64)
+
+
+def seal(fields: Mapping[str, Any]) -> str:
+    """The seal of a manifest's other fields."""
+    return digest({name: fields[name] for name in fields if name != "seal"}, length=64)
 
 
 def array_digest(*arrays: np.ndarray) -> str:
@@ -139,6 +147,8 @@ def load_folder(path: Path) -> Prepared:
         manifest = Manifest.model_validate_json(file.read_bytes())
     except ValidationError as error:
         raise RequestError(f"{file} is not a manifest of this version: {explain(error)}") from None
+    if manifest.seal != seal(manifest.model_dump(mode="json")):
+        raise RequestError(f"{file} was changed after it was written")
     for name, size in manifest.files.items():
         inside = path / name
         if not inside.is_file():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from dataclasses import dataclass
 from itertools import accumulate
 
 _GENERATED_HEAD = 400
@@ -23,6 +24,26 @@ def parse(source: str) -> ast.Module | None:
             return ast.parse(source)
         except (SyntaxError, ValueError, RecursionError):
             return None
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module taken apart."""
+
+    name: str
+    """Dotted."""
+    prose: str
+    """Its docstrings."""
+    code: str | None
+    """Its source without them; None for a table."""
+
+
+def take_apart(name: str, source: str) -> Module | None:
+    """A module's prose and code from one parse; None for what cannot be parsed."""
+    if (tree := parse(source)) is None:
+        return None
+    code = None if is_table(source) else without_docstrings(source, tree)
+    return Module(name, docstrings(tree), code)
 
 
 def docstrings(tree: ast.Module) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from harness.data.python_text import docstrings, is_table, parse, without_docstrings
+from harness.data.python_text import Module, take_apart
 from harness.data.units import Unit
 from harness.errors import RequestError
 
@@ -33,32 +33,32 @@ def fingerprint() -> str:
 
 def prose() -> list[Unit]:
     """One unit a module (its docstrings) and one a reference topic. Raises RequestError."""
-    units = []
-    for name, source in _sources():
-        tree = parse(source)
-        if tree is None:
-            continue
-        if name == _TOPICS:
-            units += _topics(tree)
-        else:
-            units.append(Unit(f"stdlib:{name}", docstrings(tree)))
-    return units
+    modules, topics = _texts()
+    return [*(Unit(f"stdlib:{module.name}", module.prose) for module in modules), *topics]
 
 
 def code() -> list[Unit]:
     """One unit a module: its source without docstrings; no generated tables. Raises
     RequestError."""
-    units = []
+    modules, _ = _texts()
+    return [Unit(f"stdlib:{m.name}", m.code) for m in modules if m.code is not None]
+
+
+@lru_cache(maxsize=1)  # prose and code come from one parse
+def _texts() -> tuple[tuple[Module, ...], tuple[Unit, ...]]:
+    modules: list[Module] = []
+    topics: list[Unit] = []
     for name, source in _sources():
-        tree = parse(source)
-        if tree is not None and name != _TOPICS and not is_table(source):
-            units.append(Unit(f"stdlib:{name}", without_docstrings(source, tree)))
-    return units
+        if name == _TOPICS:
+            topics += _topics(source)
+        elif (module := take_apart(name, source)) is not None:
+            modules.append(module)
+    return tuple(modules), tuple(topics)
 
 
-def _topics(tree: ast.Module) -> list[Unit]:
+def _topics(source: str) -> list[Unit]:
     """`topics = {"assert": "...", ...}`, read as a literal."""
-    for statement in tree.body:
+    for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
             topics: dict[str, str] = ast.literal_eval(statement.value)
             return [Unit(f"topic:{name}", topics[name].strip()) for name in sorted(topics)]

@@ -93,7 +93,7 @@ def _long(key: str) -> bool:
 
 def cut(text: str, size: int = DOCUMENT_CHARS) -> list[str]:
     """A text in parts of at most `size` characters, at paragraph borders where its paragraphs
-    are short enough and at line ends where not; only blank lines between parts are lost."""
+    are short enough and at line ends where not; only white space between parts is lost."""
     if len(text) <= size:
         return [text] if text.strip() else []
     documents: list[str] = []
@@ -103,9 +103,9 @@ def cut(text: str, size: int = DOCUMENT_CHARS) -> list[str]:
         border = parts[i + 1] if i + 1 < len(parts) else ""
         fits = len(parts[i]) <= size
         for piece in [parts[i] + border] if fits else [*parts[i].splitlines(True), border]:
-            if current and len(current) + len(piece.rstrip("\n")) > size:
-                documents.append(current.rstrip("\n"))
+            if current and len(current) + len(piece.rstrip()) > size:
+                documents.append(current.rstrip())
                 current = ""
             current += piece
-    documents.append(current.rstrip("\n"))
+    documents.append(current.rstrip())
     return [document for document in documents if document.strip()]

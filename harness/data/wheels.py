@@ -14,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from harness.data.api_text import service_text
 from harness.data.cache import cache_root
-from harness.data.python_text import docstrings, is_table, parse, without_docstrings
+from harness.data.python_text import Module, take_apart
 from harness.data.units import Unit
 from harness.errors import RequestError
 
@@ -104,32 +105,31 @@ def prose(progress: Callable[[str], None]) -> list[Unit]:
     """One unit a service of botocore (its API documentation in all versions) and one a module of
     sympy (its docstrings). Raises RequestError."""
     units = _services(fetch(BOTOCORE, progress))
-    for name, source in _modules(fetch(SYMPY, progress)):
-        if (tree := parse(source)) is not None:
-            units.append(Unit(f"sympy:{name}", docstrings(tree)))
-    return units
+    return units + [Unit(f"sympy:{m.name}", m.prose) for m in _modules(fetch(SYMPY, progress))]
 
 
 def code(progress: Callable[[str], None]) -> list[Unit]:
     """One unit a module of sympy and botocore: its source without docstrings; no tables. Raises
     RequestError."""
-    units = []
-    for wheel in (SYMPY, BOTOCORE):
-        for name, source in _modules(fetch(wheel, progress)):
-            tree = parse(source)
-            if tree is not None and not is_table(source):
-                units.append(Unit(f"{wheel.name}:{name}", without_docstrings(source, tree)))
-    return units
+    return [
+        Unit(f"{wheel.name}:{module.name}", module.code)
+        for wheel in (SYMPY, BOTOCORE)
+        for module in _modules(fetch(wheel, progress))
+        if module.code is not None
+    ]
 
 
-def _modules(path: Path) -> Iterator[tuple[str, str]]:
-    """(dotted name, source) of a wheel's modules, sorted, without its tests."""
+@lru_cache(maxsize=2)  # prose and code come from one parse
+def _modules(path: Path) -> tuple[Module, ...]:
+    """A wheel's modules, sorted, without its tests."""
+    found = []
     with zipfile.ZipFile(path) as archive:
         for member in sorted(archive.namelist()):
             parts = member.removesuffix(".py").split("/")
             if member.endswith(".py") and not _SKIPPED_FOLDERS.intersection(parts):
                 name = ".".join(parts).removesuffix(".__init__")
-                yield name, importlib.util.decode_source(archive.read(member))
+                found.append(take_apart(name, importlib.util.decode_source(archive.read(member))))
+    return tuple(module for module in found if module is not None)
 
 
 def _services(path: Path) -> list[Unit]:

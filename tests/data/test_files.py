@@ -1,0 +1,95 @@
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.config import Source
+from harness.data import files
+from harness.errors import RequestError
+
+
+def source(*paths: Path | str, column: str = "text") -> Source:
+    return Source(
+        name="mine", kind="files", share=1.0, paths=tuple(map(str, paths)), text_column=column
+    )
+
+
+def test_txt_jsonl_parquet_and_folders(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffwhole file".encode())
+    (tmp_path / "b.jsonl").write_text('{"body": "row one"}\n\n{"body": "  "}\n{"body": "ü"}\n')
+    (tmp_path / "c").mkdir()
+    pq.write_table(pa.table({"body": ["in parquet", None]}), tmp_path / "c" / "d.parquet")
+    (tmp_path / "ignored.md").write_text("no")
+    read = files.read(source(tmp_path, column="body"))
+    assert [unit.text for unit in read] == ["whole file", "row one", "ü", "in parquet"]
+    assert len({unit.name for unit in read}) == 4
+
+
+def test_equal_documents_are_one_unit_and_moving_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("same")
+    (tmp_path / "b.jsonl").write_text('{"text": "same"}\n')
+    one, two = files.read(source(tmp_path))
+    assert one.name == two.name
+    before = files.fingerprint(source(tmp_path / "a.txt"))
+    (tmp_path / "a.txt").rename(tmp_path / "z.txt")
+    assert files.fingerprint(source(tmp_path / "z.txt")) == before
+    (tmp_path / "z.txt").write_text("samf")
+    assert files.fingerprint(source(tmp_path / "z.txt")) != before
+
+
+def _broken(folder: Path, name: str) -> Source:
+    path = folder / name
+    match name:
+        case "none":
+            return source()
+        case "absent.txt":
+            return source(path)
+        case "table.csv":
+            path.write_text("a,b")
+        case "empty":
+            path.mkdir()
+        case "latin.txt":
+            path.write_bytes(b"caf\xe9")
+        case "broken.jsonl":
+            path.write_text('{"text": "fine"}\n{"text": \n')
+        case "list.jsonl":
+            path.write_text("[1]\n")
+        case "column.jsonl":
+            path.write_text('{"text": "fine"}\n{"texts": "other"}\n')
+        case "number.jsonl":
+            path.write_text('{"text": 3}\n')
+        case "surrogate.jsonl":
+            path.write_text(json.dumps({"text": "\ud800"}))
+        case "broken.parquet":
+            path.write_bytes(b"PAR1 no")
+        case "column.parquet":
+            pq.write_table(pa.table({"content": ["x"]}), path)
+    return source(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("none", "source 'mine' reads files, but its paths are empty"),
+        ("absent.txt", "no file or folder '{path}'"),
+        ("table.csv", "'{path}' must end in .txt, .jsonl or .parquet, not '.csv'"),
+        ("empty", "folder '{path}' holds no .txt, .jsonl or .parquet file"),
+        ("latin.txt", "{path}: not UTF-8 (byte 4)"),
+        ("broken.jsonl", "{path}: line 2: not JSON"),
+        ("list.jsonl", "{path}: line 1: not an object but list"),
+        ("column.jsonl", "{path}: line 2: no column 'text'; did you mean 'texts'?"),
+        ("number.jsonl", "{path}: line 1: 'text' is no text but int"),
+        ("surrogate.jsonl", "{path}: line 1: holds half of a surrogate pair"),
+        ("broken.parquet", "{path}: not a readable parquet file"),
+        ("column.parquet", "{path}: no column 'text'; known: content"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, expected: str) -> None:
+    with pytest.raises(RequestError) as error:
+        files.read(_broken(tmp_path, name))
+    message = str(error.value)
+    assert message.startswith("source 'mine'")
+    assert expected.format(path=tmp_path / name) in message
+    assert "\n" not in message
