@@ -7,7 +7,6 @@ where a figure must be drawn.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from harness.config import Frozen
+from harness.measure.provenance import normal_form
 from harness.records.store import write_atomic
 from harness.report.curves import Curves
 
@@ -36,29 +36,9 @@ _INDEX = TypeAdapter(dict[str, Drawn])
 
 
 def code_digest(source: str | None = None) -> str:
-    """Of the syntax tree of the drawing code: comments, docstrings and layout do not count.
-
-    Written out here rather than by `ast.dump`, whose text differs between Python versions.
-    """
-    tree = ast.parse(DRAWING.read_text("utf-8") if source is None else source)
-    return hashlib.sha256(repr(_shape(tree)).encode()).hexdigest()[:16]
-
-
-def _shape(node: object) -> object:
-    if isinstance(node, ast.AST):
-        fields = [(name, _shape(value)) for name, value in ast.iter_fields(node)]
-        return (type(node).__name__, *((n, v) for n, v in fields if v not in (None, [])))
-    if isinstance(node, list):
-        return [_shape(item) for item in node if not _is_docstring(item)]
-    return node
-
-
-def _is_docstring(node: object) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    """Of the drawing code's syntax: comments, docstrings and layout do not count."""
+    text = normal_form(DRAWING.read_text("utf-8") if source is None else source)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def faults(results: Path, wanted: Mapping[str, Curves]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import RequestError, nearest
@@ -13,14 +13,69 @@ from harness.report.frame import Section, sections
 from harness.report.tables import Cell, Table
 
 
+class Tracer:
+    """The cells of one results folder, read once. `trace` asks it a single question."""
+
+    def __init__(self, results: Path) -> None:
+        """Raises RequestError for a broken records folder."""
+        records = store.read_all(results)
+        self.results = results
+        self._records = {store.path_of(record): record for record in records}
+        self._tables: dict[str, tuple[Section, Table]] = {
+            table.name: (section, table)
+            for section in sections(records)
+            for table in views.tables(section)
+        }
+
+    def cells(self) -> dict[str, Cell]:
+        """Every cell of the card by its address `view/row/column`, in the card's order."""
+        return {
+            address: cell
+            for _, table in self._tables.values()
+            for address, cell in table.cells().items()
+        }
+
+    def trace(self, cell_id: str) -> str:
+        """Where a cell comes from; see the module's `trace`."""
+        if not self._tables:
+            raise RequestError(
+                f"no cell '{cell_id}': nothing has been measured in '{self.results}' yet"
+            )
+        section, table, row, column = self._locate(cell_id)
+        address = f"{table.name}/{row}/{column}"
+        cell = table.cells()[address]
+        used = [self._records[path] for path in dict.fromkeys(cell.records)]
+        return _answer(section, table, address, cell, used)
+
+    def _locate(self, cell_id: str) -> tuple[Section, Table, str, str]:
+        """The table, row and column that an address names. A row's name may hold slashes."""
+        parts = [part.strip() for part in cell_id.strip().strip("`").split("/")]
+        if parts[0] not in self._tables:
+            raise RequestError(f"no view '{parts[0]}'{nearest(parts[0], self._tables)}")
+        section, table = self._tables[parts[0]]
+        rows = [row.name for row in table.rows]
+        columns = [column.name for column in table.columns]
+        if len(parts) < 3:
+            raise RequestError(
+                f"'{cell_id}' is not view/row/column; view '{table.name}' has the rows "
+                f"{', '.join(rows)} and the columns {', '.join(columns)}"
+            )
+        headers = {c.header: c.name for c in table.columns} | {name: name for name in columns}
+        for split in range(2, len(parts)):  # a unit in a heading may hold a slash, too
+            row, column = "/".join(parts[1:split]), "/".join(parts[split:])
+            if row in rows and column in headers:
+                return section, table, row, headers[column]
+        row, column = "/".join(parts[1:-1]), parts[-1]
+        if not any("/".join(parts[1:]).startswith(f"{known}/") for known in rows):
+            raise RequestError(f"view '{table.name}' has no row '{row}'{nearest(row, rows)}")
+        raise RequestError(
+            f"view '{table.name}' has no column '{column}'{nearest(column, columns)}"
+        )
+
+
 def all_cells(results: Path) -> dict[str, Cell]:
     """Every cell of the card by its address `view/row/column`, in the card's order."""
-    return {
-        address: cell
-        for section in sections(store.read_all(results))
-        for table in views.tables(section)
-        for address, cell in table.cells().items()
-    }
+    return Tracer(results).cells()
 
 
 def trace(results: Path, cell_id: str) -> str:
@@ -29,47 +84,10 @@ def trace(results: Path, cell_id: str) -> str:
     `cell_id` is `view/row/column` as the card prints them; the unit behind a column's name may
     stand or not. Raises RequestError naming the part that is not there and the nearest one.
     """
-    records = store.read_all(results)
-    if not records:
-        raise RequestError(f"no cell '{cell_id}': nothing has been measured in '{results}' yet")
-    found = [(s, table) for s in sections(records) for table in views.tables(s)]
-    section, table, row, column = _locate(found, cell_id)
-    cell = table.cells()[f"{table.name}/{row}/{column}"]
-    return _answer(section, table, f"{table.name}/{row}/{column}", cell, records)
+    return Tracer(results).trace(cell_id)
 
 
-def _locate(
-    found: Iterable[tuple[Section, Table]], cell_id: str
-) -> tuple[Section, Table, str, str]:
-    """The table, row and column that an address names. A row's name may hold slashes."""
-    parts = [part.strip() for part in cell_id.strip().strip("`").split("/")]
-    by_name = {table.name: (section, table) for section, table in found}
-    if parts[0] not in by_name:
-        raise RequestError(f"no view '{parts[0]}'{nearest(parts[0], by_name)}")
-    section, table = by_name[parts[0]]
-    if len(parts) < 3:
-        raise RequestError(
-            f"'{cell_id}' is not view/row/column; view '{table.name}' has the rows "
-            f"{', '.join(row.name for row in table.rows)} and the columns "
-            f"{', '.join(column.name for column in table.columns)}"
-        )
-    rows = {row.name for row in table.rows}
-    headers = {c.header: c.name for c in table.columns} | {c.name: c.name for c in table.columns}
-    for split in range(2, len(parts)):  # a unit in a heading may hold a slash, too
-        row, column = "/".join(parts[1:split]), "/".join(parts[split:])
-        if row in rows and column in headers:
-            return section, table, row, headers[column]
-    row, column = "/".join(parts[1:-1]), parts[-1]
-    known_rows = [r for r in rows if cell_id.strip().startswith(f"{table.name}/{r}/")]
-    if row not in rows and not known_rows:
-        raise RequestError(f"view '{table.name}' has no row '{row}'{nearest(row, rows)}")
-    columns = [c.name for c in table.columns]
-    raise RequestError(f"view '{table.name}' has no column '{column}'{nearest(column, columns)}")
-
-
-def _answer(section: Section, table: Table, address: str, cell: Cell, records: list[Record]) -> str:
-    by_path = {store.path_of(record): record for record in records}
-    used = [by_path[path] for path in dict.fromkeys(cell.records)]
+def _answer(section: Section, table: Table, address: str, cell: Cell, used: list[Record]) -> str:
     lines = [
         f"{address} = {cell.text}",
         f"  what         {cell.metric}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from functools import cache
@@ -31,10 +32,24 @@ CPU = "Some CPU 3000 (AVX-512)"
 
 
 @cache
+def entry() -> recipe.Entry:
+    """`dense_vs_moe` with lengths of its own, so that no test hangs on a preset's."""
+    found = recipe.find("dense_vs_moe")
+
+    def build(scale: recipe.Scale) -> recipe.Recipe:
+        real = found.build(scale)
+        base = replace(real.base, {"train.tokens": 122_880, "train.eval_every": 20})
+        horizons = [recipe.Tokens(122_880), recipe.ActiveFlops.of("dense")]
+        return dataclasses.replace(real, base=base, horizons=horizons)
+
+    return dataclasses.replace(found, build=build, seeds={"smoke": 3, "proxy": 5})
+
+
+@cache
 def make_plan(scale: str = "smoke", seeds: int = 3, device: str = "cpu", **sets: Any) -> plan.Plan:
     """The plan of `dense_vs_moe`; keyword `train__tokens=1` stands for `--set train.tokens=1`."""
     return plan.make(
-        recipe.find("dense_vs_moe"),
+        entry(),
         scale,  # type: ignore[arg-type]
         device,
         seeds=seeds,
@@ -212,23 +227,47 @@ def campaign(
 def broken(good: Record, status: str, error: str, **changes: Any) -> Record:
     """The same run, ended early: no endpoints, half its updates."""
     done = (good.first_update + good.last_update) // 2
-    return good.model_copy(
-        update=dict(
-            status=status,
-            error=error,
-            ends=(),
-            updates_done=done,
-            tokens_done=done * good.tokens_per_update,
-            validation=tuple(p for p in good.validation if p.update <= done),
-            training=tuple(p for p in good.training if p.update <= done),
-            **changes,
-        )
-    )
+    update = {
+        "status": status,
+        "error": error,
+        "ends": (),
+        "updates_done": done,
+        "tokens_done": done * good.tokens_per_update,
+        "validation": tuple(p for p in good.validation if p.update <= done),
+        "training": tuple(p for p in good.training if p.update <= done),
+    }
+    return good.model_copy(update=update | changes)
+
+
+def with_losses(records: list[Record], losses: dict[str, list[float]]) -> list[Record]:
+    """The same records, their endpoints' losses replaced: arm -> one value a seed."""
+    bits = VAL_TOKENS / math.log(2) / VAL_BYTES
+
+    def changed(r: Record) -> Record:
+        if r.arm not in losses or not r.ends:
+            return r
+        new = {"val_loss": losses[r.arm][r.seed], "bits_per_byte": losses[r.arm][r.seed] * bits}
+        return r.model_copy(update={"ends": tuple(e.model_copy(update=new) for e in r.ends)})
+
+    return [changed(record) for record in records]
+
+
+def swap(records: list[Record], old: Record, *new: Record) -> list[Record]:
+    """The records with one replaced by others (or by none)."""
+    return [r for record in records for r in (new if record is old else (record,))]
+
+
+def older(records: list[Record], code: str = "01dc0de001dc0de0", **changes: Any) -> list[Record]:
+    """The same runs under another code, days before, as earlier attempts."""
+    changes = {
+        "created": "2026-11-20T10:00:00+00:00",
+        "code": Code(source_digest=code, commit=None, dirty=None),
+        "attempt": 1,
+        **changes,
+    }
+    return [record.model_copy(update=changes) for record in records]
 
 
 def of(records: list[Record], arm: str, seed: int, stage: str) -> Record:
     """The one record of that name."""
     return next(r for r in records if (r.arm, r.seed, r.stage) == (arm, seed, stage))
-
-
-__all__ = ["broken", "campaign", "make_plan", "of", "question", "record", "replace"]

@@ -1,0 +1,191 @@
+"""The card: from records alone, and every way of going stale is seen and shown."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import RequestError
+from harness.records import store
+from harness.report import card, drawn
+from tests.report.factory import broken, campaign, of, older, swap
+
+FIGURE = "figures/dense_vs_moe.smoke.cpu.curves.png"
+
+
+@pytest.fixture(scope="module")
+def drawn_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with a failed run, an older group, and its card."""
+    results = tmp_path_factory.mktemp("results")
+    records = campaign()
+    lost = of(records, "moe-160m", 1, "decay-tokens")
+    records = swap(records, lost, broken(lost, "diverged", "loss is not finite at update 110"))
+    past = older([r for r in campaign() if r.seed < 2])
+    for record in [*past, *(r.model_copy(update={"attempt": 2}) for r in records)]:
+        store.write(results, record)
+    written = card.regenerate(results)
+    assert [p.relative_to(results).as_posix() for p in written] == [
+        "MODEL_CARD.md",
+        FIGURE,
+        "figures/figures.json",
+    ]
+    return results
+
+
+@pytest.fixture
+def results(drawn_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(drawn_once, tmp_path / "results"))
+
+
+def test_a_fresh_card_passes_and_is_not_written_again(results: Path) -> None:
+    assert card.check(results) is None
+    assert card.regenerate(results) == []
+    text = (results / "MODEL_CARD.md").read_text()
+    assert text == card.render(results)
+    for view in ("scope", "curves", "loss", "difference", "cost", "runs", "failed", "others"):
+        name = f"dense_vs_moe.smoke.cpu.{view}"
+        assert text.count(f"<!-- view: {name} begin -->") == 1
+        assert text.count(f"<!-- view: {name} end -->") == 1
+    assert f"]({FIGURE})" in text
+    assert "## Measured on CPU" in text
+    assert "GPU\n" not in text
+    assert "$" not in text
+
+
+def test_nothing_measured(tmp_path: Path) -> None:
+    assert "Nothing has been measured yet" in card.render(tmp_path)
+    assert card.check(tmp_path) == "MODEL_CARD.md is missing"
+    assert card.regenerate(tmp_path) == [tmp_path / "MODEL_CARD.md"]
+    assert card.check(tmp_path) is None
+
+
+def test_every_digit_of_every_table_is_guarded(results: Path) -> None:
+    path = results / "MODEL_CARD.md"
+    lines = path.read_text().splitlines(keepends=True)
+    rows = [i for i, line in enumerate(lines) if line.startswith("|")]
+    assert len(rows) > 20
+    for row in rows[:: len(rows) // 10]:
+        place = next((i for i, c in enumerate(lines[row]) if c.isdigit()), None)
+        if place is None:
+            continue
+        digit = str((int(lines[row][place]) + 1) % 10)
+        edited = lines[row][:place] + digit + lines[row][place + 1 :]
+        path.write_text("".join([*lines[:row], edited, *lines[row + 1 :]]))
+        shown = card.check(results)
+        assert shown is not None
+        assert f"-{edited}".rstrip() in shown
+        assert f"+{lines[row]}".rstrip() in shown
+
+
+def _remove_record(results: Path) -> None:
+    sorted((results / "records/dense_vs_moe/dense").iterdir())[0].unlink()
+
+
+def _add_record(results: Path) -> None:
+    store.write(results, campaign(seeds=4)[-1])
+
+
+def _replace_figure(results: Path) -> None:
+    (results / FIGURE).write_bytes((results / FIGURE).read_bytes() + b"x")
+
+
+def _remove_figure(results: Path) -> None:
+    (results / FIGURE).unlink()
+
+
+def _add_figure(results: Path) -> None:
+    (results / "figures/mine.png").write_bytes(b"x")
+
+
+def _remove_index(results: Path) -> None:
+    (results / "figures/figures.json").unlink()
+
+
+def _spoil_index(results: Path) -> None:
+    (results / "figures/figures.json").write_text("{")
+
+
+def _age_drawing_code(results: Path) -> None:
+    index = results / "figures/figures.json"
+    content = json.loads(index.read_text())
+    content[Path(FIGURE).name]["code_digest"] = "0" * 16
+    index.write_text(json.dumps(content))
+
+
+def _crlf(results: Path) -> None:
+    text = (results / "MODEL_CARD.md").read_bytes()
+    (results / "MODEL_CARD.md").write_bytes(text.replace(b"\n", b"\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (_remove_record, "@@"),
+        (_add_record, "@@"),
+        (_replace_figure, f"{FIGURE}: replaced"),
+        (_remove_figure, f"{FIGURE}: missing"),
+        (_add_figure, "figures/mine.png: not a figure of these records"),
+        (_remove_index, f"{FIGURE}: not in figures.json"),
+        (_spoil_index, f"{FIGURE}: not in figures.json"),
+        (_age_drawing_code, f"{FIGURE}: stale: the drawing code has changed"),
+        (_crlf, "line ends"),
+    ],
+)
+def test_what_went_stale_is_shown_and_mended(
+    results: Path, change: Callable[[Path], None], shown: str
+) -> None:
+    change(results)
+    found = card.check(results)
+    assert found is not None
+    assert shown in found
+    assert card.regenerate(results) != []
+    assert card.check(results) is None
+    assert not (results / "figures/mine.png").exists()
+
+
+def test_a_figure_is_stale_when_its_data_are(results: Path) -> None:
+    shown = of(campaign(), "dense", 0, "decay-tokens").model_copy(update={"attempt": 2})
+    (results / store.path_of(shown)).unlink()
+    assert f"{FIGURE}: stale: the records say otherwise" in str(card.check(results))
+
+
+def test_a_broken_record_or_a_file_in_place_is_a_request_error(
+    results: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "file"
+    place.write_text("mine")
+    for action in (card.regenerate, card.check, card.render):
+        with pytest.raises(RequestError, match="is a file"):
+            action(place)  # type: ignore[operator]
+    (results / "records/notes.txt").write_text("mine")
+    before = (results / "MODEL_CARD.md").read_bytes()
+    with pytest.raises(RequestError, match=r"records/notes\.txt is not a record"):
+        card.regenerate(results)
+    assert (results / "MODEL_CARD.md").read_bytes() == before
+
+
+def test_the_drawing_codes_digest_minds_behaviour_only() -> None:
+    code = '"""Doc."""\nDPI = 200\n\ndef f(x):\n    """Doc."""\n    return x + DPI\n'
+    same = '"""Other."""\nDPI = 200  # dots\n\n\ndef f(x):\n    return (x + DPI)\n'
+    assert drawn.code_digest(code) == drawn.code_digest(same)
+    assert drawn.code_digest(code) != drawn.code_digest(code.replace("200", "100"))
+    assert drawn.code_digest(code) != drawn.code_digest(code.replace("+", "-"))
+
+
+def test_checking_draws_nothing_and_imports_nothing_heavy(results: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from harness.report import card, trace; "
+        "assert card.check(Path(sys.argv[1])) is None; "
+        "heavy = {'torch', 'matplotlib', 'seaborn', 'scipy.stats', 'transformers', 'datasets'}; "
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(results)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""

@@ -1,0 +1,207 @@
+"""Tables against numbers worked out here, and the verdicts that records earn or do not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.records.schema import Record
+from harness.records.store import path_of
+from harness.report import views
+from harness.report.comparison import differences
+from harness.report.frame import sections
+from harness.report.tables import Cell, Column, Row, Table, markdown
+from tests.report.factory import VAL_BYTES, VAL_TOKENS, broken, campaign, of, swap, with_losses
+
+LOSSES = {
+    "dense": [6.00, 6.03, 6.01],
+    "moe-active": [5.90, 5.94, 5.90],
+    "moe-total": [6.05, 6.08, 6.05],
+    "moe-160m": [6.20, 6.23, 6.22],
+}
+TUNED = {"tuned_by": "dense_vs_moe_search"}
+
+
+def cells(records: list[Record]) -> dict[str, Cell]:
+    (section,) = sections(records)
+    found: dict[str, Cell] = {}
+    for table in views.tables(section):
+        found |= {a.removeprefix(f"{section.name}."): c for a, c in table.cells().items()}
+    return found
+
+
+def test_the_loss_table_by_hand() -> None:
+    table = cells(with_losses(campaign(), LOSSES))
+    dense = table["loss/dense/val_loss@tokens"]
+    # mean 6.0133, sd 0.015275, t(0.975; 2) 4.302653: half-width 4.302653 x 0.015275 / sqrt 3
+    assert dense.text == "6.0133 ± 0.0379 (3)"
+    assert dense.n == 3
+    assert dense.interval == pytest.approx((5.975388, 6.051279), abs=1e-6)
+    assert table["loss/dense/val_loss@active-flops"].text == dense.text
+    bits = 6.01333333 * VAL_TOKENS / math.log(2) / VAL_BYTES
+    assert table["loss/dense/bits_per_byte@tokens"].text.startswith(f"{bits:.4f} ±")
+    assert table["loss/dense/below_unigram@tokens"].text == "0.7467 ± 0.0379 (3)"
+    assert table["loss/unigram/val_loss@tokens"].text == "6.7600"
+    assert table["loss/unigram/total_parameters"].text == "–"
+    active = of(campaign(), "moe-active", 0, "stem").active_parameters
+    assert table["loss/moe-active/active_parameters"].text == f"{active / 1e6:.2f}"
+
+
+def test_the_difference_is_paired_by_seed() -> None:
+    table = cells(with_losses(campaign(), LOSSES))
+    cell = table["difference/moe-active@tokens/difference"]
+    expected = stats.ttest_rel(LOSSES["moe-active"], LOSSES["dense"]).confidence_interval()
+    assert cell.text == "-0.1000 ± 0.0248 (3)"
+    assert cell.interval == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert table["difference/moe-active@tokens/df"].text == "2"
+    noise = table["difference/moe-active@tokens/noise_floor"]
+    assert noise.text == f"{np.std(LOSSES['dense'], ddof=1):.4f}"
+    assert table["difference/moe-active@tokens/verdict"].text == "not comparable: untuned"
+    assert table["difference/moe-total@tokens/verdict"].text == "exploratory, no verdict"
+    scope = table["difference/moe-active@tokens/scope"].text
+    run = of(campaign(), "moe-active", 0, "stem")
+    assert scope == (
+        f"smoke, {run.total_parameters / 1e6:.2f}M ({run.active_parameters / 1e6:.2f}M active) "
+        f"parameters, {122_880 / run.active_parameters:.2g} tokens/active parameter, cpu"
+    )
+
+
+def verdict(records: list[Record]) -> str:
+    return cells(records)["difference/moe-active@tokens/verdict"].text
+
+
+def tuned(seeds: int = 3, scale: str = "smoke", **options: Any) -> list[Record]:
+    return campaign(seeds=seeds, scale=scale, asked=TUNED, **options)
+
+
+def test_verdicts_of_a_tuned_comparison() -> None:
+    assert verdict(with_losses(tuned(), LOSSES)) == "better (preliminary, 3 pairs)"
+    five = tuned(seeds=5, scale="proxy")
+    assert verdict(with_losses(five, {"dense": [6.0] * 5, "moe-active": [6.0] * 5})) == (
+        "no detectable difference"
+    )
+    noisy = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [6.1, 6.1, 6.3, 6.1, 6.2]}
+    assert verdict(with_losses(five, noisy)) == "no detectable difference"
+    clear = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [6.5, 6.61, 6.7, 6.6, 6.5]}
+    assert verdict(with_losses(five, clear)) == "worse"
+
+
+def test_other_seeds_than_frozen_earn_no_verdict() -> None:
+    assert verdict(tuned(seeds=2)) == (
+        "not comparable: 2 of 3 pairs (dense/2 not run; moe-active/2 not run)"
+    )
+    assert verdict(tuned(seeds=4)) == (
+        "not comparable: exploratory, 4 seeds where the recipe froze 3"
+    )
+
+
+def test_overrides_earn_no_verdict() -> None:
+    text = verdict(tuned(sets={"optim.muon_lr": 0.03}))
+    assert text == "not comparable: exploratory, since --set optim.muon_lr=0.03"
+
+
+def test_survivors_alone_are_not_compared() -> None:
+    records = tuned(seeds=5, scale="proxy")
+    lost = of(records, "moe-active", 3, "decay-tokens")
+    records = swap(records, lost, broken(lost, "diverged", "loss is not finite"))
+    assert verdict(records) == "not comparable: 4 of 5 pairs (moe-active/3 diverged)"
+    table = cells(records)
+    assert table["loss/moe-active/val_loss@tokens"].n == 4
+    assert table["runs/moe-active/diverged"].text == "1"
+    assert table["runs/moe-active/finished"].text == "4 of 5"
+    failed = table["failed/moe-active/3/decay-tokens.1/error"]
+    assert failed.text == "loss is not finite"
+    assert failed.records == (path_of(lost),)
+
+
+def test_unequal_budgets_are_no_horizon() -> None:
+    records = [
+        r
+        if r.arm != "moe-active"
+        else r.model_copy(
+            update={
+                "ends": tuple(
+                    e.model_copy(update={"tokens": e.tokens * 2, "flops": e.flops * 2})
+                    for e in r.ends
+                )
+            }
+        )
+        for r in tuned()
+    ]
+    assert "unequal budgets" in verdict(records)
+
+
+def test_several_primary_pairs_share_their_error() -> None:
+    pairs = (("dense", "moe-active"), ("dense", "moe-total"), ("moe-active", "moe-total"))
+    five = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [5.9, 6.08, 6.14, 5.99, 5.99]}
+    one = with_losses(tuned(seeds=5, scale="proxy"), five)
+    assert verdict(one) == "better"
+    three = [
+        r.model_copy(update={"question": r.question.model_copy(update={"pairs": pairs})})
+        for r in with_losses(one, {"moe-total": [6.05, 6.06, 6.2, 6.1, 6.01]})
+    ]
+    (section,) = sections(three)
+    rows = {d.name: d for d in differences(section) if d.horizon == "tokens"}
+    assert set(rows) == {
+        "moe-active@tokens",
+        "moe-total-vs-dense@tokens",
+        "moe-total-vs-moe-active@tokens",
+        "moe-160m@tokens",
+    }
+    p_value = stats.ttest_rel(five["dense"], five["moe-active"]).pvalue  # 0.041: alone, below 5 %
+    assert rows["moe-active@tokens"].value.p_value == pytest.approx(p_value, abs=1e-9)
+    assert verdict(three) == "no detectable difference"  # Holm: the smallest of three p-values x 3
+
+
+def test_costs_are_described_and_marked() -> None:
+    table = cells(campaign())
+    assert table["cost/dense/tokens_per_second"].text == "9,000 [9,000, 9,000], not timed"
+    # 3.0 s of set-up and 2.0 s that the first update took beyond the median.
+    assert table["cost/dense/fixed_seconds"].text == "5.0 [5.0, 5.0]"
+    assert table["cost/dense/fixed_seconds"].n == 3
+    assert table["cost/dense/peak_memory"].text == "0.70 rss"
+    assert table["cost/dense/tokens@tokens"].text == "122,880"
+    assert not any("mfu" in address or "dollar" in address for address in table)
+
+
+def test_nothing_measured_is_said() -> None:
+    stem = of(campaign(), "dense", 0, "stem")
+    table = cells([broken(stem, "oom", "out of memory", timing=None, memory=None, flops=None)])
+    assert table["loss/dense/val_loss@tokens"].text == "not measured"
+    assert table["loss/moe-active/total_parameters"].text == "not measured"
+    assert table["cost/dense/tokens_per_second"].text == "not measured"
+    assert table["difference/moe-active@tokens/difference"].text == "not measured"
+    assert table["difference/moe-active@tokens/verdict"].text.startswith("not comparable: 0 of 3")
+    assert table["runs/dense/oom"].text == "1"
+    assert table["scope/horizon-tokens/value"].text == "not reached yet"
+
+
+def test_markdown_is_aligned_and_cannot_be_broken_by_an_error_text() -> None:
+    evil = Cell("a | b\n<!-- view: x end -->", ("r",), "m", "a", 1)
+    number = Cell("1.5", ("r",), "m", "a", 1)
+    table = Table(
+        "x.y", "Caption.", "arm", (Column("loss", "nats"), Column("error", left=True)),
+        (Row("one", (number, evil)), Row("twelve", (number, number))), ("a note",), "smol run x",
+    )  # fmt: skip
+    assert markdown(table) == (
+        "<!-- view: x.y begin -->\n"
+        "**`x.y`** Caption.\n"
+        "\n"
+        "| arm    | loss (nats) | error                          |\n"
+        "| ------ | ----------: | ------------------------------ |\n"
+        "| one    |         1.5 | a \\| b &lt;!-- view: x end --> |\n"
+        "| twelve |         1.5 | 1.5                            |\n"
+        "\n"
+        "- a note\n"
+        "\n"
+        "Reproduce: `smol run x`\n"
+        "<!-- view: x.y end -->"
+    )
+    with pytest.raises(ValueError, match="stands twice"):
+        Table("x", "", "", (Column("a"),), (Row("r", (number,)), Row("r", (number,))))
+    with pytest.raises(ValueError, match="1 cells"):
+        Table("x", "", "", (Column("a"), Column("b")), (Row("r", (number,)),))

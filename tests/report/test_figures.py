@@ -1,0 +1,51 @@
+"""What the figure shows, and that drawing the same data twice gives the same bytes."""
+
+from __future__ import annotations
+
+from harness.report.curves import curves
+from harness.report.frame import sections
+from tests.report.factory import broken, campaign, of, swap, with_losses
+
+
+def test_lines_ends_and_branches() -> None:
+    records = campaign()
+    lost = of(records, "dense", 1, "decay-tokens")
+    (section,) = sections(swap(records, lost, broken(lost, "diverged", "loss is not finite")))
+    data = curves(section)
+    stages = {(line.arm, line.stage) for line in data.lines}
+    assert ("dense", "stem") in stages
+    assert ("moe-total", "decay-active-flops") in stages
+    stem = next(line for line in data.lines if (line.arm, line.stage) == ("dense", "stem"))
+    branch = next(
+        line for line in data.lines if (line.arm, line.stage) == ("dense", "decay-tokens")
+    )
+    assert {p.seed for p in stem.points} == {0, 1, 2}
+    assert {p.seed for p in branch.points} == {0, 2}
+    starts = {p.seed: p for p in stem.points if p.tokens == branch.points[0].tokens}
+    assert branch.points[0] == starts[0]  # the branch begins where the stem stood
+    end = next(e for e in data.ends if (e.arm, e.horizon) == ("dense", "tokens"))
+    assert (end.tokens, end.n) == (122_880, 2)
+    assert data.unigram == 6.76
+
+
+def test_the_digest_follows_the_data() -> None:
+    (one,), (same,) = sections(campaign()), sections(campaign())
+    (other,) = sections(with_losses(campaign(), {"dense": [6.0, 6.1, 6.2]}))
+    assert curves(one).digest == curves(same).digest != curves(other).digest
+
+
+def test_drawing_is_repeatable_also_with_one_seed_and_one_arm() -> None:
+    from harness.report.figures import draw_curves
+
+    for records in (campaign(), [r for r in campaign() if (r.arm, r.seed) == ("dense", 0)]):
+        (section,) = sections(records)
+        first = draw_curves(curves(section))
+        assert first.startswith(b"\x89PNG")
+        assert first == draw_curves(curves(section))
+        assert len(first) < 400_000  # a README's picture
+    stem_only = [r for r in campaign() if (r.arm, r.stage) == ("dense", "stem")]
+    (section,) = sections(stem_only)
+    assert draw_curves(curves(section)).startswith(b"\x89PNG")
+    failed = [broken(stem_only[0], "oom", "out of memory", validation=())]
+    (section,) = sections(failed)
+    assert draw_curves(curves(section)).startswith(b"\x89PNG")
