@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.config import Frozen
 from harness.plan import Run
-from harness.records.schema import Question
+from harness.records.schema import Code, Question
 
 
 class Job(Frozen):
@@ -21,6 +21,8 @@ class Job(Frozen):
 
     run: Run
     question: Question
+    code: Code
+    """As the launcher found it; the child runs a snapshot of it."""
     arm_values: dict[str, str]
     diff: dict[str, Any]
     command: str
@@ -54,9 +56,9 @@ class RunFiles:
         self.summary = folder / "metrics.json"
         self.plot = folder / "metrics_plot.png"
 
-    def branch(self, update: int) -> Path:
-        """The state after `update` updates, from which a decay starts."""
-        return self.folder / f"branch-{update}.pt"
+    def branch(self, update: int, source_digest: str) -> Path:
+        """The state after `update` updates, from which a decay starts; of one code alone."""
+        return self.folder / f"branch-{update}.{source_digest[:8]}.pt"
 
 
 def run_folder(checkpoints: Path, run: Run) -> Path:

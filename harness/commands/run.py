@@ -163,7 +163,7 @@ def _select(
 
     def has_branch(run: Run) -> bool:
         folder = run_folder(checkpoints, stems[str(run.parent)])
-        return RunFiles(folder).branch(run.first_update).exists()
+        return RunFiles(folder).branch(run.first_update, current.source_digest).exists()
 
     runs, again = backlogs.with_parents(todo, plan, has_branch)
     for run in again:
@@ -204,7 +204,7 @@ def command(request: Request, entry: Entry) -> str:
 def _launch(
     runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
 ) -> list[Record]:
-    from harness.launch import local
+    from harness.launch import local, snapshot
     from harness.launch.display import Progress
     from harness.report.run_plot import draw
 
@@ -213,10 +213,12 @@ def _launch(
     by_key = {run.key: run for run in plan.runs}
     arms = {arm.name: arm for arm in plan.arms}
     asked, text = question(plan, request.overrides), command(request, plan.entry)
+    code = provenance.code()
     jobs = [
         Job(
             run=run,
             question=asked,
+            code=code,
             arm_values=dict(arms[run.arm].values),
             diff=dict(arms[run.arm].diff),
             command=text,
@@ -238,7 +240,7 @@ def _launch(
     with Progress(runs) as display:
         try:
             return local.execute(
-                jobs, workers=workers, display=display,
+                jobs, workers=workers, code=snapshot.take(checkpoints), display=display,
                 on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
             )  # fmt: skip
         except local.Interrupted:
@@ -257,18 +259,32 @@ def default_jobs(device: str, runs: Sequence[Run]) -> int:
 
 
 def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) -> None:
-    from harness.report import card
+    from harness.report import card, drawn
 
     if nothing_to_do:
         print("nothing to do: every run of this recipe is finished under this code and data")
     card.regenerate(request.results)
-    summary = card.summary(request.results, request.recipe, request.scale)
-    if summary:
-        print(summary)
-    print(f"card:    {request.results / 'MODEL_CARD.md'}")
-    for figure in card.figures_of(request.results, request.recipe, request.scale):
+    _print_losses(request)
+    print(f"card:    {request.results / card.CARD}")
+    for figure in sorted((request.results / drawn.FOLDER).glob(f"{request.recipe}.*.png")):
         print(f"figure:  {figure}")
     failed = [record for record in done if record.status != "ok"]
     if failed:
         names = "; ".join(f"{r.name} {r.status}: {r.error}" for r in failed[:3])
         raise RunFailed(f"{len(failed)} of {len(done)} runs did not end well: {names}")
+
+
+def _print_losses(request: Request) -> None:
+    """The card's first result table of this recipe and scale, for the terminal."""
+    from harness.report import comparison
+    from harness.report.frame import sections
+
+    for section in sections(store.read_all(request.results)):
+        if (section.recipe, section.scale) != (request.recipe, request.scale):
+            continue
+        table = comparison.losses(section)
+        lines = [[table.corner, *(column.name for column in table.columns)]]
+        lines += [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))

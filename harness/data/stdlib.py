@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 import platform
 import sysconfig
 from collections.abc import Iterator
@@ -85,9 +86,11 @@ def _modules() -> tuple[tuple[str, Path], ...]:
             "sources"
         )
     found = []
-    for path in root.rglob("*.py"):
-        parts = path.relative_to(root).with_suffix("").parts
-        if SKIPPED_FOLDERS.intersection(parts) or parts[-1].startswith("_sysconfigdata"):
-            continue
-        found.append((".".join(parts).removesuffix(".__init__"), path))
+    for folder, inside, names in os.walk(root):
+        inside[:] = [name for name in inside if name not in SKIPPED_FOLDERS]  # not gone into
+        for name in names:
+            if name.endswith(".py") and not name.startswith("_sysconfigdata"):
+                path = Path(folder, name)
+                parts = path.relative_to(root).with_suffix("").parts
+                found.append((".".join(parts).removesuffix(".__init__"), path))
     return tuple(sorted(found))

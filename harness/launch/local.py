@@ -17,7 +17,7 @@ from typing import Protocol
 
 from harness.job import Job, write_atomically
 from harness.launch.tail import Tail
-from harness.measure import account, provenance
+from harness.measure import account
 from harness.records import store
 from harness.records.schema import Record, Status
 
@@ -61,11 +61,13 @@ def execute(
     jobs: Sequence[Job],
     *,
     workers: int,
+    code: Path,
     display: Display,
     on_record: Callable[[Job, Record], None],
 ) -> list[Record]:
     """Run all jobs and return their records, in the order in which they ended.
 
+    `code` is the folder that holds the packages to run, see `launch.snapshot`.
     A job whose parent (among these jobs) did not end `ok` is left out. On an interrupt the
     children are asked to stop, their records are collected, and Interrupted is raised.
     """
@@ -74,7 +76,7 @@ def execute(
     keys = {job.run.key for job in jobs}
     try:
         while waiting or running:
-            waiting = _start(waiting, running, ended, keys, workers)
+            waiting = _start(waiting, running, ended, keys, workers, code)
             for child in list(running):
                 child.tail.poll()
                 if child.process.poll() is not None:
@@ -96,6 +98,7 @@ def _start(
     ended: dict[str, Status],
     keys: set[str],
     workers: int,
+    code: Path,
 ) -> list[Job]:
     left = []
     for job in waiting:
@@ -104,13 +107,13 @@ def _start(
         if parent in keys and ended.get(str(parent), "ok") != "ok":
             ended[job.run.key] = "failed"  # its own children are left out too
         elif parent_ended and len(running) < workers:
-            running.append(start(job))
+            running.append(start(job, code))
         else:
             left.append(job)
     return left
 
 
-def start(job: Job) -> Child:
+def start(job: Job, code: Path) -> Child:
     """Start a job's process. Its output goes to `worker.log` in the run's folder."""
     files = job.files
     files.folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +123,7 @@ def start(job: Job) -> Child:
     environment = {
         **ALLOCATOR,
         **os.environ,
-        "PYTHONPATH": str(provenance.ROOT),
+        "PYTHONPATH": str(code),
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from harness.job import Job
 from harness.measure import flops, hardware, provenance
-from harness.records.schema import SCHEMA_VERSION, DataUse, Memory, Record, Status
+from harness.records.schema import DataUse, Memory, Record, Status
 from models.config import active_parameters, expected_initial_loss, total_parameters
 
 if TYPE_CHECKING:
-    from harness.data.prepare import Manifest
+    from harness.data.manifest import Manifest
     from harness.train.progress import Progress
 
 
@@ -40,7 +40,7 @@ def record(
         wall = progress.wall_seconds + time.time() - job.launched_at
         timing = progress.timing(per_update, wall, job.concurrent_runs)
     return Record(
-        schema_version=SCHEMA_VERSION,
+        schema_version=1,
         key=run.key,
         attempt=job.attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -80,7 +80,7 @@ def record(
         data=data_use(manifest, updates * per_update) if manifest else None,
         hardware=machine,
         software=provenance.software(),
-        code=provenance.code(),
+        code=job.code,
         command=job.command,
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from harness.records.schema import Record
+from harness.records.schema import EvalPoint, HorizonEnd, Record
 
 RATE_TOLERANCE = 1e-3
 """rate x time = tokens, up to the rounding of stored seconds (microseconds on >= 1 ms)."""
@@ -49,10 +49,14 @@ def _counts(r: Record) -> list[str]:
     faults += [
         f"a point at update {point.update} says {point.tokens} tokens, not "
         f"{point.update * r.tokens_per_update}"
-        for point in (*r.validation, *r.ends)
+        for point in _points(r)
         if point.tokens != point.update * r.tokens_per_update
     ]
     return faults
+
+
+def _points(r: Record) -> list[EvalPoint | HorizonEnd]:
+    return [*r.validation, *r.ends]
 
 
 def _times(r: Record) -> list[str]:
@@ -93,7 +97,7 @@ def _losses(r: Record) -> list[str]:
                 "by the initialisation"
             )
     if r.data is not None and r.data.val_bytes:
-        for point in (*r.validation, *r.ends):
+        for point in _points(r):
             implied = point.val_loss * r.data.val_tokens / math.log(2) / r.data.val_bytes
             if not math.isclose(implied, point.bits_per_byte, rel_tol=1e-6):
                 faults.append(

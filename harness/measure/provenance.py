@@ -32,7 +32,8 @@ def source_digest(root: Path = ROOT) -> str:
     """
     digest = hashlib.sha256()
     for module in sorted(_closure(root)):
-        digest.update(f"{module}\n{_normal_form(_file(root, module))}\n".encode())
+        text = normal_form(_file(root, module).read_text("utf-8"))
+        digest.update(f"{module}\n{text}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -68,16 +69,24 @@ def _exists(root: Path, module: str) -> bool:
     return _file(root, module).is_file()
 
 
-def _normal_form(file: Path) -> str:
-    tree = ast.parse(file.read_text("utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [item for item in body if not _is_docstring(item)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+def normal_form(source: str) -> str:
+    """A module's syntax without comments, docstrings and layout, as text.
+
+    Written out here rather than by `ast.dump`, whose text differs between Python versions.
+    """
+    return repr(_shape(ast.parse(source)))
 
 
-def _is_docstring(node: ast.AST) -> bool:
+def _shape(node: object) -> object:
+    if isinstance(node, ast.AST):
+        fields = [(name, _shape(value)) for name, value in ast.iter_fields(node)]
+        return (type(node).__name__, *((n, v) for n, v in fields if v not in (None, [])))
+    if isinstance(node, list):
+        return [_shape(item) for item in node if not _is_docstring(item)]
+    return node
+
+
+def _is_docstring(node: object) -> bool:
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)

@@ -44,6 +44,7 @@ class Loop:
         device: torch.device,
         files: RunFiles,
         log: MetricsLog,
+        source_digest: str,
         save: Callable[[bool], None],
         should_stop: Callable[[], bool],
     ) -> None:
@@ -51,6 +52,7 @@ class Loop:
         self.run, self.model, self.optimizers = run, model, optimizers
         self.stream, self.validation, self.progress = stream, validation, progress
         self.device, self.files, self.log = device, files, log
+        self.source_digest = source_digest
         self.save, self.should_stop = save, should_stop
         self.flops_per_update = run.config.tokens_per_update * flops_per_token(
             run.config.model, run.config.data.seq_len
@@ -131,9 +133,10 @@ class Loop:
 
     def _branch(self) -> None:
         started = time.perf_counter()
+        path = self.files.branch(self.progress.update, self.source_digest)
         state.save_branch(
-            self.files.branch(self.progress.update), self.run.key, self.model, self.optimizers,
-            self.progress, self.validation, self.device,
+            path, self.run.key, self.model, self.optimizers, self.progress, self.validation,
+            self.device,
         )  # fmt: skip
         self.progress.checkpoint_seconds += time.perf_counter() - started
 

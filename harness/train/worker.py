@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 import models
 from harness.data.batches import TrainStream, Validation, read_validation
-from harness.data.prepare import Prepared, load_folder
+from harness.data.manifest import Prepared, load_folder
 from harness.errors import RequestError
 from harness.job import Job, MetricsLog, RunFiles, write_atomically
 from harness.measure import account, hardware, provenance
@@ -97,7 +97,7 @@ class Worker:
             for block in model.blocks:
                 block.compile()
         optimizers = build.build(config.optim, model)
-        digest = provenance.source_digest()
+        digest = self.job.code.source_digest
         self.progress = state.resume(
             self.files.checkpoint, run.key, digest, model, optimizers
         ) or self._begin(model, optimizers, validation, device)
@@ -117,7 +117,8 @@ class Worker:
 
         Loop(
             run, model, optimizers, stream, validation, progress, device=device,
-            files=self.files, log=self.log, save=save, should_stop=self._should_stop,
+            files=self.files, log=self.log, source_digest=digest, save=save,
+            should_stop=self._should_stop,
         ).go()  # fmt: skip
         metrics = {"ends": progress.ends, "last_update": progress.update}
         state.save_final(self.files.final, run.key, config, model, metrics)
@@ -134,7 +135,9 @@ class Worker:
             return Progress(update=0, seconds_before=0.0)
         if self.job.parent_folder is None:
             raise RequestError(f"{run.name} starts from run {run.parent}, whose folder is unknown")
-        branch = RunFiles(Path(self.job.parent_folder)).branch(run.first_update)
+        branch = RunFiles(Path(self.job.parent_folder)).branch(
+            run.first_update, self.job.code.source_digest
+        )
         return state.start_from_branch(branch, run.parent, model, optimizers, validation, device)
 
     def _summarise(self, record: Record) -> None:

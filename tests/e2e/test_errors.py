@@ -57,7 +57,7 @@ def test_unreadable_or_empty_sources(workspace, content):
     source.unlink()
     if content is not None:
         source.write_bytes(content)
-    assert "topics.jsonl" in workspace.smol("run", "tiny_rates", code=2)
+    assert "topics" in workspace.smol("run", "tiny_rates", code=2)
     assert not workspace.results.exists()
 
 

@@ -91,7 +91,8 @@ def test_killed_and_resumed_equals_uninterrupted(workspace, finished, stage, aft
     _kill_worker(workspace, "low", stage, after)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 3, out + err
-    assert [r.status for r in workspace.records() if (r.arm, r.stage) == ("low", stage)] == ["killed"]
+    died = [r.status for r in workspace.records() if (r.arm, r.stage) == ("low", stage)]
+    assert died == ["killed"]
     workspace.smol("run", "tiny_rates", "--seeds", "1")
     resumed = workspace.weights("low", 0, "decay-tokens")
     straight = finished.weights("low", 0, "decay-tokens")
