@@ -19,8 +19,8 @@ from harness.errors import RequestError
 
 __all__ = ["Manifest", "Prepared", "describe", "find_prepared", "load_folder", "prepare"]
 
-_FORMAT = 1
-"""Raised with every change of what preparation makes of the same sources."""
+_FORMAT = 2
+"""Raised with every change of what preparation makes of the same sources, or of the manifest."""
 
 
 def prepare(

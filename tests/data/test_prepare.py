@@ -68,8 +68,8 @@ def test_found_again_without_building_or_heavy_imports(spec: Spec, cache: Path) 
     )  # fmt: skip
     spent, heavy = done.stdout.split(maxsplit=1)
     assert heavy.strip() == "[]"
-    # Measured 0.15 s with numpy's import; five times that allows for a busy machine.
-    assert float(spent) < 0.75
+    # Measured 0.2 s with numpy's import; building takes over 1 s, so a busy machine still passes.
+    assert float(spent) < 1.0
 
 
 def test_moved_files_are_the_same_data_and_changed_ones_are_not(spec: Spec, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_what_preparation_makes_of_known_text() -> None:
     fitted = tokenizer.fit(documents, 300)
     tokens = np.concatenate(list(tokenizer.encode(fitted, documents)))
     found = hashlib.sha256(repr((documents, tokens.tolist())).encode()).hexdigest()[:16]
-    assert (_FORMAT, found) == (1, "6931a76487a89fec")
+    assert (_FORMAT, found) == (2, "6931a76487a89fec")
 
 
 @pytest.mark.parametrize("name", ["data-00000-of-00001.arrow", "tokenizer.json", "manifest.json"])
