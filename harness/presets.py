@@ -91,14 +91,14 @@ def _proxy() -> RunConfig:
             vocab_size=4096,
             train_tokens=None,
             val_fraction=0.05,
-            val_tokens=32_768,
+            val_tokens=65_536,
             split_seed=0,
         ),
         batch=BatchConfig(micro_batch=16, grad_accum=1),
         optim=optim(muon_lr=0.02, adamw_lr=0.003, weight_decay=0.0),
         schedule=_wsd(warmup_updates=15),
         train=TrainConfig(
-            tokens=300 * 4096, dtype="bf16", compile="eager", threads=1, eval_every=30,
+            tokens=300 * 4096, dtype="bf16", compile="eager", threads=1, eval_every=50,
             eval_batch=16, log_every=10, checkpoint_every=100,
         ),
     )  # fmt: skip

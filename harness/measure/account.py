@@ -72,6 +72,7 @@ def record(
         validation=validation,
         training=training,
         ends=ends,
+        experts=progress.expert_use() if progress else None,
         timing=timing,
         memory=memory,
         flops=flops.account(

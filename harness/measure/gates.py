@@ -42,6 +42,13 @@ def _counts(r: Record) -> list[str]:
         )
     if r.status == "ok" and r.updates_done != r.last_update:
         faults.append(f"status ok after {r.updates_done} of {r.last_update} updates")
+    if r.experts is not None:
+        copies = r.experts.tokens * r.config.get("model", {}).get("top_k", 0)
+        faults += [
+            f"layer {layer}: experts took {sum(load)} token copies of {copies}"
+            for layer, load in enumerate(r.experts.load)
+            if sum(load) != copies
+        ]
     if r.active_parameters > r.total_parameters:
         faults.append(
             f"active parameters {r.active_parameters} exceed the total {r.total_parameters}"

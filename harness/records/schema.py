@@ -80,6 +80,19 @@ class HorizonEnd(Frozen):
     bits_per_byte: float
 
 
+class ExpertUse(Frozen):
+    """Where the router sent the validation tokens at the end of a run."""
+
+    tokens: int
+    """Tokens routed, each to `top_k` experts."""
+    load: tuple[tuple[int, ...], ...]
+    """Layer by layer, token copies that each expert took; a layer sums to tokens x top_k unless
+    copies were dropped."""
+    entropy: tuple[float, ...]
+    """Layer by layer, mean entropy of a token's routing distribution, nats; ln(experts) is a
+    router that does not choose."""
+
+
 class Timing(Frozen):
     """Seconds on a monotonic clock; every concern is timed apart."""
 
@@ -217,6 +230,8 @@ class Record(Frozen):
     validation: tuple[EvalPoint, ...]
     training: tuple[TrainPoint, ...]
     ends: tuple[HorizonEnd, ...]
+    experts: ExpertUse | None = None
+    """Of a mixture of experts, where a horizon ended."""
     timing: Timing | None
     memory: Memory | None
     flops: Flops | None

@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import pandas as pd
-
 from harness.records.store import path_of
 from harness.report.frame import Group, Section
 from harness.report.statistics import (
@@ -39,19 +37,13 @@ ABSENT = "–"
 LOSS_DIGITS = 4
 
 
-def reached(group: Group, arm: str, horizon: str) -> pd.DataFrame:
-    """The endpoints of an arm at a horizon, a row a seed, seeds ascending."""
-    rows = group.ends
-    return rows[(rows["arm"] == arm) & (rows["horizon"] == horizon)]
-
-
 def losses(section: Section) -> Table:
     """A row an arm and one for the unigram model: parameters, losses, bits per byte."""
     group, question = section.group, section.group.question
     columns = [Column("total_parameters", "M"), Column("active_parameters", "M")]
     columns += [Column(f"val_loss@{h}", "nats/token") for h in question.horizons]
     columns += [
-        Column(f"bits_per_byte@{question.at}", "bits"),
+        Column(f"bits_per_byte@{question.at}"),
         Column(f"below_unigram@{question.at}", "nats/token"),
     ]
     rows = [Row(arm, _loss_cells(group, arm)) for arm in question.arms]
@@ -79,7 +71,7 @@ def _loss_cells(group: Group, arm: str) -> tuple[Cell, ...]:
         text = ", ".join(millions(count) for count in counts) or NONE
         cells.append(plain(text, paths, f"{kind} parameters, millions", "the same in all runs"))
     for horizon in question.horizons:
-        rows = reached(group, arm, horizon)
+        rows = group.reached(arm, horizon)
         cells.append(
             estimate(
                 t_interval(list(rows["val_loss"])),
@@ -89,7 +81,7 @@ def _loss_cells(group: Group, arm: str) -> tuple[Cell, ...]:
                 digits=LOSS_DIGITS,
             )
         )
-    rows = reached(group, arm, question.at)
+    rows = group.reached(arm, question.at)
     bits = t_interval(list(rows["bits_per_byte"]))
     below = t_interval(list((rows["unigram"] - rows["val_loss"]).dropna()))
     where = f"at horizon {question.at}"
@@ -181,7 +173,7 @@ def differences(section: Section) -> list[Difference]:
 def _difference(
     group: Group, name: str, against: str, arm: str, horizon: str, primary: bool
 ) -> Difference:
-    left, right = reached(group, against, horizon), reached(group, arm, horizon)
+    left, right = group.reached(against, horizon), group.reached(arm, horizon)
     pairs = left.merge(right, on="seed", suffixes=("_a", "_b"))
     paths = [p for row in zip(pairs["path_a"], pairs["path_b"], strict=True) for p in row]
     return Difference(
@@ -204,7 +196,7 @@ def _reasons(section: Section, one: Difference) -> list[str]:
     reasons = []
     if section.overrides:
         sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
-        reasons.append(f"exploratory, since --set {sets}")
+        reasons.append(f"exploratory, --set {sets}")
     missing = missing_seeds(group, one)
     if missing:
         reasons.append(f"{one.value.n} of {question.seeds} pairs ({missing})")
@@ -222,25 +214,27 @@ def _reasons(section: Section, one: Difference) -> list[str]:
 
 def missing_seeds(group: Group, one: Difference) -> str:
     """Which frozen seeds lack an endpoint of either arm, and how their runs ended."""
-    parts = []
+    ended: list[str] = []
+    absent: dict[str, list[str]] = {}
     for arm in (one.against, one.arm):
-        there = set(reached(group, arm, one.horizon)["seed"])
-        for seed in range(group.question.seeds):
-            if seed not in there:
-                ended = sorted(
-                    {
-                        r.status
-                        for r in group.records
-                        if (r.arm, r.seed) == (arm, seed) and r.status != "ok"
-                    }
-                )
-                parts.append(f"{arm}/{seed} {', '.join(ended) or 'not run'}")
-    return "; ".join(parts)
+        there = set(group.reached(arm, one.horizon)["seed"])
+        for seed in sorted(set(range(group.question.seeds)) - there):
+            of_seed = [r.status for r in group.records if (r.arm, r.seed) == (arm, seed)]
+            bad = sorted({status for status in of_seed if status != "ok"})
+            if bad:
+                ended.append(f"{arm} seed {seed} {', '.join(bad)}")
+            else:
+                absent.setdefault(arm, []).append(str(seed))
+    if len(absent) == 2 and absent[one.against] == absent[one.arm]:
+        absent = {"both arms": absent[one.arm]}
+    return "; ".join(
+        [*ended, *(f"{arm} without seeds {', '.join(seeds)}" for arm, seeds in absent.items())]
+    )
 
 
 def _unequal_budgets(group: Group, one: Difference) -> str | None:
     """A horizon means equal tokens or equal FLOPs, to the update; anything else is no horizon."""
-    left, right = (reached(group, arm, one.horizon) for arm in (one.against, one.arm))
+    left, right = (group.reached(arm, one.horizon) for arm in (one.against, one.arm))
     if left.empty or right.empty:
         return None
     a, b = left.iloc[0], right.iloc[0]
@@ -327,7 +321,7 @@ def _judged(section: Section) -> str:
 def _scope(section: Section, one: Difference) -> str:
     """Scale, model size, tokens per parameter, device: DESIGN's `scope`."""
     of_arm = [record for record in section.group.records if record.arm == one.arm]
-    ends = reached(section.group, one.arm, one.horizon)
+    ends = section.group.reached(one.arm, one.horizon)
     if ends.empty or not of_arm:
         return f"{section.scale}, {section.device}"
     active, total = of_arm[0].active_parameters, of_arm[0].total_parameters

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 from harness.records.schema import Record
 from harness.records.store import path_of
-from harness.report.comparison import reached
 from harness.report.frame import Group, Section, starts_fresh
 from harness.report.tables import NONE, Cell, Column, Row, Table, plain
 
@@ -34,7 +33,7 @@ def costs(section: Section) -> Table:
     ]
     notes = [
         "tokens_per_second: after warm-up, validation and checkpoints left out, mean over runs "
-        f'[lowest, highest]. "{NOT_TIMED}" marks training runs, which describe and do not '
+        f'from scratch [lowest, highest]. "{NOT_TIMED}" marks training runs, which describe and do not '
         "compare.",
         "fixed_seconds: process start to first update, and what the first update took beyond the "
         "median; of runs that start from scratch.",
@@ -78,7 +77,7 @@ def _flops(records: Sequence[Record]) -> Cell:
 
 
 def _budget(group: Group, arm: str, horizon: str) -> Cell:
-    rows = reached(group, arm, horizon)
+    rows = group.reached(arm, horizon)
     text = f"{rows['tokens'].iloc[0]:,}" if len(rows) else NONE
     return plain(
         text, list(rows["path"]), f"training tokens at horizon {horizon}", "same each seed"
@@ -86,14 +85,14 @@ def _budget(group: Group, arm: str, horizon: str) -> Cell:
 
 
 def _minutes(group: Group, arm: str, horizon: str) -> Cell:
-    rows = reached(group, arm, horizon)
+    rows = group.reached(arm, horizon)
     text = f"{rows['seconds'].mean() / 60:.2f}" if len(rows) else NONE
     metric = f"minutes of updates alone up to horizon {horizon}, the stem's included; {NOT_TIMED}"
     return plain(text, list(rows["path"]), metric, "mean over seeds")
 
 
 def _epochs(group: Group, arm: str, horizon: str) -> Cell:
-    rows = reached(group, arm, horizon).dropna(subset=["epochs"])
+    rows = group.reached(arm, horizon).dropna(subset=["epochs"])
     text = f"{rows['epochs'].iloc[0]:.2f}" if len(rows) else NONE
     return plain(
         text, list(rows["path"]), f"passes over the data at horizon {horizon}", "same each seed"
@@ -103,13 +102,15 @@ def _epochs(group: Group, arm: str, horizon: str) -> Cell:
 def _rate(records: Sequence[Record]) -> Cell:
     metric = "tokens per second of updates after warm-up"
     timed = [r for r in records if r.timing and r.timing.timed]
-    used = timed or records
+    # A decay is short, and its few updates after warm-up say little.
+    used = timed or [r for r in records if starts_fresh(r)]
     text, paths = _over_runs(
         used, lambda r: r.timing.steady_tokens_per_second if r.timing else None, "{:,.0f}"
     )
     if paths and not timed:
         text += f", {NOT_TIMED}"
-    return plain(text, paths, metric, "mean over runs [lowest, highest]")
+    over = "timing runs" if timed else "runs from scratch"
+    return plain(text, paths, metric, f"mean over {over} [lowest, highest]")
 
 
 def _fixed(records: Sequence[Record]) -> Cell:

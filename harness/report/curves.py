@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from harness.config import Frozen, digest
-from harness.report.comparison import reached
 from harness.report.frame import Section
 from harness.report.statistics import t_interval
 
@@ -104,7 +103,7 @@ def curves(section: Section) -> Curves:
 
 
 def _end(section: Section, arm: str, horizon: str) -> dict[str, Any] | None:
-    rows = reached(section.group, arm, horizon)
+    rows = section.group.reached(arm, horizon)
     if rows.empty:
         return None
     value = t_interval(list(rows["val_loss"]))

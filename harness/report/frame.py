@@ -129,6 +129,16 @@ class Group:
         return ends(self.records)
 
     @cached_property
+    def by_end(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """`ends` apart by (arm, horizon); see `reached`."""
+        apart = self.ends.groupby(["arm", "horizon"], sort=False)
+        return {(str(arm), str(horizon)): rows for (arm, horizon), rows in apart}
+
+    def reached(self, arm: str, horizon: str) -> pd.DataFrame:
+        """The endpoints of an arm at a horizon, a row a seed, seeds ascending."""
+        return self.by_end.get((arm, horizon), self.ends.iloc[:0])
+
+    @cached_property
     def seeds(self) -> tuple[int, ...]:
         """Every seed that was run."""
         return tuple(sorted({record.seed for record in self.records}))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from harness.measure.provenance import SOFTWARE_SET
 from harness.records.schema import Record
 from harness.records.store import path_of
-from harness.report.comparison import reached
 from harness.report.frame import Section
 from harness.report.tables import NONE, Column, Row, Table, plain, quantity
 
@@ -86,7 +85,7 @@ def _tuning(section: Section) -> str:
 def _budget(section: Section, horizon: str) -> str:
     """The budget that the arms share at a horizon: tokens, or else FLOPs."""
     arms = section.group.question.arms
-    ends = [rows.iloc[0] for a in arms if len(rows := reached(section.group, a, horizon))]
+    ends = [rows.iloc[0] for a in arms if len(rows := section.group.reached(a, horizon))]
     tokens = [int(end["tokens"]) for end in ends]
     if len(set(tokens)) <= 1:
         return f"{tokens[0]:,} tokens each" if tokens else "not reached yet"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from harness.data.batches import Validation
+from harness.records.schema import ExpertUse
 from models.lm import LanguageModel
 
 
@@ -68,6 +69,30 @@ def _score(nats: np.ndarray, data: Validation) -> Score:
         bytes=int(sizes.sum()),
         document_nats=document_nats,
         document_bytes=document_bytes,
+    )
+
+
+@torch.no_grad()
+def expert_use(
+    model: LanguageModel, data: Validation, eval_batch: int, device: torch.device
+) -> ExpertUse | None:
+    """Where the router sends every validation token, layer by layer; None for a dense model."""
+    if not model.config.is_moe:
+        return None
+    was_training = model.training
+    model.eval()
+    load = torch.zeros(model.config.layers, model.config.experts, dtype=torch.int64)
+    entropy = torch.zeros(model.config.layers, dtype=torch.float64)
+    for start in range(0, len(data.tokens), eval_batch):
+        tokens = torch.from_numpy(data.tokens[start : start + eval_batch]).to(device)
+        _, routings = model.hidden(tokens)
+        load += torch.stack([routing.load for routing in routings]).cpu()
+        entropy += torch.stack([routing.entropy for routing in routings]).double().cpu()
+    model.train(was_training)
+    return ExpertUse(
+        tokens=data.tokens.size,
+        load=tuple(tuple(layer) for layer in load.tolist()),
+        entropy=tuple((entropy / data.tokens.size).tolist()),
     )
 
 

@@ -14,7 +14,7 @@ from harness.optim.build import Optimizers
 from harness.optim.schedule import factor
 from harness.plan import Run
 from harness.train import state
-from harness.train.evaluate import evaluate
+from harness.train.evaluate import evaluate, expert_use
 from harness.train.progress import Progress
 from harness.train.update import update
 from models.config import flops_per_token
@@ -130,6 +130,10 @@ class Loop:
     def _reach_horizons(self) -> None:
         point = self._validate()
         self.progress.ends = [{"horizon": e.horizon, **point} for e in self.run.endpoints]
+        started = time.perf_counter()
+        use = expert_use(self.model, self.validation, self.run.config.train.eval_batch, self.device)
+        self.progress.eval_seconds += time.perf_counter() - started
+        self.progress.experts = use.model_dump() if use else None
 
     def _branch(self) -> None:
         started = time.perf_counter()

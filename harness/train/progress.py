@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.records.schema import EvalPoint, HorizonEnd, Timing, TrainPoint
+from harness.records.schema import EvalPoint, ExpertUse, HorizonEnd, Timing, TrainPoint
 
 KEPT_UPDATE_TIMES = 5_000
 KEPT_TRAIN_POINTS = 200
@@ -30,6 +30,7 @@ class Progress:
     validation: list[dict[str, Any]] = field(default_factory=list)
     training: list[dict[str, Any]] = field(default_factory=list)
     ends: list[dict[str, Any]] = field(default_factory=list)
+    experts: dict[str, Any] | None = None
     setup_seconds: float = 0.0
     eval_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
@@ -75,6 +76,10 @@ class Progress:
             concurrent_runs=concurrent_runs,
             resumed=self.resumed,
         )
+
+    def expert_use(self) -> ExpertUse | None:
+        """Of a mixture of experts whose horizon ended."""
+        return ExpertUse(**self.experts) if self.experts else None
 
     def curves(
         self,

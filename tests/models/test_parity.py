@@ -1,9 +1,17 @@
 """Logits and gradients against transformers' own Llama and Mixtral, with shared random weights."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, LlamaForCausalLM, MixtralForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaForCausalLM,
+    MixtralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from models.hf import _places, to_transformers
 from tests.models.small import DENSE, MOE, build, relative, tokens
@@ -71,3 +79,38 @@ def test_the_checks_above_can_fail(tmp_path):
     inputs = tokens(2, 13)
     with torch.no_grad():
         assert relative(ours(inputs), theirs(input_ids=inputs).logits) > 1e-4
+
+
+def test_qk_norm_equals_qwen3s():
+    # Not a layout that we write: of transformers' models it is the one with our QK-norm.
+    ours = build(DENSE | {"qk_norm": True})
+    for name, p in ours.named_parameters():
+        if re.search("(query|key)_norm", name):
+            p.data += 0.2 * torch.randn(p.shape, generator=torch.Generator().manual_seed(3))
+    theirs = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=97, hidden_size=40, intermediate_size=56, num_hidden_layers=2,
+            num_attention_heads=5, num_key_value_heads=1, head_dim=8, rms_norm_eps=1e-5,
+            max_position_embeddings=64, tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        )
+    )  # fmt: skip
+    mine = dict(ours.named_parameters())
+    state = {place.theirs: mine[place.ours] for place in _places(ours.config)}
+    for layer in range(2):
+        for short, long in (("q", "query"), ("k", "key")):
+            state[f"model.layers.{layer}.self_attn.{short}_norm.weight"] = mine[
+                f"blocks.{layer}.attention.{long}_norm.weight"
+            ]
+    state["lm_head.weight"] = mine["embedding.weight"]
+    theirs.load_state_dict(state)
+    inputs = tokens(2, 13)
+    with torch.no_grad():
+        assert (ours(inputs) - theirs(input_ids=inputs).logits).abs().max() < 1e-4
+
+
+def test_the_two_matrix_feed_forward():
+    layer = build(DENSE | {"activation": "silu"}).blocks[0].feed_forward
+    x = torch.randn(3, 40)
+    expected = F.silu(x @ layer.up.weight.T) @ layer.down.weight.T
+    torch.testing.assert_close(layer(x), expected)

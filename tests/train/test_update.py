@@ -73,9 +73,7 @@ def test_an_update_that_is_not_finite_leaves_the_weights_alone():
     with torch.no_grad():
         lm.final_norm.weight[0] = torch.inf
         before["final_norm.weight"] = lm.final_norm.weight.clone()
-    result = update(
-        lm, optimizers, batch(), micro_batch=8, clip_norm=1.0, factor=1.0, device=CPU
-    )
+    result = update(lm, optimizers, batch(), micro_batch=8, clip_norm=1.0, factor=1.0, device=CPU)
     assert not np.isfinite(result.loss) or not np.isfinite(result.grad_norm)
     for name, parameter in lm.named_parameters():
         assert torch.equal(parameter, before[name]), name
@@ -88,8 +86,6 @@ def test_clipping_scales_the_whole_gradient():
     optimizers.step = lambda: seen.update(
         norm=torch.cat([p.grad.flatten() for p in lm.parameters()]).norm().item()
     )
-    result = update(
-        lm, optimizers, batch(), micro_batch=8, clip_norm=0.01, factor=1.0, device=CPU
-    )
+    result = update(lm, optimizers, batch(), micro_batch=8, clip_norm=0.01, factor=1.0, device=CPU)
     assert result.grad_norm > 0.01
     assert seen["norm"] == pytest.approx(0.01, rel=1e-6)  # torch adds 1e-6 to the norm
