@@ -33,8 +33,8 @@ def costs(section: Section) -> Table:
     ]
     notes = [
         "tokens_per_second: after warm-up, validation and checkpoints left out, mean over runs "
-        f'from scratch [lowest, highest]. "{NOT_TIMED}" marks training runs, which describe and do not '
-        "compare.",
+        f'from scratch [lowest, highest]. "{NOT_TIMED}" marks training runs, which describe and '
+        "do not compare.",
         "fixed_seconds: process start to first update, and what the first update took beyond the "
         "median; of runs that start from scratch.",
         "peak_memory: of the process or the device, highest over runs.",
