@@ -151,7 +151,7 @@ def differences(section: Section) -> list[Difference]:
     The reference of an arm that stands in no pair of the question is the first pair's.
     """
     group, question = section.group, section.group.question
-    default = question.pairs[0][0] if question.pairs else question.arms[0]
+    default = next((reference for reference, _ in question.pairs), next(iter(question.arms), ""))
     paired = {arm for _, arm in question.pairs} | {default}
     asked = [*question.pairs, *((default, arm) for arm in question.arms if arm not in paired)]
     found: dict[str, Difference] = {}
@@ -247,16 +247,19 @@ def _unequal_budgets(group: Group, one: Difference) -> str | None:
 
 def comparisons(section: Section) -> Table:
     """A row for each arm and horizon: the difference to its reference, and the verdict."""
-    primary = section.group.question.pairs
-    question = ", ".join(f"is {arm} better than {reference}" for reference, arm in primary)
-    rows = [Row(one.name, _difference_cells(section, one)) for one in differences(section)]
+    question = section.group.question
+    asked = ", ".join(f"is {arm} better than {reference}" for reference, arm in question.pairs)
     return Table(
         name=f"{section.name}.difference",
         caption=(
-            f"The question asked beforehand: {question} in validation loss at horizon "
-            f"`{section.group.question.at}`? Each row is an arm less its reference, paired by "
-            "seed: mean ± half-width of the paired 95 % t interval (number of pairs). Below 0 "
-            "the arm is better."
+            (
+                f"The question asked beforehand: {asked} in validation loss at horizon "
+                f"`{question.at}`? "
+                if asked
+                else "No question was asked beforehand. "
+            )
+            + "Each row is an arm less its reference, paired by seed: mean ± half-width of the "
+            "paired 95 % t interval (number of pairs). Below 0 the arm is better."
         ),
         corner="arm@horizon",
         columns=(
@@ -268,7 +271,7 @@ def comparisons(section: Section) -> Table:
             Column("verdict", left=True),
             Column("scope", left=True),
         ),
-        rows=tuple(rows),
+        rows=tuple(Row(one.name, _difference_cells(section, one)) for one in differences(section)),
         notes=(
             "noise_floor: standard deviation of the reference arm over its seeds, nothing changed "
             "but the seed.",

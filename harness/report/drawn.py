@@ -61,20 +61,21 @@ def faults(results: Path, wanted: Mapping[str, Curves]) -> dict[str, str]:
         elif known.code_digest != code:
             found[name] = "stale: the drawing code has changed"
     for name in sorted(present - set(wanted)):
-        found[name] = "not a figure of these records"
+        found[name] = "no figure of these records; remove it"
     if not found and (wanted or index) and set(index) != set(wanted):
         found[INDEX] = f"lists {', '.join(sorted(set(index) ^ set(wanted)))}, which is no figure"
     return found
 
 
 def refresh(results: Path, wanted: Mapping[str, Curves]) -> list[Path]:
-    """Draw what is not fresh, remove what belongs to no record, write the index.
+    """Draw what is not fresh, remove what was drawn from records that are gone, write the index.
 
-    Returns the paths written. Removes PNG files in `<results>/figures/` only.
+    Returns the paths written. A picture that was not drawn here is left for its owner to remove.
     """
     folder = results / FOLDER
     wrong = faults(results, wanted)
-    index = {name: drawn for name, drawn in _read_index(folder).items() if name in wanted}
+    before = _read_index(folder)
+    index = {name: drawn for name, drawn in before.items() if name in wanted}
     written = []
     for name in wrong:
         if name in wanted:
@@ -88,9 +89,9 @@ def refresh(results: Path, wanted: Mapping[str, Curves]) -> list[Path]:
                 code_digest=code_digest(),
             )
             written.append(folder / name)
-        elif name != INDEX:
+        elif name in before:
             (folder / name).unlink()
-    if wrong:
+    if index != before:
         content = {name: index[name].model_dump() for name in sorted(index)}
         write_atomic(folder / INDEX, (json.dumps(content, indent=1) + "\n").encode())
         written.append(folder / INDEX)

@@ -61,7 +61,7 @@ def draw_curves(data: Curves) -> bytes:
         )  # fmt: skip
         sns.despine(figure)
         rows = -(-len(handles) // 4)
-        figure.tight_layout(rect=(0, 0.055 * rows, 1, 1))
+        figure.tight_layout(w_pad=2.0, rect=(0, 0.055 * rows, 1, 1))
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
         plt.close(figure)

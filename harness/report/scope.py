@@ -49,9 +49,11 @@ def _each(records: Sequence[Record], text_of: Callable[[Record], str]) -> str:
 
 
 def _compute(record: Record) -> str:
-    train = record.config["train"]
-    threads = train["threads"]
-    return f"{train['dtype']}, {train['compile']}, {threads} thread{'s' if threads != 1 else ''}"
+    train = record.config.get("train", {})
+    known = [str(train[name]) for name in ("dtype", "compile") if name in train]
+    if threads := train.get("threads"):
+        known.append(f"{threads} thread{'s' if threads != 1 else ''}")
+    return ", ".join(known)
 
 
 def _data(record: Record) -> str:

@@ -18,11 +18,8 @@ FIGURES = frozenset({"curves"})
 
 
 def _comparison(section: Section) -> list[Table]:
-    return [
-        comparison.losses(section),
-        comparison.comparisons(section),
-        costs.costs(section),
-    ]
+    tables = [comparison.losses(section), comparison.comparisons(section), costs.costs(section)]
+    return [table for table in tables if table.rows]  # a single arm has no difference
 
 
 TABLES: Mapping[str, Callable[[Section], list[Table]]] = {"comparison": _comparison}

@@ -99,10 +99,6 @@ def _remove_figure(results: Path) -> None:
     (results / FIGURE).unlink()
 
 
-def _add_figure(results: Path) -> None:
-    (results / "figures/mine.png").write_bytes(b"x")
-
-
 def _remove_index(results: Path) -> None:
     (results / "figures/figures.json").unlink()
 
@@ -130,7 +126,6 @@ def _crlf(results: Path) -> None:
         (_add_record, "@@"),
         (_replace_figure, f"{FIGURE}: replaced"),
         (_remove_figure, f"{FIGURE}: missing"),
-        (_add_figure, "figures/mine.png: not a figure of these records"),
         (_remove_index, f"{FIGURE}: not in figures.json"),
         (_spoil_index, f"{FIGURE}: not in figures.json"),
         (_age_drawing_code, f"{FIGURE}: stale: the drawing code has changed"),
@@ -146,7 +141,36 @@ def test_what_went_stale_is_shown_and_mended(
     assert shown in found
     assert card.regenerate(results) != []
     assert card.check(results) is None
-    assert not (results / "figures/mine.png").exists()
+
+
+def test_a_strangers_picture_is_named_and_left_to_its_owner(results: Path) -> None:
+    stranger = results / "figures/mine.png"
+    stranger.write_bytes(b"x")
+    assert card.check(results) == "figures/mine.png: no figure of these records; remove it"
+    assert card.regenerate(results) == []
+    assert stranger.exists()
+
+
+def test_a_figure_whose_records_are_gone_is_removed(results: Path) -> None:
+    shutil.rmtree(results / "records")
+    assert f"{FIGURE}: no figure of these records" in str(card.check(results))
+    card.regenerate(results)
+    assert not (results / FIGURE).exists()
+    assert card.check(results) is None
+
+
+def test_a_single_arm_has_a_card_without_differences(tmp_path: Path) -> None:
+    for record in campaign(asked={"arms": ("dense",), "pairs": ()}):
+        if record.arm == "dense":
+            store.write(tmp_path, record)
+    text = card.render(tmp_path)
+    assert "dense_vs_moe.smoke.cpu.loss" in text
+    assert "dense_vs_moe.smoke.cpu.difference" not in text
+
+
+def test_a_view_that_is_not_known_is_said_so(tmp_path: Path) -> None:
+    store.write(tmp_path, campaign(asked={"views": ("comparison", "experts2")})[0])
+    assert "draws no view named 'experts2'" in card.render(tmp_path)
 
 
 def test_a_figure_is_stale_when_its_data_are(results: Path) -> None:
