@@ -57,4 +57,4 @@ def tokens(*shape: int, seed: int = 1) -> torch.Tensor:
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     """Norm of the difference by the norm of `b`."""
-    return float((a - b).norm() / b.norm())
+    return float(((a - b).norm() / b.norm()).detach())

@@ -64,6 +64,24 @@ def test_losses_agree_with_the_logits(base):
     assert sums.targets == 16
 
 
+def test_routing_sums_weigh_balance_and_z_over_layers_and_sequences():
+    network = build(MOE, torch.float64)
+    inputs = tokens(3, 7)
+    seen = []
+    for block in network.blocks:
+        block.feed_forward.register_forward_hook(lambda _m, _i, out: seen.append(out[1]))
+    sums = network.loss_sums(inputs, inputs)
+    assert len(seen) == 2
+    expected = sum(0.5 * r.balance.sum() + 0.1 * r.z.sum() for r in seen)
+    torch.testing.assert_close(sums.routing, expected)
+    assert torch.equal(sums.load, torch.stack([r.load for r in seen]))
+    assert sums.load.sum(1).tolist() == [3 * 7 * 2] * 2
+    assert torch.equal(sums.router_entropy, torch.stack([r.entropy for r in seen]))
+    assert not sums.router_entropy.requires_grad
+    dense = build(DENSE).loss_sums(inputs, inputs)
+    assert (float(dense.routing), dense.load, dense.router_entropy) == (0.0, None, None)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", SCALES)
 def test_parameters_of_the_built_model_equal_the_formula(kind, scale):
