@@ -1,0 +1,41 @@
+"""What must stay light stays light: modules that may not load torch, and the door's speed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+LIGHT = [
+    "models.config", "models.presets", "harness.recipe", "harness.config", "harness.plan",
+    "harness.presets", "harness.job", "harness.records.store", "harness.measure.hardware",
+    "harness.measure.flops", "harness.measure.gates", "harness.measure.provenance",
+    "harness.report.card", "harness.report.trace", "harness.report.views",
+    "harness.commands.run", "harness.commands.show", "harness.launch.local",
+]  # fmt: skip
+HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")
+
+
+def loaded(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+def test_light_modules_load_nothing_heavy():
+    modules = loaded("\n".join(f"import {name}" for name in LIGHT))
+    assert not modules & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", ["harness.cli"])
+def test_the_door_itself_loads_almost_nothing(name):
+    modules = loaded(f"import {name}")
+    assert not modules & {*HEAVY, "pandas", "numpy", "pydantic", "rich"}
+
+
+def test_models_know_nothing_of_the_harness():
+    modules = loaded("import models.lm, models.hf, models.generate")
+    assert not [name for name in modules if name.split(".")[0] == "harness"]

@@ -1,0 +1,57 @@
+"""Recipes are found by name, a user's beside ours, and a broken file breaks nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import plan, recipe
+from harness.errors import RequestError
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_every_recipe_of_ours_resolves_at_every_scale_it_has():
+    entries, broken = recipe.load(Path("nowhere"))
+    assert not broken
+    assert "dense_vs_moe" in entries
+    for entry in entries.values():
+        for scale in entry.seeds:
+            built, grid = plan.resolve(entry, scale, {})
+            names = {arm.name for arm in grid}
+            assert {arm for pair in entry.primary.pairs for arm in pair} <= names
+            assert entry.primary.at in {horizon.name for horizon in built.horizons}
+            assert set(built.notes) <= names
+
+
+def test_the_readmes_example_is_a_recipe(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "mine.py").write_text(code)
+    assert len(code.strip().splitlines()) <= 17
+    entry = recipe.find("muon_rates", tmp_path)
+    _, grid = plan.resolve(entry, "smoke", {})
+    assert [arm.config.optim.muon_lr for arm in grid] == [0.01, 0.04]
+
+
+@pytest.mark.parametrize("content", ["1 / 0", "import nothing_of_that_name", "def (:", "exit(3)"])
+def test_a_broken_file_is_named_and_the_others_load(tmp_path, content):
+    (tmp_path / "bad.py").write_text(content)
+    entries, (broken,) = recipe.load(tmp_path)
+    assert "dense_vs_moe" in entries
+    assert broken.file == "bad.py"
+    with pytest.raises(RequestError, match=r"recipes/bad\.py could not be loaded"):
+        recipe.find("bad", tmp_path)
+
+
+def test_a_user_cannot_shadow_one_of_ours(tmp_path):
+    ours = Path(recipe.__file__).parents[1] / "recipes" / "dense_vs_moe.py"
+    (tmp_path / "mine.py").write_text(ours.read_text())
+    _, (broken,) = recipe.load(tmp_path)
+    assert "declared twice" in broken.error
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(RequestError, match="did you mean 'dense_vs_moe'"):
+        recipe.find("dense_vs_mo", Path("nowhere"))
