@@ -133,6 +133,14 @@ def records_check(results: ResultsOption = None) -> None:
     report.check_records(results=results)
 
 
+@records_app.command("clean")
+def records_clean(results: ResultsOption = None) -> None:
+    """Delete checkpoints of finished runs; final models and records stay."""
+    from harness.commands import report
+
+    report.clean_records(results=results)
+
+
 app.add_typer(records_app, name="records")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.commands import places
 from harness.errors import CheckFailed
+from harness.job import RunFiles
 from harness.records import store
 
 
@@ -36,6 +37,24 @@ def trace(cell: str, *, results: Path | None) -> None:
     from harness.report.trace import trace as follow
 
     print(follow(places.results_folder(None, results), cell))
+
+
+def clean_records(*, results: Path | None) -> None:
+    """Delete rolling and branch checkpoints of finished runs; final models and records stay."""
+    folder = places.results_folder(None, results)
+    keys = {record.key[:8] for record in store.read_all(folder) if record.status == "ok"}
+    freed = count = 0
+    checkpoints = places.checkpoints_folder(folder)
+    for final in sorted(checkpoints.rglob(RunFiles(Path()).final.name)):
+        run = final.parent
+        if run.name.rpartition(".")[2] not in keys:
+            continue
+        for path in (RunFiles(run).checkpoint, *run.glob("branch-*.pt")):
+            if path.exists():
+                freed += path.stat().st_size
+                path.unlink()
+                count += 1
+    print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
 
 
 def check_records(*, results: Path | None) -> None:

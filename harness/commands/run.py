@@ -6,7 +6,7 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -237,7 +237,7 @@ def _launch(
         f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
         flush=True,
     )
-    with Progress(runs) as display:
+    with _alone(checkpoints, plan), Progress(runs) as display:
         try:
             return local.execute(
                 jobs, workers=workers, code=snapshot.take(checkpoints), display=display,
@@ -248,6 +248,23 @@ def _launch(
                 _report(request, [], nothing_to_do=False)
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
+
+
+@contextlib.contextmanager
+def _alone(checkpoints: Path, plan: Plan) -> Iterator[None]:
+    """Two launches of one recipe would write the same records.
+
+    Raises RequestError while another is at work.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = checkpoints / plan.entry.name / ".lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise RequestError(f"another `smol run {plan.entry.name}` is at work here") from None
 
 
 def default_jobs(device: str, runs: Sequence[Run]) -> int:

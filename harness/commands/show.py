@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from harness import plan as planning
+from harness.commands import places
 from harness.commands.run import read_device, read_scale
 from harness.config import parse_overrides
 from harness.measure import hardware
 from harness.plan import Plan
 from harness.recipe import find, load
+from harness.records import store
 
 BYTES_PER_PARAMETER = 16
 """fp32 weight, gradient and two optimizer moments: what training holds beside activations."""
@@ -49,10 +52,37 @@ def show(
     if as_json:
         print(json.dumps({"recipe": recipe, "scale": scale, "device": device, "arms": rows}))
         return
-    _print(plan, rows)
+    _print(plan, rows, measured_rates(places.results_folder(scale, None), plan))
 
 
-def _print(plan: Plan, rows: list[dict[str, Any]]) -> None:
+def measured_rates(results: Path, plan: Plan) -> dict[str, float]:
+    """Arm -> tokens/s of its newest finished run at this scale on a device of this class."""
+    device = hardware.device_class(plan.device)
+    rates: dict[str, float] = {}
+    for record in sorted(store.read_all(results), key=lambda r: r.created):
+        same = (record.recipe, record.scale) == (plan.entry.name, plan.scale)
+        if same and record.hardware.device_class == device and record.timing:
+            rate = record.timing.steady_tokens_per_second
+            if rate and record.parent is None:
+                rates[record.arm] = rate
+    return rates
+
+
+def _hours(plan: Plan, rates: dict[str, float]) -> str:
+    arms = {run.arm for run in plan.runs}
+    if missing := sorted(arms - rates.keys()):
+        return f"time: not measured on this device ({', '.join(missing)})"
+    seconds = sum(
+        (run.last_update - run.first_update) * run.config.tokens_per_update / rates[run.arm]
+        for run in plan.runs
+    )
+    return (
+        f"time: {seconds / 60:,.0f} minutes of updates at the rates last measured on this device, "
+        "divided by the runs at a time"
+    )
+
+
+def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
     base = plan.arms[0].config
     primary = plan.entry.primary
     pairs = ", ".join(f"{b} against {a}" for a, b in primary.pairs)
@@ -82,6 +112,8 @@ def _print(plan: Plan, rows: list[dict[str, Any]]) -> None:
                 f"{end['flops']:.3g} FLOPs"
             )
     runs = plan.runs
+    print(_hours(plan, rates))
+    print("dollars: n/a on a CPU" if plan.device == "cpu" else "dollars: no rate was measured")
     print(f"{len(runs)} runs, {_total_flops(plan):.3g} FLOPs in all; nothing was started")
 
 
