@@ -300,7 +300,7 @@ def _print_losses(request: Request) -> None:
         if (section.recipe, section.scale) != (request.recipe, request.scale):
             continue
         table = comparison.losses(section)
-        lines = [[table.corner, *(column.name for column in table.columns)]]
+        lines = [[table.corner, *(column.header for column in table.columns)]]
         lines += [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
