@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pydoc_data.topics
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.measure.provenance import ROOT
 from harness.records import store
 from harness.records.schema import Record
 from harness.train import checkpoint
@@ -44,12 +46,14 @@ class Workspace:
     """A folder in which `smol` is used."""
 
     folder: Path
+    code: Path = ROOT
+    """The folder that holds the packages to run."""
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `smol` there."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "harness", *arguments],
-            cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=self.folder, env={**os.environ, "PYTHONPATH": str(self.code)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def smol(self, *arguments: str, code: int = 0) -> str:

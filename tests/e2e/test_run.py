@@ -10,7 +10,9 @@ import time
 
 import pytest
 import torch
+from filelock import FileLock
 
+from harness.measure.provenance import ROOT
 from harness.records import store
 from tests.e2e.conftest import Workspace
 
@@ -65,6 +67,31 @@ def test_again_it_does_nothing_and_runs_just_what_is_missing(copy):
     assert path.exists()
     again = next(r for r in copy.records() if r.key == victim.key)
     assert again.training == victim.training  # bit for bit, in another process
+
+
+def test_an_edit_to_muon_outdates_runs_and_an_edit_to_a_comment_does_not(copy, tmp_path):
+    copy.code = tmp_path / "code"
+    for package in ("harness", "models", "recipes"):
+        shutil.copytree(ROOT / package, copy.code / package)
+    muon = copy.code / "harness" / "optim" / "muon.py"
+    text = muon.read_text()
+    muon.write_text(text.replace("import torch\n", "# A remark.\nimport torch\n", 1))
+    assert "nothing to do" in copy.smol("run", "tiny_rates")
+    muon.write_text(text.replace("1.0 - momentum)", "0.9 - momentum)", 1))
+    before = {path for path in copy.results.rglob("*.json")}
+    said = copy.smol("run", "tiny_rates", code=1)
+    assert "8 finished runs are outdated" in said
+    assert "tiny_rates/high/1/decay-tokens: code " in said
+    assert "--fresh" in said
+    assert "--keep" in said
+    assert {path for path in copy.results.rglob("*.json")} == before
+    assert "nothing to do" in copy.smol("run", "tiny_rates", "--keep")
+
+
+def test_a_second_launch_of_the_same_recipe_is_refused(copy):
+    lock = copy.folder / "checkpoints" / "tiny_rates" / ".lock"
+    with FileLock(lock):
+        assert "is at work here" in copy.smol("run", "tiny_rates", "--fresh", code=2)
 
 
 def test_a_lost_branch_runs_the_stem_again(copy):
