@@ -1,0 +1,197 @@
+"""Conversations as tokens: the tokenizer's own chat template, and which tokens are scored.
+
+Contents are tokenized as ordinary text, so that a user who writes `<|im_end|>` ends no turn; only
+the template's own words become special tokens. May not import transformers or torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from harness.data import tokenizer as tokenizers_
+from harness.errors import RequestError
+
+END_OF_TURN = "<|im_end|>"
+ROLES = ("system", "user", "assistant")
+
+Message = Mapping[str, str]
+"""`{"role": ..., "content": ...}`."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A conversation in tokens."""
+
+    tokens: np.ndarray
+    """(length,) int32."""
+    scored: np.ndarray
+    """(length,) bool: the assistant's contents, and the end-of-turn token after each."""
+    turn_ends: tuple[int, ...]
+    """Of each assistant's turn: how many tokens there are up to its end-of-turn token."""
+
+    @property
+    def targets(self) -> int:
+        """Scored tokens."""
+        return int(self.scored.sum())
+
+
+class ChatFormat:
+    """A tokenizer and its chat template."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read `tokenizer.json` and the template of a tokenizer's folder.
+
+        Raises RequestError when either is missing or cannot be read.
+        """
+        self.folder = folder
+        self.plain = tokenizers_.load(folder)
+        """Takes special tokens' names for ordinary text."""
+        self.special = tokenizers_.load(folder)
+        """Knows special tokens by their names."""
+        self.special.encode_special_tokens = False
+        self.end_of_turn = self._id(END_OF_TURN)
+        self._template, self._names = _read_template(folder)
+        self._frames: dict[tuple[str, ...], list[list[int]]] = {}
+
+    def text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
+        """The conversation as the template writes it; with `prompt`, up to where the assistant
+        begins. Raises RequestError where the template refuses it."""
+        import jinja2
+
+        given = [{"role": m["role"], "content": m["content"]} for m in messages]
+        try:
+            return self._template(messages=given, add_generation_prompt=prompt, **self._names)
+        except jinja2.TemplateError as error:
+            raise RequestError(f"the chat template of {self.folder} says: {error}") from None
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids up to where the assistant begins. Raises RequestError."""
+        contents = [message["content"] for message in messages]
+        frame = self._frame(messages, prompt=True)
+        ids = list(frame[0])
+        for content, after in zip(contents, frame[1:], strict=True):
+            ids += self.plain.encode(content, add_special_tokens=False).ids + after
+        return ids
+
+    def encode(self, messages: Sequence[Message]) -> Encoded:
+        """One conversation. Raises RequestError for a template that this cannot follow."""
+        return self.encode_many([messages])[0]
+
+    def encode_many(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
+        """The same, of many at once: contents go to the tokenizer together."""
+        contents = [m["content"] for messages in conversations for m in messages]
+        encodings = iter(self.plain.encode_batch_fast(contents, add_special_tokens=False))
+        return [self._assemble(messages, encodings) for messages in conversations]
+
+    def _assemble(self, messages: Sequence[Message], encodings: Iterable[Any]) -> Encoded:
+        frame = self._frame(messages, prompt=False)
+        ids: list[int] = list(frame[0])
+        scored = [False] * len(ids)
+        ends: list[int] = []
+        # Messages come first: zip stops there, before it takes the next conversation's encoding.
+        for message, after, encoding in zip(messages, frame[1:], encodings, strict=False):
+            assistant = message["role"] == "assistant"
+            ids += encoding.ids
+            scored += [assistant] * len(encoding.ids)
+            if assistant:
+                ends.append(len(ids) + 1)
+            ids += after
+            scored += [assistant] + [False] * (len(after) - 1)
+        return Encoded(np.array(ids, dtype=np.int32), np.array(scored, dtype=bool), tuple(ends))
+
+    def _frame(self, messages: Sequence[Message], *, prompt: bool) -> list[list[int]]:
+        """The template's own words as tokens: before the first content, and after each.
+
+        Found by writing the conversation with marks in place of contents; that the template does
+        nothing else to contents is checked on the real ones.
+        """
+        roles = tuple(message["role"] for message in messages)
+        key = (*roles, "prompt" if prompt else "")
+        words = self._words(roles, prompt=prompt)
+        whole = words[0] + "".join(
+            m["content"] + after for m, after in zip(messages, words[1:], strict=True)
+        )
+        if whole != self.text(messages, prompt=prompt):
+            raise RequestError(
+                f"the chat template of {self.folder} changes what the messages say, so their "
+                "tokens cannot be told from its own"
+            )
+        if key not in self._frames:
+            frame = [self.special.encode(part, add_special_tokens=False).ids for part in words]
+            for role, after in zip(roles, frame[1:], strict=True):
+                if role == "assistant" and after[:1] != [self.end_of_turn]:
+                    raise RequestError(
+                        f"the chat template of {self.folder} does not end the assistant's turn "
+                        f"with {END_OF_TURN}"
+                    )
+            self._frames[key] = frame
+        return self._frames[key]
+
+    def _words(self, roles: tuple[str, ...], *, prompt: bool) -> list[str]:
+        marks = [f"\ue000{i}\ue001" for i in range(len(roles))]
+        rest = self.text(
+            [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)], prompt=prompt
+        )
+        words = []
+        for mark in marks:
+            before, found, rest = rest.partition(mark)
+            if not found or mark in rest:
+                raise RequestError(
+                    f"the chat template of {self.folder} does not write each message once, in order"
+                )
+            words.append(before)
+        return [*words, rest]
+
+    def _id(self, name: str) -> int:
+        found = self.plain.token_to_id(name)
+        if found is None:
+            raise RequestError(f"the tokenizer of {self.folder} has no {name}, as ChatML needs")
+        return int(found)
+
+
+def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
+    """The compiled template, and the special tokens that it may name."""
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    path = folder / "tokenizer_config.json"
+    try:
+        config = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError as error:
+        raise RequestError(f"{path} is not JSON ({error})") from None
+    source = config.get("chat_template")
+    if isinstance(source, list):  # several named ones; the one for chat is called default
+        source = next((t["template"] for t in source if t.get("name") == "default"), None)
+    beside = folder / "chat_template.jinja"
+    if source is None and beside.is_file():
+        source = beside.read_text(encoding="utf-8")
+    if source is None:
+        raise RequestError(f"the tokenizer of {folder} has no chat template")
+    # The settings that transformers documents for chat templates.
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals["raise_exception"] = _refuse
+    try:
+        template = environment.from_string(source)
+    except jinja2.TemplateError as error:
+        raise RequestError(f"the chat template of {folder} is not one: {error}") from None
+    names = {
+        name: value["content"] if isinstance(value, dict) else value
+        for name in ("bos_token", "eos_token", "pad_token", "unk_token")
+        if (value := config.get(name)) is not None
+    }
+    return template.render, names
+
+
+def _refuse(message: str) -> str:
+    import jinja2
+
+    raise jinja2.TemplateError(message)
