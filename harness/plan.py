@@ -196,7 +196,7 @@ def make(
     if count < 1:
         raise RequestError(f"--seeds must be at least 1, not {count}")
     runs: list[Run] = []
-    for seed in range(count):
+    for seed in range(entry.first_seed, entry.first_seed + count):
         for arm in grid:
             ends = [endpoint(horizon, arm, grid) for horizon in recipe.horizons]
             outside = {
@@ -283,7 +283,13 @@ def describe(plan: Plan) -> list[dict[str, Any]]:
     """One row an arm: its difference, parameters, tokens and FLOPs; for `smol show`."""
     rows = []
     for arm in plan.arms:
-        ends = [e for r in plan.runs if r.arm == arm.name and r.seed == 0 for e in r.endpoints]
+        first = plan.entry.first_seed
+        ends = [
+            e
+            for r in plan.runs
+            if (r.arm, r.seed) == (arm.name, first)
+            for e in r.endpoints
+        ]
         rows.append(
             {
                 "arm": arm.name,

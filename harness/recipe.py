@@ -121,7 +121,8 @@ class Recipe:
     notes: Mapping[str, str] = field(default_factory=dict)
     """Arm -> a remark that stands beside it in every table."""
     tuned_by: str | None = None
-    """The recipe whose equal searches chose the arms' learning rates and weight decay."""
+    """The recipe whose equal searches choose the arms' learning rates and weight decay. The card
+    holds what was used against what its records found."""
     views: Sequence[str] = ("comparison", "curves")
     """Names of views in `harness.report.views`, by name so that a recipe stays light."""
 
@@ -136,6 +137,8 @@ class Entry:
     """Scale -> number of seeds, frozen: another number marks the result exploratory."""
     build: Callable[[Scale], Recipe]
     summary: str
+    first_seed: int = 0
+    """The seeds are this and those that follow: a search keeps clear of the verdict's."""
 
     def at(self, scale: Scale) -> Recipe:
         """The recipe at a scale. Raises RequestError if it has none there."""
@@ -163,6 +166,7 @@ def recipe(
     *,
     primary: Primary,
     seeds: Mapping[str, int],
+    first_seed: int = 0,
 ) -> Callable[[Callable[[Any], Recipe]], Callable[[Any], Recipe]]:
     """Register a function `scale -> Recipe` under a name; its docstring is the summary."""
 
@@ -172,7 +176,7 @@ def recipe(
         if name in _registering:
             raise ValueError(f"recipe '{name}' is declared twice")
         summary = build.__doc__.strip().splitlines()[0]
-        _registering[name] = Entry(name, primary, dict(seeds), build, summary)
+        _registering[name] = Entry(name, primary, dict(seeds), build, summary, first_seed)
         return build
 
     return register

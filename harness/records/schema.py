@@ -28,8 +28,10 @@ class Question(Frozen):
     """(reference arm, arm)."""
     seeds: int
     """Seeds per arm that the recipe froze for this scale."""
+    first_seed: int = 0
+    """They are this and those that follow."""
     tuned_by: str | None
-    """The search recipe that chose the arms' settings; None is untuned."""
+    """The search recipe that chooses the arms' settings; None names none."""
     arms: tuple[str, ...]
     """In the recipe's order."""
     notes: dict[str, str]
@@ -38,6 +40,11 @@ class Question(Frozen):
     views: tuple[str, ...]
     overrides: dict[str, Any]
     """`--set` of the command; anything here marks the result exploratory."""
+
+    @property
+    def frozen_seeds(self) -> range:
+        """The seeds that the recipe froze."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
 
 class EvalPoint(Frozen):

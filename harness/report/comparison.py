@@ -218,7 +218,7 @@ def missing_seeds(group: Group, one: Difference) -> str:
     absent: dict[str, list[str]] = {}
     for arm in (one.against, one.arm):
         there = set(group.reached(arm, one.horizon)["seed"])
-        for seed in sorted(set(range(group.question.seeds)) - there):
+        for seed in sorted(set(group.question.frozen_seeds) - there):
             of_seed = [r.status for r in group.records if (r.arm, r.seed) == (arm, seed)]
             bad = sorted({status for status in of_seed if status != "ok"})
             if bad:

@@ -150,7 +150,7 @@ class Group:
         asked = (
             rows["arm"].isin(self.question.arms)
             & rows["horizon"].isin(self.question.horizons)
-            & (rows["seed"] < self.question.seeds)
+            & rows["seed"].isin(self.question.frozen_seeds)
         )
         return int(asked.sum())
 

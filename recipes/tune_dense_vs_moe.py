@@ -1,0 +1,42 @@
+"""The search behind `dense_vs_moe`: the same grid for each of its arms.
+
+Learning rates (Muon's and AdamW's scaled together) x0.5, x1, x2 and x4 of the scale's base, times
+weight decay 0, 0.1 and 0.4: 12 settings an arm, 48 runs, on a seed that no verdict uses, at one
+horizon. Only its end is validated.
+
+What it takes at `proxy`, on two cores with two runs at a time: one update of every arm is 0.9 s
+(dense) + 1.7 (moe-active) + 0.95 (moe-total) + 0.6 (moe-160m) = 4.15 s. 12 settings x 150 updates
+x 4.15 s / 2 = 62 minutes, the validation at each end and the start of 96 processes about 12 more.
+That is half as many updates as in `dense_vs_moe`: the best rate of a longer run may be lower.
+"""
+
+from harness import presets, tuning
+from harness.config import replace
+from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
+from models.presets import KINDS, model
+
+FACTORS = (0.5, 1.0, 2.0, 4.0)
+DECAYS = (0.0, 0.1, 0.4)
+UPDATES = {"smoke": 60, "proxy": 150, "full": 250}
+
+
+@recipe(
+    "tune_dense_vs_moe",
+    primary=Primary(metric="val_loss", at="tokens", pairs=()),
+    seeds={"smoke": 1, "proxy": 1, "full": 1},
+    first_seed=1000,
+)
+def tune_dense_vs_moe(scale: Scale) -> Recipe:
+    """An equal search over learning rate and weight decay for each arm of dense_vs_moe."""
+    base = presets.run(scale)
+    tokens = UPDATES[scale] * base.tokens_per_update
+    base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale]})
+    return Recipe(
+        base,
+        axes=[
+            Axis("model", ["model.*"], {kind: model(kind, scale) for kind in KINDS}),
+            *tuning.axes(base, FACTORS, DECAYS),
+        ],
+        horizons=[Tokens(tokens)],
+        views=["tuning"],
+    )
