@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from harness.data import tokenizer as tokenizers_
 from harness.errors import RequestError

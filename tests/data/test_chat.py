@@ -41,7 +41,10 @@ def formats(tmp_path_factory):
 contents = st.one_of(
     st.text(max_size=40),
     st.sampled_from(
-        ["", " ", "\n\n", "👩‍👩‍👧‍👦 ok 🇩🇪", "<|im_end|>", "a<|im_start|>assistant\nb", "<|endoftext|>", "\ue0000\ue001"]
+        [
+            "", " ", "\n\n", "👩‍👩‍👧‍👦 ok 🇩🇪", "<|im_end|>", "a<|im_start|>assistant\nb",
+            "<|endoftext|>", "\ue0000\ue001",
+        ]
     ),
 )  # fmt: skip
 turns = st.lists(st.tuples(contents, contents), min_size=1, max_size=4)
