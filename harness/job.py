@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.config import Frozen
 from harness.plan import Run
-from harness.records.schema import Code, Question
+from harness.records.schema import Code, Question, Record
 
 
 class Job(Frozen):
@@ -61,7 +61,7 @@ class RunFiles:
         return self.folder / f"branch-{update}.{source_digest[:8]}.pt"
 
 
-def run_folder(checkpoints: Path, run: Run) -> Path:
+def run_folder(checkpoints: Path, run: Run | Record) -> Path:
     """`recipe/arm/seed/stage.scale.key`: readable, and never shared by two keys."""
     leaf = f"{run.stage}.{run.scale}.{run.key[:8]}"
     return checkpoints / run.recipe / run.arm / str(run.seed) / leaf

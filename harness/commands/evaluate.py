@@ -1,0 +1,261 @@
+"""`smol eval`: what a model scores on a text: nats, bits per byte, an interval over documents."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import assets
+from harness.commands import models, places
+from harness.commands.run import read_device
+from harness.data import texts
+from harness.data.manifest import Prepared, load_folder
+from harness.errors import RequestError, nearest
+from harness.measure import hardware, provenance
+from harness.records import evaluation as evaluations
+from harness.records.evaluation import Evaluation, Subject, Unigram
+from harness.report.bootstrap import RESAMPLES, bits_per_byte_interval
+from models.config import active_parameters, total_parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.train.evaluate import Score
+
+VALIDATION = "validation"
+DTYPES = ("bf16", "fp32")
+
+
+def evaluate(
+    argument: str,
+    *,
+    text: Sequence[str],
+    data: Path | None,
+    tokenizer: Path | None,
+    scale: str | None,
+    results: Path | None,
+    device: str,
+    dtype: str | None,
+    context: int | None,
+    record: bool,
+    as_json: bool,
+) -> None:
+    """Score and print; with `record`, leave the evaluation for the card. Raises RequestError."""
+    if dtype is not None and dtype not in DTYPES:
+        raise RequestError(f"no dtype '{dtype}'{nearest(dtype, DTYPES)}")
+    device = read_device(device)
+    found = models.resolve(argument, scale=scale, results=results)
+    if not text:
+        own = data is not None or found.kind in ("run", "checkpoint")
+        text = [VALIDATION] if own else ["stdlib-topics"]
+    wanted = _wanted(text)
+    loaded = models.load(found, dtype=dtype, device=device, tokenizer=tokenizer)
+    command = _command(found, text, scale, dtype, context)
+    if wanted is None:
+        done = _validation(loaded, data, context, device, command)
+    else:
+        if data is not None:
+            raise RequestError("--data goes with --text validation")
+        done = _documents(loaded, wanted, context or loaded.context, device, command)
+    if record:
+        folder = places.results_folder(found.record.scale if found.record else scale, results)
+        written = evaluations.write(folder, done)
+    if as_json:
+        print(done.model_dump_json(indent=1))
+        return
+    _print(done, found)
+    if record:
+        print(f"recorded: {written}; `smol card` shows it")
+
+
+def _wanted(text: Sequence[str]) -> texts.TextSet | None:
+    """The documents to score; None for a run's own validation rows."""
+    if list(text) == [VALIDATION]:
+        return None
+    if len(text) == 1 and text[0] in texts.NAMES:
+        return texts.named(text[0])
+    known = [*texts.NAMES, VALIDATION]
+    for name in text:
+        if name in known:
+            raise RequestError(f"--text {name} stands alone")
+        if not Path(name).exists():
+            raise RequestError(f"no text '{name}', and no such file{nearest(name, known)}")
+    return texts.from_files([Path(name) for name in text])
+
+
+def _validation(
+    loaded: models.Loaded, data: Path | None, context: int | None, device: str, command: str
+) -> Evaluation:
+    """The validation rows of a run's data, just as training scores them."""
+    import torch
+
+    from harness.data.batches import read_validation
+    from harness.train.evaluate import evaluate as score_rows
+
+    if context is not None:
+        raise RequestError("--context goes with whole documents; validation rows have their length")
+    prepared = loaded.prepared if data is None else load_folder(data)
+    if prepared is None:
+        raise RequestError(
+            f"{loaded.found.name} has no validation rows of its own; --data DIR names a prepared "
+            f"folder of its tokenizer, and --text one of {', '.join(texts.NAMES)}"
+        )
+    mine = models.sha256(loaded.tokenizer_folder / "tokenizer.json")
+    if mine != prepared.manifest.tokenizer_digest:
+        raise RequestError(
+            f"{prepared.folder} was tokenized with another tokenizer than {loaded.found.name}'s"
+        )
+    if prepared.manifest.seq_len > loaded.model.config.max_seq_len:
+        raise RequestError(
+            f"{prepared.folder} holds sequences of {prepared.manifest.seq_len} tokens; "
+            f"{loaded.found.name} sees {loaded.model.config.max_seq_len}"
+        )
+    config = loaded.config
+    if config is not None and device == "cpu":
+        torch.set_num_threads(config.train.threads)  # sums depend on it
+    rows = read_validation(prepared.folder)
+    eval_batch = config.train.eval_batch if config else 8
+    score = score_rows(loaded.model, rows, eval_batch, torch.device(device))
+    manifest = prepared.manifest
+    unigram = Unigram(
+        nats=manifest.unigram_val_loss * manifest.val_scored_tokens,
+        bits_per_byte=manifest.unigram_bits_per_byte,
+        data_digest=manifest.digest,
+    )
+    return _evaluation(
+        loaded, VALIDATION, manifest.val_digest, score, unigram, manifest.seq_len, command
+    )
+
+
+def _documents(
+    loaded: models.Loaded, wanted: texts.TextSet, context: int, device: str, command: str
+) -> Evaluation:
+    """Whole documents, whatever the tokenizer."""
+    import numpy as np
+    import torch
+
+    from harness.train.documents import score_documents
+
+    encoded = loaded.tokenizer.encode_batch_fast(
+        [document.text for document in wanted.documents], add_special_tokens=False
+    )
+    tokens = [np.array(one.ids, dtype=np.int64) for one in encoded]
+    sizes = [document.size for document in wanted.documents]
+    try:
+        score = score_documents(
+            loaded.model, tokens, sizes,
+            start=loaded.start, context=context, device=torch.device(device),
+        )  # fmt: skip
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    unigram = _unigram(loaded.prepared, tokens, score.bytes) if loaded.prepared else None
+    return _evaluation(loaded, wanted.name, wanted.digest, score, unigram, context, command)
+
+
+def _unigram(prepared: Prepared, documents: Sequence[np.ndarray], size: int) -> Unigram:
+    """The training tokens' add-one-smoothed unigram model on the same tokens."""
+    import numpy as np
+
+    from harness.data.batches import read_split
+
+    vocabulary = prepared.manifest.vocab_size
+    counts = np.ones(vocabulary, dtype=np.int64)
+    for chunk in read_split(prepared.folder, "train").chunks("input_ids"):
+        counts += np.bincount(chunk.ravel(), minlength=vocabulary)
+    surprise = np.log(counts.sum()) - np.log(counts)
+    nats = float(sum(surprise[tokens].sum() for tokens in documents))
+    return Unigram(
+        nats=nats,
+        bits_per_byte=nats / math.log(2) / size,
+        data_digest=prepared.manifest.digest,
+    )
+
+
+def _evaluation(
+    loaded: models.Loaded,
+    text: str,
+    text_digest: str,
+    score: Score,
+    unigram: Unigram | None,
+    context: int,
+    command: str,
+) -> Evaluation:
+    found, config = loaded.found, loaded.model.config
+    scored = (score.document_bytes > 0) | (score.document_nats > 0)
+    nats, sizes = score.document_nats[scored], score.document_bytes[scored]
+    fields: dict[str, Any] = dict(
+        schema_version=1,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        subject=Subject(
+            kind=found.kind,
+            name=found.name,
+            digest=found.digest(),
+            scale=found.record.scale if found.record else None,
+            detail=assets.provenance(found.path).detail if found.kind == "asset" else "",
+            total_parameters=total_parameters(config),
+            active_parameters=active_parameters(config),
+        ),
+        text=text,
+        text_digest=text_digest,
+        tokenizer_digest=models.sha256(loaded.tokenizer_folder / "tokenizer.json"),
+        documents=len(nats),
+        tokens=score.tokens,
+        bytes=score.bytes,
+        nats=score.nats,
+        bits_per_byte=score.bits_per_byte,
+        interval=bits_per_byte_interval(nats, sizes),
+        resamples=RESAMPLES,
+        context=context,
+        dtype=loaded.dtype,
+        unigram=unigram,
+        document_nats=tuple(round(float(value), 3) for value in nats),
+        document_bytes=tuple(int(value) for value in sizes),
+        device_class=hardware.device_class(loaded.model.embedding.weight.device.type),
+        software=provenance.software(),
+        code=provenance.code(),
+        command=command,
+    )
+    return Evaluation(**fields)
+
+
+def _command(
+    found: models.Found,
+    text: Sequence[str],
+    scale: str | None,
+    dtype: str | None,
+    context: int | None,
+) -> str:
+    """What scores it again, without paths of this machine."""
+    names = {asset.folder: name for name, asset in assets.ASSETS.items()}
+    subject = names[found.name] if found.kind == "asset" else found.name
+    words = ["smol", "eval", subject]
+    for name in text:
+        words += ["--text", name if name in (*texts.NAMES, VALIDATION) else Path(name).name]
+    known = found.record.scale if found.record else scale
+    for option, value in (("--scale", known), ("--dtype", dtype), ("--context", context)):
+        if value is not None:
+            words += [option, str(value)]
+    return shlex.join([*words, "--record"])
+
+
+def _print(done: Evaluation, found: models.Found) -> None:
+    low_high = ""
+    if done.interval is not None:
+        low, high = done.interval
+        low_high = f"  [{low:.4f}, {high:.4f}] 95 % over documents"
+    print(f"{done.subject.name} on {done.text} ({done.text_digest[:12]})")
+    if done.subject.detail:
+        print(f"  weights        {done.subject.detail}")
+    print(f"  documents      {done.documents:,}: {done.tokens:,} tokens, {done.bytes:,} bytes")
+    print(f"  context        {done.context} tokens, {done.dtype}")
+    print(f"  loss           {done.loss:.4f} nats a token, perplexity {math.exp(done.loss):.2f}")
+    print(f"  bits per byte  {done.bits_per_byte:.4f}{low_high}")
+    if done.unigram is not None:
+        print(f"  unigram        {done.unigram.bits_per_byte:.4f} bits per byte")
+    record = found.record
+    if done.text == VALIDATION and record is not None and record.validation:
+        print(f"  in the record  {record.validation[-1].val_loss:.4f} nats a token")

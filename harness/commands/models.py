@@ -1,0 +1,306 @@
+"""From a MODEL argument to a model: which one is meant, its weights, its tokenizer.
+
+`smollm2` (fetched weights), a run (`recipe/arm/seed/stage`, or a record's key), a checkpoint
+file, or a folder that transformers loads. `resolve` reads no weights and imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from harness import assets
+from harness.commands import places
+from harness.config import RunConfig, explain
+from harness.data.manifest import END_OF_TEXT, Prepared, load_folder
+from harness.data.prepare import find_prepared
+from harness.errors import RequestError, nearest
+from harness.job import RunFiles, run_folder
+from harness.records import store
+from harness.records.schema import Record
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from models.lm import LanguageModel
+
+FINAL = "final_model.pt"
+_END_OF_TURN = "<|im_end|>"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which model is meant, and where its weights are."""
+
+    kind: Literal["asset", "run", "checkpoint", "folder"]
+    name: str
+    path: Path
+    """A transformers folder, or a checkpoint file."""
+    record: Record | None = None
+
+    def digest(self) -> str:
+        """A run's key, else the SHA-256 of the weights."""
+        if self.record is not None:
+            return self.record.key
+        if self.kind == "asset":
+            return assets.provenance(self.path).weights_sha256
+        path = self.path / assets.WEIGHTS if self.kind == "folder" else self.path
+        return sha256(path)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory with all that belongs to it."""
+
+    found: Found
+    model: LanguageModel
+    dtype: str
+    """Of the forward pass."""
+    context: int
+    """Tokens that it was trained to see at once."""
+    tokenizer_folder: Path
+    tokenizer: Tokenizer
+    prepared: Prepared | None
+    """The data of a run."""
+    config: RunConfig | None
+    """Of a run or checkpoint."""
+    tokens: dict[str, Any] = field(default_factory=dict)
+    """`bos_token_id`, `eos_token_id`, `pad_token_id`, as transformers names them."""
+
+    @property
+    def start(self) -> int:
+        """The token before a document."""
+        token: int | None = self.tokenizer.token_to_id(END_OF_TEXT)
+        if token is None:
+            raise RequestError(
+                f"{self.found.name}'s tokenizer has no {END_OF_TEXT}: a document cannot start"
+            )
+        return token
+
+    @property
+    def stops(self) -> frozenset[int]:
+        """The tokens that end a text or a turn."""
+        ends = self.tokens.get("eos_token_id")
+        known = set(ends if isinstance(ends, list) else [ends])
+        known |= {self.tokenizer.token_to_id(name) for name in (END_OF_TEXT, _END_OF_TURN)}
+        return frozenset(token for token in known if token is not None)
+
+
+def resolve(argument: str, *, scale: str | None = None, results: Path | None = None) -> Found:
+    """Which model an argument means.
+
+    Raises RequestError where it means none, or several, or its weights are not here; with the
+    nearest names, or the command that brings them.
+    """
+    if argument in assets.ASSETS:
+        folder = assets.find(argument)
+        if folder is None:
+            raise RequestError(f"{argument} is not here yet; `smol fetch {argument}` brings it")
+        return Found("asset", folder.name, folder)
+    path = Path(argument).expanduser()
+    if path.is_file():
+        return Found("checkpoint", path.name, path)
+    if path.is_dir():
+        return _in_folder(path)
+    return _run(argument, scale, results)
+
+
+def _in_folder(path: Path) -> Found:
+    if (path / "config.json").is_file():
+        return Found("folder", path.resolve().name, path)
+    if (path / FINAL).is_file():
+        return Found("checkpoint", path.resolve().name, path / FINAL)
+    raise RequestError(
+        f"'{path}' is a folder without config.json (transformers') or {FINAL} (ours)"
+    )
+
+
+def _run(argument: str, scale: str | None, results: Path | None) -> Found:
+    if results is not None or scale is not None:
+        folders = [places.results_folder(scale, results)]
+    else:
+        folders = [places.results_folder("smoke", None), places.results_folder(None, None)]
+    found: list[tuple[Path, Record]] = []
+    names: set[str] = set()
+    for folder in folders:
+        for record in _newest(store.read_all(folder)):
+            if scale is None or record.scale == scale:
+                names.add(record.name)
+                if argument in (record.name, record.key):
+                    found.append((folder, record))
+    if not found:
+        where = " and ".join(str(folder) for folder in folders)
+        near = nearest(argument, names | set(assets.ASSETS))
+        raise RequestError(
+            f"no model '{argument}': not smollm2, a run in {where}, a checkpoint or a folder{near}"
+        )
+    if len({record.key for _, record in found}) > 1:
+        which = ", ".join(f"{record.key} ({record.scale})" for _, record in found[:6])
+        raise RequestError(f"'{argument}' names {len(found)} runs; say --scale, or a key: {which}")
+    # Recipes may share a run: the same weights, in whichever folder they are.
+    runs = [Found("run", r.name, _final(folder, r), r) for folder, r in found]
+    for run in runs:
+        if run.path.is_file():
+            return run
+    folder, record = found[0]
+    how = f" --results {results}" if results is not None else ""
+    again = " --fresh" if record.status == "ok" else ""
+    ended = "" if record.status == "ok" else f" (it ended as {record.status})"
+    raise RequestError(
+        f"the weights of {record.name} are not here{ended}; `{record.command}{how}{again}` trains "
+        "its recipe again"
+    )
+
+
+def _newest(records: list[Record]) -> list[Record]:
+    """The newest attempt of each run of each recipe."""
+    recipes = sorted({record.recipe for record in records})
+    return [r for recipe in recipes for r in store.latest(records, recipe).values()]
+
+
+def _final(results: Path, record: Record) -> Path:
+    return RunFiles(run_folder(places.checkpoints_folder(results), record)).final
+
+
+def load(
+    found: Found, *, dtype: str | None = None, device: str = "cpu", tokenizer: Path | None = None
+) -> Loaded:
+    """The model on a device, computing in `dtype` (as it was trained, bf16 for folders).
+
+    `tokenizer` is a folder to take instead of the one that is found. Raises RequestError for
+    weights, a configuration or a tokenizer that are missing, damaged or do not fit together.
+    """
+    from harness.data import tokenizer as tokenizers
+    from harness.optim.build import DTYPES
+
+    config: RunConfig | None = None
+    prepared: Prepared | None = None
+    if found.path.is_dir():
+        from models.hf import from_transformers
+
+        dtype = dtype or "bf16"
+        try:
+            model = from_transformers(found.path, DTYPES[dtype])
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        context = model.config.max_seq_len
+        folder = tokenizer or found.path
+        tokens = _generation_tokens(found.path)
+    else:
+        model, config = _from_checkpoint(found, dtype)
+        dtype = dtype or config.train.dtype
+        context = config.data.seq_len
+        if tokenizer is None:
+            prepared = _prepared(found, config)
+            folder = prepared.folder
+        else:
+            folder = tokenizer
+        tokens = {}
+    fitted = tokenizers.load(folder)
+    if not tokens:
+        end = fitted.token_to_id(END_OF_TEXT)
+        tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end)
+    entries = fitted.get_vocab_size()
+    if entries > model.config.vocab_size:
+        raise RequestError(
+            f"{found.name} has a vocabulary of {model.config.vocab_size:,}, and the tokenizer in "
+            f"{folder} one of {entries:,}: it is another model's"
+        )
+    model = model.to(device).eval()
+    return Loaded(found, model, dtype, context, folder, fitted, prepared, config, tokens)
+
+
+def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, RunConfig]:
+    import torch
+
+    from harness.optim.build import DTYPES
+    from harness.train import checkpoint
+    from models.lm import LanguageModel
+
+    content = checkpoint.load(found.path)
+    if "config" not in content or "model" not in content:
+        raise RequestError(
+            f"checkpoint {found.path.name} holds no configuration: only {FINAL} can be used alone"
+        )
+    if found.record is not None and content["key"] != found.record.key:
+        raise RequestError(
+            f"checkpoint of {found.name} is of run {content['key']}, not of {found.record.key}"
+        )
+    try:
+        config = RunConfig.model_validate_json(json.dumps(content["config"]))
+    except ValidationError as error:
+        raise RequestError(
+            f"checkpoint {found.path.name} is of another version: {explain(error)}"
+        ) from None
+    with torch.device("meta"):
+        model = LanguageModel(config.model, DTYPES[dtype or config.train.dtype])
+    model.to_empty(device="cpu")
+    try:
+        model.load_state_dict(content["model"], strict=True)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise RequestError(
+            f"checkpoint {found.path.name} does not fit its configuration: {' '.join(lines[1:2])}"
+        ) from None
+    return model, config
+
+
+def _prepared(found: Found, config: RunConfig) -> Prepared:
+    """The data that a run was trained on: where its job says, else in the cache."""
+    wanted = found.record.data.manifest_digest if found.record and found.record.data else None
+    prepared = _of_job(found.path) or _of_cache(config)
+    again = "`smol run` of its recipe prepares it again"
+    if found.record is not None:
+        again = f"`{found.record.command}` prepares it again"
+    if prepared is None:
+        raise RequestError(
+            f"the tokenizer of {found.name} is not here: a checkpoint does not hold it, and the "
+            f"run's prepared data is not in the cache; {again}, or give --tokenizer DIR"
+        )
+    if wanted is not None and prepared.manifest.digest != wanted:
+        raise RequestError(
+            f"the prepared data in {prepared.folder} is not what {found.name} was trained on "
+            f"({prepared.manifest.digest[:12]} instead of {wanted[:12]})"
+        )
+    return prepared
+
+
+def _of_job(final: Path) -> Prepared | None:
+    job = RunFiles(final.parent).job
+    try:
+        folder = Path(json.loads(job.read_text(encoding="utf-8"))["data_folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a checkpoint that was moved has none beside it: the cache is asked next
+    return load_folder(folder) if folder.is_dir() else None
+
+
+def _of_cache(config: RunConfig) -> Prepared | None:
+    try:
+        return find_prepared(config.data)
+    except RequestError:
+        return None  # its files were moved or changed since: not there, as the caller will say
+
+
+def _generation_tokens(folder: Path) -> dict[str, Any]:
+    """From generation_config.json, else config.json."""
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    for file in ("generation_config.json", "config.json"):
+        try:
+            content = json.loads((folder / file).read_text(encoding="utf-8"))
+            known = {n: content[n] for n in names if content.get(n) is not None}
+        except (OSError, ValueError, AttributeError):
+            continue
+        if "eos_token_id" in known:
+            return known
+    return {}
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
