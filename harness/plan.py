@@ -284,12 +284,7 @@ def describe(plan: Plan) -> list[dict[str, Any]]:
     rows = []
     for arm in plan.arms:
         first = plan.entry.first_seed
-        ends = [
-            e
-            for r in plan.runs
-            if (r.arm, r.seed) == (arm.name, first)
-            for e in r.endpoints
-        ]
+        ends = [e for r in plan.runs if (r.arm, r.seed) == (arm.name, first) for e in r.endpoints]
         rows.append(
             {
                 "arm": arm.name,

@@ -35,7 +35,7 @@ class Settings:
         return {
             "optim.muon_lr": base.optim.muon_lr * self.rate,
             "optim.adamw_lr": base.optim.adamw_lr * self.rate,
-            **{field: self.decay for field in DECAYS},
+            **dict.fromkeys(DECAYS, self.decay),
         }
 
 

@@ -1,8 +1,19 @@
-"""Dense SmolLM2 against mixtures of experts."""
+"""Dense SmolLM2 against mixtures of experts.
 
-from harness import presets
+An arm is a model together with the settings that an equal search found for it: where `TUNED` has
+a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
+"""
+
+from collections.abc import Mapping
+
+from harness import presets, tuning
 from harness.recipe import ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tokens, recipe
 from models.presets import KINDS, model
+
+SEARCH = "tune_dense_vs_moe"
+TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {}
+"""Scale -> kind -> the best setting in the records of `SEARCH` (its view `optimum`); for every
+kind or for none. A scale that is not here uses the base's settings for all."""
 
 
 @recipe(
@@ -13,10 +24,20 @@ from models.presets import KINDS, model
 def dense_vs_moe(scale: Scale) -> Recipe:
     """Dense SmolLM2 against mixtures of experts, matched by active and by total parameters."""
     base = presets.run(scale)
+    fields = ["model.*", *tuning.FIELDS] if scale in TUNED else ["model.*"]
+    arms = {
+        kind: {
+            "model": model(kind, scale),
+            **(TUNED[scale][kind].changes(base) if scale in TUNED else {}),
+        }
+        for kind in KINDS
+    }
     return Recipe(
         base,
-        axes=[Axis("model", ["model.*"], {kind: model(kind, scale) for kind in KINDS})],
+        axes=[Axis("model", fields, arms)],
         horizons=[Tokens(base.train.tokens), ActiveFlops.of("dense")],
         matches=[Match("moe-active", "dense", "active"), Match("moe-total", "dense", "total")],
         notes={"moe-160m": "the seed card's baseline; matched to nothing, exploratory"},
+        tuned_by=SEARCH,
+        views=["comparison", "curves", "experts"],
     )

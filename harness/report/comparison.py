@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from harness.records.store import path_of
+from harness.report import tuning
 from harness.report.frame import Group, Section
 from harness.report.statistics import (
     POWER,
@@ -204,8 +205,8 @@ def _reasons(section: Section, one: Difference) -> list[str]:
         reasons.append(
             f"exploratory, {len(group.seeds)} seeds where the recipe froze {question.seeds}"
         )
-    if question.tuned_by is None:
-        reasons.append("untuned")
+    if untuned := tuning.reason(section, (one.against, one.arm)):
+        reasons.append(untuned)
     budgets = _unequal_budgets(group, one)
     if budgets:
         reasons.append(budgets)

@@ -7,6 +7,7 @@ a view uses one group, so that no cell mixes codes. May not import torch.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ from harness.records.store import path_of
 
 SECTION = ["recipe", "scale", "device", "device_class", "overrides"]
 GROUP = ["code", "software", "world_size", "common", "manifest"]
+SEARCH = "tune_"
+"""How the name of a recipe's search begins, where its question names none."""
 FROM_SCRATCH = ("stem", "train-")
 """How the stages begin that start from an initialisation."""
 
@@ -186,6 +189,9 @@ class Section:
     group: Group
     others: tuple[Group, ...]
     """Groups that no table uses, newest first."""
+    search: Section | None = None
+    """The section of the search that its question names (else of `tune_<recipe>`), of the same
+    scale and device class."""
 
 
 def sections(records: Sequence[Record]) -> list[Section]:
@@ -216,8 +222,19 @@ def sections(records: Sequence[Record]) -> list[Section]:
                 others=tuple(g for g in groups if g is not chosen),
             )
         )
+    found = [_with_search(section, found) for section in found]
     sizes: dict[str, int] = {scale: -rank for rank, scale in enumerate(SCALES)}
     return sorted(found, key=lambda s: (s.device == "cpu", sizes.get(s.scale, 1), s.name))
+
+
+def _with_search(section: Section, found: Sequence[Section]) -> Section:
+    """Records older than the search do not name it: it is found by its name, too."""
+    name = section.group.question.tuned_by or f"{SEARCH}{section.recipe}"
+    for other in found:
+        where = (other.recipe, other.scale, other.device_class, other.overrides)
+        if where == (name, section.scale, section.device_class, {}):
+            return dataclasses.replace(section, search=other)
+    return section
 
 
 def _device_numbers(frame: pd.DataFrame) -> dict[tuple[str, str], int]:

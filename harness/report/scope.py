@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from harness.measure.provenance import SOFTWARE_SET
 from harness.records.schema import Record
 from harness.records.store import path_of
+from harness.report import tuning
 from harness.report.frame import Section
 from harness.report.tables import NONE, Column, Row, Table, plain, quantity
+
+_DISTINCT = "the distinct values of all runs"
 
 
 def scope(section: Section) -> Table:
@@ -18,7 +21,7 @@ def scope(section: Section) -> Table:
         "device": (section.device_class, "device class"),
         "compute": (_each(records, _compute), "precision, compilation and threads of a run"),
         "seeds": (_seeds(section), "seeds run, and those that the recipe froze"),
-        "tuning": (_tuning(section), "how the arms' settings were chosen"),
+        "tuning": (tuning.summary(section), "how the arms' settings were chosen"),
         "data": (_each(records, _data), "training tokens by source, and in one epoch"),
         "validation": (_each(records, _validation), "what each validation scores"),
         **{
@@ -32,13 +35,14 @@ def scope(section: Section) -> Table:
         sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
         aspects["overrides"] = (f"{sets}; so exploratory", "--set of the command")
     paths = [path_of(record) for record in records]
+    evidence = {"tuning": [*paths, *tuning.evidence(section)]}
     return Table(
         name=f"{section.name}.scope",
         caption="What the numbers below are true of; no more follows from them.",
         corner="aspect",
         columns=(Column("value", left=True),),
         rows=tuple(
-            Row(name, (plain(text or NONE, paths, what, "the distinct values of all runs"),))
+            Row(name, (plain(text or NONE, evidence.get(name, paths), what, _DISTINCT),))
             for name, (text, what) in aspects.items()
         ),
     )
@@ -77,11 +81,6 @@ def _software(record: Record) -> str:
 def _seeds(section: Section) -> str:
     frozen, run = section.group.question.seeds, len(section.group.seeds)
     return str(run) if run == frozen else f"{run}; the recipe froze {frozen}, so exploratory"
-
-
-def _tuning(section: Section) -> str:
-    search = section.group.question.tuned_by
-    return f"by {search}" if search else "none: another setting may suit an arm better"
 
 
 def _budget(section: Section, horizon: str) -> str:

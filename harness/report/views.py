@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.report import accidents, comparison, costs
+from harness.report import accidents, comparison, costs, tuning
 from harness.report import scope as scopes
 from harness.report.frame import Section
 from harness.report.tables import Table
@@ -22,7 +22,10 @@ def _comparison(section: Section) -> list[Table]:
     return [table for table in tables if table.rows]  # a single arm has no difference
 
 
-TABLES: Mapping[str, Callable[[Section], list[Table]]] = {"comparison": _comparison}
+TABLES: Mapping[str, Callable[[Section], list[Table]]] = {
+    "comparison": _comparison,
+    "tuning": tuning.tables,
+}
 """Views that are tables."""
 
 NAMES = frozenset(TABLES) | FIGURES

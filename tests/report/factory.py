@@ -68,6 +68,7 @@ def question(made: plan.Plan, overrides: dict[str, Any] | None = None, **changes
         at=primary.at,
         pairs=primary.pairs,
         seeds=made.entry.seeds[made.scale],
+        first_seed=made.entry.first_seed,
         tuned_by=made.recipe.tuned_by,
         arms=tuple(arm.name for arm in made.arms),
         notes=dict(made.recipe.notes),
@@ -80,7 +81,8 @@ def question(made: plan.Plan, overrides: dict[str, Any] | None = None, **changes
 def loss_of(arm: str, seed: int, progress: float, annealed: bool) -> float:
     """A made-up curve: from ln 4096 down, lower once annealed, with a little noise of its seed."""
     noise = random.Random(f"{seed}").gauss(0, 0.02) + random.Random(f"{arm}{seed}").gauss(0, 0.008)
-    floor = SKILL[arm] + (0.0 if annealed else 0.12)
+    skill = next(value for name, value in SKILL.items() if arm.startswith(name))
+    floor = skill + (0.0 if annealed else 0.12)
     return round(floor + (8.4 - floor) * math.exp(-4.5 * progress) + noise, 5)
 
 
@@ -222,6 +224,42 @@ def campaign(
     made = make_plan(scale, seeds, device, **{k.replace(".", "__"): v for k, v in sets.items()})
     q = question(made, sets, **(asked or {}))
     return [record(made, run, q, **changes) for run in made.runs]
+
+
+@cache
+def _search_plan(scale: str) -> plan.Plan:
+    return plan.make(
+        recipe.find("tune_dense_vs_moe"),
+        scale,  # type: ignore[arg-type]
+        "cpu",
+        tokenizer_digest=lambda data: "t0",
+        device_class=CPU,
+    )
+
+
+def search(
+    scale: str = "smoke", best: dict[str, tuple[float, float]] | None = None, **changes: Any
+) -> list[Record]:
+    """The finished search of `dense_vs_moe`: losses rise on both sides of an arm's `best` (factor
+    on the rates, weight decay), by default the base's own settings."""
+    made = _search_plan(scale)
+    asked = question(made)
+    bits = VAL_TOKENS / math.log(2) / VAL_BYTES
+
+    def loss(run: plan.Run) -> float:
+        arm = next(name for name in SKILL if run.arm.startswith(name))
+        rate, decay = (best or {}).get(arm, (1.0, 0.0))
+        base = made.recipe.base.optim.muon_lr
+        away = abs(math.log2(run.config.optim.muon_lr / base / rate))
+        return SKILL[arm] + 0.1 * away + abs(run.config.optim.muon_weight_decay - decay)
+
+    found = []
+    for run in made.runs:
+        one = record(made, run, asked, **changes)
+        new = {"val_loss": loss(run), "bits_per_byte": loss(run) * bits}
+        ends = tuple(end.model_copy(update=new) for end in one.ends)
+        found.append(one.model_copy(update={"ends": ends}))
+    return found
 
 
 def broken(good: Record, status: str, error: str, **changes: Any) -> Record:

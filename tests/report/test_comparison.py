@@ -15,7 +15,16 @@ from harness.report import views
 from harness.report.comparison import differences
 from harness.report.frame import sections
 from harness.report.tables import Cell, Column, Row, Table, markdown
-from tests.report.factory import VAL_BYTES, VAL_TOKENS, broken, campaign, of, swap, with_losses
+from tests.report.factory import (
+    VAL_BYTES,
+    VAL_TOKENS,
+    broken,
+    campaign,
+    of,
+    search,
+    swap,
+    with_losses,
+)
 
 LOSSES = {
     "dense": [6.00, 6.03, 6.01],
@@ -23,11 +32,10 @@ LOSSES = {
     "moe-total": [6.05, 6.08, 6.05],
     "moe-160m": [6.20, 6.23, 6.22],
 }
-TUNED = {"tuned_by": "dense_vs_moe_search"}
 
 
 def cells(records: list[Record]) -> dict[str, Cell]:
-    (section,) = sections(records)
+    (section,) = (s for s in sections(records) if s.recipe == "dense_vs_moe")
     found: dict[str, Cell] = {}
     for table in views.tables(section):
         found |= {a.removeprefix(f"{section.name}."): c for a, c in table.cells().items()}
@@ -75,7 +83,7 @@ def verdict(records: list[Record]) -> str:
 
 
 def tuned(seeds: int = 3, scale: str = "smoke", **options: Any) -> list[Record]:
-    return campaign(seeds=seeds, scale=scale, asked=TUNED, **options)
+    return campaign(seeds=seeds, scale=scale, **options) + search(scale)
 
 
 def test_verdicts_of_a_tuned_comparison() -> None:
@@ -99,7 +107,10 @@ def test_other_seeds_than_frozen_earn_no_verdict() -> None:
 
 def test_overrides_earn_no_verdict() -> None:
     text = verdict(tuned(sets={"optim.muon_lr": 0.03}))
-    assert text == "not comparable: exploratory, --set optim.muon_lr=0.03"
+    assert text == (
+        "not comparable: exploratory, --set optim.muon_lr=0.03; not the search's optimum (dense "
+        "uses muon_lr 0.03, found x1, wd0; moe-active uses muon_lr 0.03, found x1, wd0)"
+    )
 
 
 def test_survivors_alone_are_not_compared() -> None:
@@ -142,7 +153,7 @@ def test_several_primary_pairs_share_their_error() -> None:
         r.model_copy(update={"question": r.question.model_copy(update={"pairs": pairs})})
         for r in with_losses(one, {"moe-total": [6.05, 6.06, 6.2, 6.1, 6.01]})
     ]
-    (section,) = sections(three)
+    section = next(s for s in sections(three) if s.recipe == "dense_vs_moe")
     rows = {d.name: d for d in differences(section) if d.horizon == "tokens"}
     assert set(rows) == {
         "moe-active@tokens",
