@@ -58,8 +58,10 @@ def clean_records(*, results: Path | None) -> None:
 
 
 def check_records(*, results: Path | None) -> None:
-    """Read and validate all records. Raises RequestError for the first that is not sound."""
+    """Read and validate all records and evaluations. Raises RequestError for the first that is
+    not sound."""
     from harness.measure import gates
+    from harness.records import evaluation
 
     folder = places.results_folder(None, results)
     records = store.read_all(folder)
@@ -72,4 +74,6 @@ def check_records(*, results: Path | None) -> None:
         print(fault)
     if faults:
         raise CheckFailed(f"{len(faults)} broken invariants in {folder}")
-    print(f"{len(records)} records in {folder} are sound")
+    scored = evaluation.read_all(folder)
+    more = f" and {len(scored)} evaluations" if scored else ""
+    print(f"{len(records)} records{more} in {folder} are sound")

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import RequestError
-from harness.records import store
+from harness.records import evaluation, store
+from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import drawn, views
+from harness.report import drawn, references, views
 from harness.report.curves import Curves, curves, figure_name
 from harness.report.frame import Section, sections
 from harness.report.tables import escape, fence, markdown, one_line
@@ -54,15 +55,22 @@ CPU_NOTE = """\
 These runs speak of losses, at their scope, and of the speed of this CPU. They say nothing about \
 GPU time, cost in dollars, or Triton kernels."""
 
+REFERENCES = """\
+## Reference rows
+
+Whole models on whole documents, by `smol eval --record`. Bits per byte do not depend on the \
+tokenizer, so that models with another tokenizer, and weights trained elsewhere, can stand beside \
+ours. Intervals resample the documents: they say nothing about seeds."""
+
 
 def render(results: Path) -> str:
     """The whole text of the card. Raises RequestError for a broken records folder."""
-    return _text(sections(store.read_all(results)))
+    return _text(sections(store.read_all(results)), evaluation.read_all(results))
 
 
-def _text(found: Sequence[Section]) -> str:
+def _text(found: Sequence[Section], scored: Sequence[Evaluation]) -> str:
     parts = [HEAD]
-    if not found:
+    if not found and not scored:
         return "\n\n".join([*parts, EMPTY]) + "\n"
     parts.append(READING)
     device = None
@@ -73,6 +81,8 @@ def _text(found: Sequence[Section]) -> str:
             if device == "cpu":
                 parts.append(CPU_NOTE)
         parts += _section(section)
+    if scored:
+        parts += [REFERENCES, *(markdown(table) for table in references.tables(scored))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -117,10 +127,10 @@ def regenerate(results: Path) -> list[Path]:
     """
     records: list[Record] = store.read_all(results)
     store.check_writable(results)
-    found = sections(records)
+    found, scored = sections(records), evaluation.read_all(results)
     try:
         written = drawn.refresh(results, _figures(found))
-        card, text = results / CARD, _text(found).encode()
+        card, text = results / CARD, _text(found, scored).encode()
         if not card.is_file() or card.read_bytes() != text:
             store.write_atomic(card, text)
             written.insert(0, card)
@@ -137,7 +147,7 @@ def check(results: Path) -> str | None:
     found = sections(store.read_all(results))
     parts = []
     card = results / CARD
-    expected = _text(found)
+    expected = _text(found, evaluation.read_all(results))
     actual = card.read_bytes().decode("utf-8", errors="replace") if card.is_file() else None
     if actual is None:
         parts.append(f"{CARD} is missing")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import RequestError, nearest
-from harness.records import store
+from harness.records import evaluation, store
 from harness.records.schema import Record
-from harness.report import views
+from harness.report import references, views
 from harness.report.frame import Section, sections
 from harness.report.tables import Cell, Table
 
@@ -21,11 +21,14 @@ class Tracer:
         records = store.read_all(results)
         self.results = results
         self._records = {store.path_of(record): record for record in records}
-        self._tables: dict[str, tuple[Section, Table]] = {
+        self._tables: dict[str, tuple[Section | None, Table]] = {
             table.name: (section, table)
             for section in sections(records)
             for table in views.tables(section)
         }
+        scored = evaluation.read_all(results)
+        self._evaluations = {evaluation.path_of(one): one for one in scored}
+        self._tables |= {table.name: (None, table) for table in references.tables(scored)}
 
     def cells(self) -> dict[str, Cell]:
         """Every cell of the card by its address `view/row/column`, in the card's order."""
@@ -44,10 +47,12 @@ class Tracer:
         section, table, row, column = self._locate(cell_id)
         address = f"{table.name}/{row}/{column}"
         cell = table.cells()[address]
+        if section is None:
+            return references.answer(address, cell, self._evaluations)
         used = [self._records[path] for path in dict.fromkeys(cell.records)]
         return _answer(section, table, address, cell, used)
 
-    def _locate(self, cell_id: str) -> tuple[Section, Table, str, str]:
+    def _locate(self, cell_id: str) -> tuple[Section | None, Table, str, str]:
         """The table, row and column that an address names. A row's name may hold slashes."""
         parts = [part.strip() for part in cell_id.strip().strip("`").split("/")]
         if parts[0] not in self._tables:
