@@ -1,0 +1,189 @@
+"""The ops of this folder by name: what each stands for, an example, and what it must move.
+
+The one place to look for tests, error tables, builds ahead of time and benches; a new kernel is
+one file and one entry here. May not launch anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models import presets
+from models.kernels import grouped_gemm, head_cross_entropy, rms_norm, rope, swiglu
+from models.kernels.cross_entropy import IGNORED, linear_cross_entropy_sum
+from models.layers import rotary_angles
+
+DENSE = presets.model("dense", "full")
+MOE = presets.model("moe-active", "full")
+ROWS = 4 * 2048
+"""Tokens of a micro-step: what predictions are made for."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one forward and backward pass costs at the least, and what eager torch moves for it."""
+
+    bytes_moved: float
+    """Every input read once and every output written once."""
+    flops: float
+    """Of matrix products; the rest is hidden behind memory."""
+    eager_bytes: float
+    """The reference's, op by op, each reading its inputs and writing its output."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operation with a plain-torch twin and a Triton kernel, at SmolLM2-135M's shapes."""
+
+    reference: Callable[..., Any]
+    kernel: Callable[..., Any]
+    example: Callable[[int, torch.dtype], tuple[Any, ...]]
+    """(rows, dtype) -> arguments, random with a fixed seed, on the CPU."""
+    differentiable: int
+    """So many of the first arguments get a gradient."""
+    cost: Callable[[int, int], Cost]
+    """(rows, bytes an element) -> cost. A row is a token (a token's copy for grouped products)."""
+
+
+def _normal(*shape: int, dtype: torch.dtype, seed: int, scale: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
+
+
+def _master(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _norm_weight(dtype: torch.dtype) -> Tensor:
+    return 1.0 + _normal(DENSE.width, dtype=_master(dtype), seed=9, scale=0.1)
+
+
+def _rms_norm(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    return _normal(rows, DENSE.width, dtype=dtype, seed=1), _norm_weight(dtype), DENSE.norm_eps
+
+
+def _add_rms_norm(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    x, residual = (_normal(rows, DENSE.width, dtype=dtype, seed=s) for s in (1, 2))
+    return x, residual, _norm_weight(dtype), DENSE.norm_eps
+
+
+def _swiglu(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    return tuple(_normal(rows, DENSE.ffn, dtype=dtype, seed=s, scale=2.0) for s in (1, 2))
+
+
+def _swiglu_fused(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    return (_normal(rows, 2 * DENSE.ffn, dtype=dtype, seed=1, scale=2.0),)
+
+
+def _rope(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    # Query and key heads side by side, as a fused projection gives them.
+    heads = DENSE.heads + DENSE.kv_heads
+    x = _normal(1, rows, heads, DENSE.head_dim, dtype=dtype, seed=1)
+    cpu = torch.device("cpu")
+    return x, *rotary_angles(0, rows, DENSE.head_dim, DENSE.rope_theta, dtype, cpu)
+
+
+def _head(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    hidden = _normal(rows, DENSE.width, dtype=dtype, seed=1)
+    weight = _normal(DENSE.vocab_size, DENSE.width, dtype=_master(dtype), seed=2, scale=0.05)
+    generator = torch.Generator().manual_seed(3)
+    targets = torch.randint(0, DENSE.vocab_size, (rows,), generator=generator)
+    targets[1::5] = IGNORED
+    return hidden, weight, targets
+
+
+def _grouped_gemm(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    x = _normal(rows, MOE.width, dtype=dtype, seed=1)
+    weights = _normal(MOE.experts, MOE.ffn, MOE.width, dtype=dtype, seed=2, scale=0.05)
+    # Uneven groups, the second and the last but one of them empty.
+    shares = torch.tensor([3.0, 0.0, 1.0, 2.0, 1.0, 4.0, 0.0, 2.0])
+    ends = (shares.cumsum(0) / shares.sum() * rows).round().to(torch.int32)
+    return x, weights, ends
+
+
+def _per_element(width: int, fused: int, eager: int, eager_wide: int) -> Callable[[int, int], Cost]:
+    """Elements in and out a column: fused, eager's in the compute dtype, eager's in fp32."""
+
+    def cost(rows: int, size: int) -> Cost:
+        elements = rows * width
+        return Cost(elements * fused * size, 0.0, elements * (eager * size + eager_wide * 4))
+
+    return cost
+
+
+def _head_cost(rows: int, size: int) -> Cost:
+    v, w = DENSE.vocab_size, DENSE.width
+    chunk = head_cross_entropy.rows_a_chunk(torch.empty(rows, 0, dtype=_of_size(size)), v)
+    chunks = -(-rows // chunk)
+    # Logits: written, read twice, overwritten, read by two products. The weight: cast from fp32
+    # once, read twice a chunk, its product written in the compute dtype and added in fp32. Hidden
+    # states and their gradient: three times in, once out.
+    logits, weight, hidden = 6 * rows * v * size, v * w, 4 * rows * w * size
+    weights = weight * (4 + size) + chunks * weight * (2 * size + 2 * size + 8)
+    # The plain path does the same but for the softmax, whose logits it copies to fp32 (s in, 4
+    # out), and then reads or writes eleven more times (maximum 1, subtract 2, exp 2, sum 1,
+    # divide 2, mask 2, cast 1 in and s out), where the kernel moves 3 s.
+    plain = rows * v * (size + 4 + 11 * 4 + size - 3 * size)
+    return Cost(logits + weights + hidden, 6.0 * rows * v * w, logits + weights + hidden + plain)
+
+
+def _of_size(size: int) -> torch.dtype:
+    return {2: torch.bfloat16, 4: torch.float32, 8: torch.float64}[size]
+
+
+def _grouped_cost(rows: int, size: int) -> Cost:
+    # Forward x, w -> y; backward y', w -> x' and y', x -> w'. The loop moves the same.
+    x, y, w = rows * MOE.width, rows * MOE.ffn, MOE.experts * MOE.width * MOE.ffn
+    moved = 3.0 * size * (x + y + w)
+    return Cost(moved, 6.0 * rows * MOE.width * MOE.ffn, moved)
+
+
+OPS: dict[str, Op] = {
+    # Forward x in, y out; backward y', x in, x' out. Eager: a cast to fp32 (1 in), the norm (its
+    # input and output), the cast back; backward the same casts and the norm's three.
+    "rms_norm": Op(
+        rms_norm.rms_norm_reference, rms_norm.rms_norm, _rms_norm, 2,
+        _per_element(DENSE.width, 5, 4, 10),
+    ),
+    # Forward x, residual in, their sum and y out; backward y', sum', sum in, x' out. Eager: the
+    # addition's three forward and three backward more than the norm's.
+    "add_rms_norm": Op(
+        rms_norm.add_rms_norm_reference, rms_norm.add_rms_norm, _add_rms_norm, 3,
+        _per_element(DENSE.width, 8, 10, 10),
+    ),
+    # Forward gate, up in, y out; backward y', gate, up in, two out. Eager forward silu 2, product
+    # 3; backward product 3 and 3, silu 3.
+    "swiglu": Op(
+        swiglu.swiglu_reference, swiglu.swiglu, _swiglu, 2, _per_element(DENSE.ffn, 8, 14, 0)
+    ),
+    # As above, and eager's slices each pad their half to the whole (2 out, 1 in), to be added
+    # (4 in, 2 out).
+    "swiglu_fused": Op(
+        swiglu.swiglu_fused_reference, swiglu.swiglu_fused, _swiglu_fused, 1,
+        _per_element(DENSE.ffn, 8, 26, 0),
+    ),
+    # One in, one out, and back. Eager forward: four products of halves (s in, 4 out: in all 2 s
+    # and 2 · 4 an element), two sums (1 in twice, 1 out), concatenation (1 in, 1 out), cast;
+    # backward much the same.
+    "rope": Op(
+        rope.rope_reference, rope.rope, _rope, 1,
+        _per_element((DENSE.heads + DENSE.kv_heads) * DENSE.head_dim, 4, 6, 16),
+    ),
+    "head_cross_entropy": Op(
+        linear_cross_entropy_sum, head_cross_entropy.head_cross_entropy_sum, _head, 2, _head_cost
+    ),
+    "grouped_gemm": Op(
+        grouped_gemm.grouped_gemm_reference, grouped_gemm.grouped_gemm, _grouped_gemm, 2,
+        _grouped_cost,
+    ),
+}  # fmt: skip
+
+
+def rows_of(name: str) -> int:
+    """Rows of an op in one micro-step: the copies of tokens for grouped products."""
+    return ROWS * MOE.top_k if name == "grouped_gemm" else ROWS

@@ -1,0 +1,188 @@
+# mypy: allow-incomplete-defs
+"""silu(gate) · up in one pass, of two tensors or of the two halves of one.
+
+Why it could help: eager moves five elements forward (gate in, silu out and in, up in, product
+out) and nine to eleven backward, where three and five suffice; for SmolLM2-135M's 30 layers that
+predicts about half of eager's time in this op. Inductor fuses it as well, so against a compiled
+block the prediction is a tie, but for two things: silu is rounded once less, and of a fused
+gate/up projection both halves of the gradient are written in place, where autograd's slicing
+pads and adds them (another five elements). silu is computed again in the backward pass: reading
+two inputs again is cheaper than a third tensor kept.
+May not know of models. n stands for rows: all leading dimensions together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from models.kernels.launching import TritonKernel, accumulator
+
+
+@triton.jit
+def swiglu_forward(
+    gate_ptr, up_ptr, y_ptr, rows, stride,
+    FFN: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """BLOCK elements of the product."""
+    # One dimension over rows and columns together: no lane idles where FFN is no power of two.
+    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = index < rows * FFN
+    at = index // FFN * stride + index % FFN
+    gate = tl.load(gate_ptr + at, inside, other=0.0).to(ACC)
+    up = tl.load(up_ptr + at, inside, other=0.0).to(ACC)
+    y = gate / (1.0 + tl.exp(-gate)) * up
+    tl.store(y_ptr + index, y.to(y_ptr.dtype.element_ty), inside)
+
+
+@triton.jit
+def swiglu_backward(
+    grad_ptr, gate_ptr, up_ptr, grad_gate_ptr, grad_up_ptr, rows, stride,
+    FFN: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """BLOCK elements of both gradients."""
+    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = index < rows * FFN
+    at = index // FFN * stride + index % FFN
+    grad = tl.load(grad_ptr + index, inside, other=0.0).to(ACC)
+    gate = tl.load(gate_ptr + at, inside, other=0.0).to(ACC)
+    up = tl.load(up_ptr + at, inside, other=0.0).to(ACC)
+    # silu = z s(z), so silu' = s (1 + z (1 - s)).
+    sigmoid = 1.0 / (1.0 + tl.exp(-gate))
+    grad_gate = grad * up * sigmoid * (1.0 + gate * (1.0 - sigmoid))
+    grad_up = grad * gate * sigmoid
+    tl.store(grad_gate_ptr + at, grad_gate.to(grad_gate_ptr.dtype.element_ty), inside)
+    tl.store(grad_up_ptr + at, grad_up.to(grad_up_ptr.dtype.element_ty), inside)
+
+
+_CONFIGS = [
+    triton.Config({"BLOCK": block}, num_warps=warps, num_stages=1)
+    for block, warps in [(512, 2), (512, 4), (1024, 4), (2048, 4), (2048, 8), (4096, 8)]
+]
+FORWARD = TritonKernel(swiglu_forward, _CONFIGS, ["FFN"], {"BLOCK": 4096})
+BACKWARD = TritonKernel(swiglu_backward, _CONFIGS, ["FFN"], {"BLOCK": 4096})
+
+
+def swiglu_reference(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) · up (arXiv 2002.05202, eq. 5 without its matrices), each (..., ffn)."""
+    return F.silu(gate) * up
+
+
+def swiglu_fused_reference(gate_up: Tensor) -> Tensor:
+    """The same of a fused projection: (..., 2 · ffn), gate first, -> (..., ffn)."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """`swiglu_reference` in one kernel: gate and up (..., ffn) -> (..., ffn), fp32 inside."""
+    return torch.ops.smol.swiglu(gate, up)
+
+
+def swiglu_fused(gate_up: Tensor) -> Tensor:
+    """`swiglu_fused_reference` in one kernel: (..., 2 · ffn) -> (..., ffn), fp32 inside.
+
+    Raises ValueError where the last dimension is odd.
+    """
+    if gate_up.shape[-1] % 2:
+        raise ValueError(f"a fused gate and up cannot be {gate_up.shape[-1]} wide: it is odd")
+    return torch.ops.smol.swiglu_fused(gate_up)
+
+
+def _forward(gate: Tensor, up: Tensor) -> Tensor:
+    """Of rows with one common stride."""
+    y = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
+    if y.numel():
+        FORWARD.launch(
+            lambda meta: (triton.cdiv(y.numel(), meta["BLOCK"]),),
+            gate_ptr=gate, up_ptr=up, y_ptr=y, rows=gate.shape[0], stride=gate.stride(0),
+            FFN=gate.shape[1], ACC=accumulator(gate.dtype),
+        )  # fmt: skip
+    return y
+
+
+def _backward(grad: Tensor, gate: Tensor, up: Tensor, grad_gate: Tensor, grad_up: Tensor) -> None:
+    """Fills the two gradients, which are laid out as gate and up are."""
+    if grad.numel():
+        BACKWARD.launch(
+            lambda meta: (triton.cdiv(grad.numel(), meta["BLOCK"]),),
+            grad_ptr=grad, gate_ptr=gate, up_ptr=up, grad_gate_ptr=grad_gate, grad_up_ptr=grad_up,
+            rows=gate.shape[0], stride=gate.stride(0), FFN=gate.shape[1],
+            ACC=accumulator(gate.dtype),
+        )  # fmt: skip
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.contiguous().view(-1, x.shape[-1])
+
+
+def _like(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("smol::swiglu", mutates_args=())
+def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    return _forward(_rows(gate), _rows(up)).view(gate.shape)
+
+
+@_swiglu.register_fake
+def _(gate: Tensor, up: Tensor) -> Tensor:
+    return _like(gate)
+
+
+@torch.library.custom_op("smol::swiglu_backward", mutates_args=())
+def _swiglu_backward(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    grad_gate, grad_up = _like(gate), _like(up)
+    _backward(_rows(grad), _rows(gate), _rows(up), _rows(grad_gate), _rows(grad_up))
+    return grad_gate, grad_up
+
+
+@_swiglu_backward.register_fake
+def _(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    return _like(gate), _like(up)
+
+
+@torch.library.custom_op("smol::swiglu_fused", mutates_args=())
+def _swiglu_fused(gate_up: Tensor) -> Tensor:
+    y = _forward(*_rows(gate_up).chunk(2, dim=-1))
+    return y.view(*gate_up.shape[:-1], -1)
+
+
+@_swiglu_fused.register_fake
+def _(gate_up: Tensor) -> Tensor:
+    return gate_up.new_empty(*gate_up.shape[:-1], gate_up.shape[-1] // 2)
+
+
+@torch.library.custom_op("smol::swiglu_fused_backward", mutates_args=())
+def _swiglu_fused_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
+    grad_gate_up = _like(gate_up)
+    halves = (t.chunk(2, dim=-1) for t in (_rows(gate_up), _rows(grad_gate_up)))
+    (gate, up), (grad_gate, grad_up) = halves
+    _backward(_rows(grad), gate, up, grad_gate, grad_up)
+    return grad_gate_up
+
+
+@_swiglu_fused_backward.register_fake
+def _(grad: Tensor, gate_up: Tensor) -> Tensor:
+    return _like(gate_up)
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.ops.smol.swiglu_backward(grad, *ctx.saved_tensors)
+
+
+def _differentiate_fused(ctx: Any, grad: Tensor) -> Tensor:
+    return torch.ops.smol.swiglu_fused_backward(grad, *ctx.saved_tensors)
+
+
+torch.library.register_autograd("smol::swiglu", _differentiate, setup_context=_save)
+torch.library.register_autograd("smol::swiglu_fused", _differentiate_fused, setup_context=_save)
