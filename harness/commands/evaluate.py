@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
+import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,11 +151,27 @@ def _documents(
         score = score_documents(
             loaded.model, tokens, sizes,
             start=loaded.start, context=context, device=torch.device(device),
+            progress=_Progress(wanted.name),
         )  # fmt: skip
     except ValueError as error:
         raise RequestError(str(error)) from None
     unigram = _unigram(loaded.prepared, tokens, score.bytes) if loaded.prepared else None
     return _evaluation(loaded, wanted.name, wanted.digest, score, unigram, context, command)
+
+
+class _Progress:
+    """A line on stderr every few seconds."""
+
+    EVERY = 5.0
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._said = time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        if time.monotonic() - self._said >= self.EVERY:
+            self._said = time.monotonic()
+            print(f"{self._text}: {share:.0%} of the windows scored", file=sys.stderr, flush=True)
 
 
 def _unigram(prepared: Prepared, documents: Sequence[np.ndarray], size: int) -> Unigram:

