@@ -15,9 +15,9 @@ from harness.records import evaluation, store
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
 from harness.report import drawn, references, views
-from harness.report.curves import Curves, curves, figure_name
 from harness.report.frame import Section, sections
 from harness.report.tables import escape, fence, markdown, one_line
+from harness.report.views import Figure
 
 CARD = "MODEL_CARD.md"
 
@@ -94,8 +94,7 @@ def _section(section: Section) -> list[str]:
         escape(question.summary),
         markdown(scope),
     ]
-    if "curves" in question.views:
-        parts.append(_figure(section))
+    parts += [_figure(figure) for figure in views.figures(section)]
     parts += [
         f"This version of smol draws no view named '{escape(name)}'."
         for name in views.unknown(section)
@@ -103,21 +102,13 @@ def _section(section: Section) -> list[str]:
     return parts + [markdown(table) for table in tables]
 
 
-def _figure(section: Section) -> str:
-    name = figure_name(section)
-    shown = f"{section.recipe} at {section.scale} scale: validation loss against tokens and FLOPs"
-    caption = (
-        "Mean over seeds; bands from the lowest to the highest seed; dotted: learning rate "
-        "decaying to a horizon; points: endpoints with their 95 % t interval. The first updates "
-        "lie above the frame."
-    )
-    return fence(
-        f"{section.name}.curves", f"![{one_line(shown)}]({drawn.FOLDER}/{name})\n\n{caption}"
-    )
+def _figure(figure: Figure) -> str:
+    image = f"![{one_line(figure.alt)}]({drawn.FOLDER}/{figure.file})"
+    return fence(figure.name, f"{image}\n\n{figure.caption}")
 
 
-def _figures(found: Sequence[Section]) -> dict[str, Curves]:
-    return {figure_name(s): curves(s) for s in found if "curves" in s.group.question.views}
+def _figures(found: Sequence[Section]) -> dict[str, drawn.Data]:
+    return {figure.file: figure.data for s in found for figure in views.figures(s)}
 
 
 def regenerate(results: Path) -> list[Path]:

@@ -58,11 +58,6 @@ class Curves(Frozen):
         return digest(self)
 
 
-def figure_name(section: Section) -> str:
-    """The figure's file in `<results>/figures/`."""
-    return f"{section.name}.curves.png"
-
-
 def curves(section: Section) -> Curves:
     """The figure's data. Every `ok` run is drawn; a decay begins where its stem stood."""
     group, question = section.group, section.group.question

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,10 +19,15 @@ from harness.config import Frozen
 from harness.measure.provenance import normal_form
 from harness.records.store import write_atomic
 from harness.report.curves import Curves
+from harness.report.experts import Heats
 
 FOLDER = "figures"
 INDEX = "figures.json"
-DRAWING = Path(__file__).with_name("figures.py")
+DRAWING = {Curves: "figures.py", Heats: "heatmaps.py"}
+"""Which file beside this one draws what."""
+
+Data = Curves | Heats
+"""What a figure shows."""
 
 
 class Drawn(Frozen):
@@ -35,19 +41,32 @@ class Drawn(Frozen):
 _INDEX = TypeAdapter(dict[str, Drawn])
 
 
-def code_digest(source: str | None = None) -> str:
-    """Of the drawing code's syntax: comments, docstrings and layout do not count."""
-    text = normal_form(DRAWING.read_text("utf-8") if source is None else source)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def code_digest(source: str) -> str:
+    """Of drawing code's syntax: comments, docstrings and layout do not count."""
+    return hashlib.sha256(normal_form(source).encode()).hexdigest()[:16]
 
 
-def faults(results: Path, wanted: Mapping[str, Curves]) -> dict[str, str]:
+@cache
+def _code_of(kind: type[Data]) -> str:
+    return code_digest(Path(__file__).with_name(DRAWING[kind]).read_text("utf-8"))
+
+
+def _draw(data: Data) -> bytes:
+    if isinstance(data, Curves):
+        from harness.report.figures import draw_curves
+
+        return draw_curves(data)
+    from harness.report.heatmaps import draw_experts
+
+    return draw_experts(data)
+
+
+def faults(results: Path, wanted: Mapping[str, Data]) -> dict[str, str]:
     """Figure (or index) -> what is wrong with it; empty where all is fresh. Draws nothing."""
     folder = results / FOLDER
     index = _read_index(folder)
     present = {path.name for path in folder.glob("*.png")}
     found: dict[str, str] = {}
-    code = code_digest()
     for name, data in wanted.items():
         known = index.get(name)
         if name not in present:
@@ -58,7 +77,7 @@ def faults(results: Path, wanted: Mapping[str, Curves]) -> dict[str, str]:
             found[name] = "replaced: its bytes are not those that were drawn"
         elif known.data_digest != data.digest:
             found[name] = "stale: the records say otherwise"
-        elif known.code_digest != code:
+        elif known.code_digest != _code_of(type(data)):
             found[name] = "stale: the drawing code has changed"
     for name in sorted(present - set(wanted)):
         found[name] = "no figure of these records; remove it"
@@ -67,7 +86,7 @@ def faults(results: Path, wanted: Mapping[str, Curves]) -> dict[str, str]:
     return found
 
 
-def refresh(results: Path, wanted: Mapping[str, Curves]) -> list[Path]:
+def refresh(results: Path, wanted: Mapping[str, Data]) -> list[Path]:
     """Draw what is not fresh, remove what was drawn from records that are gone, write the index.
 
     Returns the paths written. A picture that was not drawn here is left for its owner to remove.
@@ -79,14 +98,12 @@ def refresh(results: Path, wanted: Mapping[str, Curves]) -> list[Path]:
     written = []
     for name in wrong:
         if name in wanted:
-            from harness.report import figures
-
-            data = figures.draw_curves(wanted[name])
+            data = _draw(wanted[name])
             write_atomic(folder / name, data)
             index[name] = Drawn(
                 bytes_sha256=_sha256(data),
                 data_digest=wanted[name].digest,
-                code_digest=code_digest(),
+                code_digest=_code_of(type(wanted[name])),
             )
             written.append(folder / name)
         elif name in before:

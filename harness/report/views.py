@@ -7,14 +7,31 @@ card, never passed over. May not import torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from harness.report import accidents, comparison, costs, tuning
+from harness.report import accidents, comparison, costs, curves, experts, tuning
 from harness.report import scope as scopes
+from harness.report.curves import Curves
+from harness.report.experts import Heats
 from harness.report.frame import Section
 from harness.report.tables import Table
 
-FIGURES = frozenset({"curves"})
-"""Views that are figures: `harness.report.curves` holds their data, `figures` draws them."""
+
+@dataclass(frozen=True)
+class Figure:
+    """A view that is a figure: what it shows, and what stands around it in the card."""
+
+    name: str
+    """Section and view."""
+    data: Curves | Heats
+    alt: str
+    """What the picture shows, for those who do not see it."""
+    caption: str
+
+    @property
+    def file(self) -> str:
+        """In `<results>/figures/`."""
+        return f"{self.name}.png"
 
 
 def _comparison(section: Section) -> list[Table]:
@@ -22,22 +39,71 @@ def _comparison(section: Section) -> list[Table]:
     return [table for table in tables if table.rows]  # a single arm has no difference
 
 
+def _curves(section: Section) -> Figure:
+    return Figure(
+        name=f"{section.name}.curves",
+        data=curves.curves(section),
+        alt=f"{section.recipe} at {section.scale} scale: validation loss against tokens and FLOPs",
+        caption=(
+            "Mean over seeds; bands from the lowest to the highest seed; dotted: learning rate "
+            "decaying to a horizon; points: endpoints with their 95 % t interval. The first "
+            "updates lie above the frame."
+        ),
+    )
+
+
+def _experts(section: Section) -> Figure | None:
+    data = experts.heats(section)
+    if data is None:
+        return None
+    return Figure(
+        name=f"{section.name}.experts",
+        data=data,
+        alt=f"{section.recipe} at {section.scale} scale: load of each expert, layer by layer",
+        caption=(
+            "Where the routers sent the validation tokens: each expert's load as a share of an "
+            "even one, mean over seeds, ranked within each layer and seed because an expert's "
+            "number means nothing across seeds. Right of each row: routing entropy / ln experts."
+        ),
+    )
+
+
 TABLES: Mapping[str, Callable[[Section], list[Table]]] = {
     "comparison": _comparison,
     "tuning": tuning.tables,
+    "experts": experts.tables,
 }
-"""Views that are tables."""
+"""Views with tables."""
 
-NAMES = frozenset(TABLES) | FIGURES
+FIGURES: Mapping[str, Callable[[Section], Figure | None]] = {
+    "curves": _curves,
+    "experts": _experts,
+}
+"""Views with a figure; None where the records hold nothing to draw."""
+
+NAMES = frozenset(TABLES) | frozenset(FIGURES)
 """Every view that a recipe may name."""
 
 
+def asked(section: Section) -> tuple[str, ...]:
+    """The views that the recipe named; and `experts` beside every comparison, since records
+    older than that view could not name it (it is empty where no record holds experts)."""
+    named = section.group.question.views
+    implied = ("experts",) if "comparison" in named and "experts" not in named else ()
+    return (*named, *implied)
+
+
 def tables(section: Section) -> list[Table]:
-    """A section's tables: its scope, those that its recipe named, and how its runs ended."""
-    question = section.group.question
-    asked = [t for view in question.views if view in TABLES for t in TABLES[view](section)]
+    """A section's tables: its scope, those of its views, and how its runs ended."""
+    named = [t for view in asked(section) if view in TABLES for t in TABLES[view](section)]
     ended = [accidents.statuses(section), accidents.failures(section), accidents.others(section)]
-    return [scopes.scope(section), *asked, *(table for table in ended if table is not None)]
+    return [scopes.scope(section), *named, *(table for table in ended if table is not None)]
+
+
+def figures(section: Section) -> list[Figure]:
+    """A section's figures, in the order of its views."""
+    found = [FIGURES[view](section) for view in asked(section) if view in FIGURES]
+    return [figure for figure in found if figure is not None]
 
 
 def unknown(section: Section) -> list[str]:

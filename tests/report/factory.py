@@ -14,6 +14,7 @@ from harness.records.schema import (
     Code,
     DataUse,
     EvalPoint,
+    ExpertUse,
     Flops,
     Hardware,
     HorizonEnd,
@@ -39,7 +40,9 @@ def entry() -> recipe.Entry:
     def build(scale: recipe.Scale) -> recipe.Recipe:
         real = found.build(scale)
         base = replace(real.base, {"train.tokens": 122_880, "train.eval_every": 20})
-        horizons = [recipe.Tokens(122_880), recipe.ActiveFlops.of("dense")]
+        horizons: list[recipe.Horizon] = [
+            recipe.Tokens(122_880), recipe.ActiveFlops.of("dense"),
+        ]  # fmt: skip
         return dataclasses.replace(real, base=base, horizons=horizons)
 
     return dataclasses.replace(found, build=build, seeds={"smoke": 3, "proxy": 5})
@@ -84,6 +87,23 @@ def loss_of(arm: str, seed: int, progress: float, annealed: bool) -> float:
     skill = next(value for name, value in SKILL.items() if arm.startswith(name))
     floor = skill + (0.0 if annealed else 0.12)
     return round(floor + (8.4 - floor) * math.exp(-4.5 * progress) + noise, 5)
+
+
+def expert_use(run: plan.Run) -> ExpertUse | None:
+    """Uneven loads that add up: expert e of E takes in proportion to E + (e + seed + layer) % E."""
+    model = run.config.model
+    if not model.is_moe or not run.endpoints:
+        return None
+    n = model.experts
+    copies = VAL_TOKENS * model.top_k
+    load = []
+    for layer in range(model.layers):
+        weights = [n + (e + run.seed + layer) % n for e in range(n)]
+        counts = [copies * w // sum(weights) for w in weights]
+        counts[0] += copies - sum(counts)
+        load.append(tuple(counts))
+    entropy = tuple(math.log(n) * (0.8 - 0.05 * layer) for layer in range(model.layers))
+    return ExpertUse(tokens=VAL_TOKENS, load=tuple(load), entropy=entropy)
 
 
 def record(made: plan.Plan, run: plan.Run, asked: Question, **changes: Any) -> Record:
@@ -157,6 +177,7 @@ def record(made: plan.Plan, run: plan.Run, asked: Question, **changes: Any) -> R
         "ends": tuple(
             HorizonEnd(horizon=end.horizon, **at(end.update, True)) for end in run.endpoints
         ),
+        "experts": expert_use(run),
         "timing": Timing(
             update_seconds=times,
             updates=made_here,

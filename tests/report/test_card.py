@@ -17,6 +17,7 @@ from harness.report import card, drawn
 from tests.report.factory import broken, campaign, of, older, swap
 
 FIGURE = "figures/dense_vs_moe.smoke.cpu.curves.png"
+EXPERTS = "figures/dense_vs_moe.smoke.cpu.experts.png"
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,7 @@ def drawn_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert [p.relative_to(results).as_posix() for p in written] == [
         "MODEL_CARD.md",
         FIGURE,
+        EXPERTS,
         "figures/figures.json",
     ]
     return results
@@ -48,11 +50,13 @@ def test_a_fresh_card_passes_and_is_not_written_again(results: Path) -> None:
     assert card.regenerate(results) == []
     text = (results / "MODEL_CARD.md").read_text()
     assert text == card.render(results)
-    for view in ("scope", "curves", "loss", "difference", "cost", "runs", "failed", "others"):
+    views = "scope curves experts loss difference cost routing runs failed others"
+    for view in views.split():
         name = f"dense_vs_moe.smoke.cpu.{view}"
         assert text.count(f"<!-- view: {name} begin -->") == 1
         assert text.count(f"<!-- view: {name} end -->") == 1
     assert f"]({FIGURE})" in text
+    assert f"]({EXPERTS})" in text
     assert "## Measured on CPU" in text
     assert "GPU\n" not in text
     assert "$" not in text
@@ -156,6 +160,7 @@ def test_a_figure_whose_records_are_gone_is_removed(results: Path) -> None:
     assert f"{FIGURE}: no figure of these records" in str(card.check(results))
     card.regenerate(results)
     assert not (results / FIGURE).exists()
+    assert not (results / EXPERTS).exists()
     assert card.check(results) is None
 
 
@@ -186,7 +191,7 @@ def test_a_broken_record_or_a_file_in_place_is_a_request_error(
     place.write_text("mine")
     for action in (card.regenerate, card.check, card.render):
         with pytest.raises(RequestError, match="is a file"):
-            action(place)  # type: ignore[operator]
+            action(place)
     (results / "records/notes.txt").write_text("mine")
     before = (results / "MODEL_CARD.md").read_bytes()
     with pytest.raises(RequestError, match=r"records/notes\.txt is not a record"):

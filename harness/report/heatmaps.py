@@ -1,0 +1,83 @@
+"""Drawing the view `experts`: a heatmap for each mixture of experts, as PNG bytes.
+
+The colours run from purple over white (an even load) to orange, which colour-blind readers can
+tell apart; the numbers stand in the cells. May not import torch or read a record.
+"""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import TwoSlopeNorm
+
+from harness.report.experts import Heat, Heats
+
+DOTS_PER_INCH = 200
+WIDTH = 8.0
+"""Inches; a README shows it about 800 pixels wide, so a point of type is about 1.4 pixels."""
+ROW = 0.27
+COLOURS = "PuOr_r"
+PANELS = 3
+"""Panels side by side; more go below."""
+
+
+def draw_experts(data: Heats) -> bytes:
+    """Layers down, experts across by rank; the routing entropy of each layer at its right."""
+    columns = min(PANELS, len(data.heats))
+    rows = -(-len(data.heats) // PANELS)
+    layers = max(len(heat.load) for heat in data.heats)
+    busiest = max(layer[0] for heat in data.heats for layer in heat.load)
+    norm = TwoSlopeNorm(1.0, vmin=0.0, vmax=max(2.0, busiest))
+    with sns.axes_style("white"), plt.rc_context({"font.size": 8.0, "axes.titlesize": 9.0}):
+        figure, panels = plt.subplots(
+            rows, columns, squeeze=False, layout="constrained",
+            figsize=(WIDTH, rows * (ROW * layers + 0.75) + 0.95),
+        )  # fmt: skip
+        for axes, heat in zip(panels.flat, data.heats, strict=False):
+            _draw(axes, heat, norm)
+        for axes in panels.flat[len(data.heats) :]:
+            axes.set_axis_off()
+        for row in panels:
+            row[0].set_ylabel("layer")
+        bar = figure.colorbar(
+            ScalarMappable(norm, COLOURS), ax=panels, location="bottom", aspect=60, fraction=0.06,
+            shrink=0.7,
+        )  # fmt: skip
+        bar.set_label("load, as a share of an even load")
+        figure.suptitle(data.title, fontsize=10)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        plt.close(figure)
+    return buffer.getvalue()
+
+
+def _draw(axes: Axes, heat: Heat, norm: TwoSlopeNorm) -> None:
+    load = np.array(heat.load)  # (layers, experts)
+    layers, experts = load.shape
+    sns.heatmap(
+        load, ax=axes, norm=norm, cmap=COLOURS, cbar=False, linewidths=0.5,
+        annot=True, fmt=".2f", annot_kws={"fontsize": 6.5 if experts <= 8 else 5},
+        xticklabels=[str(rank) for rank in range(1, experts + 1)],
+        yticklabels=[str(layer) for layer in range(layers)],
+    )  # fmt: skip
+    axes.tick_params(axis="y", rotation=0)
+    axes.annotate(
+        "entropy", (1.0, 1.0), xycoords="axes fraction", xytext=(1, 3), textcoords="offset points",
+        fontsize=6.5, color="0.3",
+    )  # fmt: skip
+    for layer, share in enumerate(heat.entropy):
+        axes.text(
+            experts + 0.2, layer + 0.5, f"{share:.2f}", fontsize=6.5, va="center", color="0.3"
+        )
+    seeds = "seed" if heat.seeds == 1 else "seeds"
+    axes.set_title(f"{heat.arm} (top {heat.top_k}, {heat.seeds} {seeds})", pad=12)
+    axes.set_xlabel("expert, by load within its layer")
