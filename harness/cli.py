@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_data import data_app
 from harness.errors import CheckFailed, RequestError, RunFailed
 
 app = typer.Typer(
@@ -243,6 +244,7 @@ def records_clean(results: ResultsOption = None) -> None:
 
 
 app.add_typer(records_app, name="records")
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

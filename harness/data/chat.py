@@ -55,7 +55,7 @@ class ChatFormat:
         self.special = tokenizers_.load(folder)
         """Knows special tokens by their names."""
         self.special.encode_special_tokens = False
-        self.end_of_turn = self._id(END_OF_TURN)
+        self.end_of_turn = self.id_of(END_OF_TURN)
         self._template, self._names = _read_template(folder)
         self._frames: dict[tuple[str, ...], list[list[int]]] = {}
 
@@ -148,10 +148,11 @@ class ChatFormat:
             words.append(before)
         return [*words, rest]
 
-    def _id(self, name: str) -> int:
+    def id_of(self, name: str) -> int:
+        """A special token's id. Raises RequestError where the tokenizer has none."""
         found = self.plain.token_to_id(name)
         if found is None:
-            raise RequestError(f"the tokenizer of {self.folder} has no {name}, as ChatML needs")
+            raise RequestError(f"the tokenizer of {self.folder} has no {name}, which ChatML needs")
         return int(found)
 
 

@@ -49,7 +49,7 @@ def code() -> list[Unit]:
 def _texts() -> tuple[tuple[Module, ...], tuple[Unit, ...]]:
     modules: list[Module] = []
     topics: list[Unit] = []
-    for name, source in _sources():
+    for name, source in sources():
         if name == _TOPICS:
             topics += _topics(source)
         elif (module := take_apart(name, source)) is not None:
@@ -66,7 +66,8 @@ def _topics(source: str) -> list[Unit]:
     return []
 
 
-def _sources() -> Iterator[tuple[str, str]]:
+def sources() -> Iterator[tuple[str, str]]:
+    """(dotted name, source) of each module, sorted by name. Raises RequestError."""
     for name, path in _modules():
         try:
             yield name, importlib.util.decode_source(path.read_bytes())

@@ -1,0 +1,191 @@
+"""Rows of a data set, streamed from the Hub or from local files, from any position on.
+
+The files' order is shuffled by a seed; inside a file rows keep their order, so that a position
+(file, place in it) says exactly what was read. Interruptions of the connection cost retries: a
+row is handed out once or the reading stops with an error, never skipped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.mix import shuffled
+from harness.errors import RequestError, nearest
+
+TRIES = 8
+"""In a row without a batch in between, while reading; the waits between them double."""
+OPENING_TRIES = 3
+FIRST_WAIT = 0.5
+"""Seconds."""
+LONGEST_WAIT = 30.0
+
+_ENDINGS = {".parquet": "parquet", ".jsonl": "json", ".txt": "text"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One split of one subset of a data set, and the column that is wanted."""
+
+    dataset: str
+    """An id on the Hub, or a local file or folder of .parquet, .jsonl or .txt."""
+    subset: str | None
+    split: str
+    column: str
+    revision: str | None = None
+    """The commit on the Hub, so that what goes on later reads the same."""
+
+    @property
+    def local(self) -> bool:
+        """Whether it lies in files of this machine."""
+        return Path(self.dataset).expanduser().exists()
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.dataset} {self.subset}" if self.subset else self.dataset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of one file."""
+
+    before: dict[str, Any]
+    """The position from which reading starts with exactly these rows; plain JSON."""
+    values: list[Any]
+    """Of the column."""
+
+
+def pin(table: Table, progress: Callable[[str], None]) -> Table:
+    """The table at the Hub's newest commit. Raises RequestError where the Hub does not answer."""
+    if table.local or table.revision is not None:
+        return table
+    from huggingface_hub import HfApi
+
+    info = _opened(table, lambda: HfApi().dataset_info(table.dataset, timeout=20), progress)
+    return Table(table.dataset, table.subset, table.split, table.column, info.sha)
+
+
+def batches(
+    table: Table,
+    seed: int,
+    *,
+    rows: int,
+    progress: Callable[[str], None],
+    start: dict[str, Any] | None = None,
+) -> Iterator[Batch]:
+    """The table's rows, at most `rows` at a time, from a position on (`Batch.before`).
+
+    Raises RequestError for what is not there, and when the connection stays broken.
+    """
+    position = start or {"file": 0, "state": None}
+    failures = 0
+    while True:
+        try:
+            for batch, after in _read(table, seed, rows, position, progress):
+                failures, position = 0, after
+                yield batch
+            return
+        except RequestError:
+            raise
+        except Exception as error:  # what the network libraries raise has no common class
+            failures += 1
+            if failures >= TRIES:
+                raise RequestError(
+                    f"reading {table.label} failed {failures} times in a row ({_line(error)}); "
+                    "the same command goes on from here"
+                ) from None
+            progress(f"{table.label}: {_line(error)}; trying again ({failures} of {TRIES})")
+            time.sleep(min(LONGEST_WAIT, FIRST_WAIT * 2**failures))
+
+
+def _read(
+    table: Table,
+    seed: int,
+    rows: int,
+    position: dict[str, Any],
+    progress: Callable[[str], None],
+) -> Iterator[tuple[Batch, dict[str, Any]]]:
+    """Each batch with the position after it."""
+    whole = _opened(table, lambda: _load(table), progress).with_format("arrow")
+    order = shuffled(whole.num_shards, seed, 0)
+    for number in range(position["file"], len(order)):
+        part = whole.shard(num_shards=len(order), index=int(order[number]))
+        if number == position["file"] and position["state"] is not None:
+            part.load_state_dict(position["state"])
+        before = {"file": number, "state": part.state_dict()}
+        for found in part.iter(batch_size=rows):
+            if table.column not in found.column_names:
+                raise RequestError(
+                    f"{table.label} has no column '{table.column}'"
+                    f"{nearest(table.column, found.column_names)}"
+                )
+            after = {"file": number, "state": part.state_dict()}
+            yield Batch(before, found.column(table.column).to_pylist()), after
+            before = after
+
+
+def _load(table: Table) -> Any:
+    import datasets
+
+    # The library waits long between its tries; ours start again from a known position.
+    datasets.config.STREAMING_READ_MAX_RETRIES = 3
+    datasets.config.STREAMING_READ_RETRY_INTERVAL = 1
+    if not table.local:
+        return datasets.load_dataset(
+            table.dataset, table.subset, split=table.split, streaming=True, revision=table.revision
+        )
+    path = Path(table.dataset).expanduser()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in _ENDINGS)
+    kinds = {_ENDINGS.get(file.suffix) for file in files}
+    if len(kinds) != 1 or None in kinds:
+        raise RequestError(
+            f"'{table.dataset}' must be one file, or a folder of one kind of them: "
+            f"{', '.join(_ENDINGS)}"
+        )
+    options = {"sample_by": "document"} if kinds == {"text"} else {}
+    return datasets.load_dataset(
+        kinds.pop(), data_files=[str(file) for file in files], split="train", streaming=True,
+        **options,
+    )  # fmt: skip
+
+
+def _opened(table: Table, attempt: Callable[[], Any], progress: Callable[[str], None]) -> Any:
+    """Raises RequestError saying what was tried, after a few tries."""
+    for number in range(1, OPENING_TRIES + 1):
+        try:
+            return attempt()
+        except RequestError:
+            raise
+        except Exception as error:  # likewise
+            if number == OPENING_TRIES or not _passing(error):
+                if table.local:
+                    raise RequestError(f"cannot read '{table.dataset}': {_line(error)}") from None
+                raise RequestError(
+                    f"the Hub at {_endpoint()} does not give {table.label} ({_line(error)}; "
+                    f"tried {number} times); --source embedded needs no Hub"
+                ) from None
+            progress(f"{table.label}: {_line(error)}; trying again")
+            time.sleep(FIRST_WAIT * 2**number)
+    raise AssertionError("the last try returns or raises")
+
+
+def _passing(error: Exception) -> bool:
+    """Whether another try may help: not where the Hub says that there is no such thing."""
+    status = getattr(getattr(error, "response", None), "status_code", 500)
+    absent = ("DatasetNotFoundError", "RepositoryNotFoundError", "OfflineModeIsEnabled")
+    return status >= 500 and type(error).__name__ not in absent
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,141 @@
+"""The last step of a preparation: the manifest over what lies in the folder, and its place.
+
+A prepared folder appears whole: it is built beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from harness.config import DataConfig, digest
+from harness.data.arrow import write_json
+from harness.data.batches import read_split
+from harness.data.manifest import Manifest, Prepared, SourceUse, array_digest, seal
+from harness.errors import RequestError
+
+PREPARATION = "preparation.json"
+"""What was asked for and what came of it, beyond the manifest's fields."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The validation targets."""
+
+    tokens: int
+    bytes: int
+    documents: int
+    unigram_nats: float
+    """Summed, under the unigram model of the training tokens."""
+
+
+def write_manifest(
+    folder: Path,
+    spec: DataConfig,
+    uses: Sequence[SourceUse],
+    *,
+    vocab_size: int,
+    train_dropped: int,
+    val_dropped: int,
+    scored: Scored,
+    preparation: dict[str, Any],
+) -> Prepared:
+    """Write `preparation.json` and `manifest.json` over a folder that is otherwise complete.
+
+    The content's digest covers every column of both splits, labels too, and the preparation.
+    """
+    write_json(folder / PREPARATION, preparation)
+    train, val = read_split(folder, "train"), read_split(folder, "validation")
+    tokenizer = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
+    train_digest = array_digest(*train.chunks("input_ids"))
+    val_digest = array_digest(*val.chunks("input_ids"), *val.chunks("documents"))
+    columns = {
+        f"{name}.{column}": array_digest(*split.chunks(column))
+        for name, split in (("train", train), ("validation", val))
+        for column in sorted(split.names)
+    }
+    plain = spec.model_dump(mode="json")
+    for source in plain["sources"]:
+        del source["paths"]
+    unsealed = Manifest(
+        schema_version=1,
+        spec=spec,
+        sources=tuple(uses),
+        seq_len=train.seq_len,
+        vocab_size=vocab_size,
+        train_rows=train.rows,
+        train_tokens=train.rows * train.seq_len,
+        train_tokens_dropped=train_dropped,
+        val_rows=val.rows,
+        val_tokens=val.rows * val.seq_len,
+        val_tokens_dropped=val_dropped,
+        val_scored_tokens=scored.tokens,
+        val_scored_bytes=scored.bytes,
+        val_documents=scored.documents,
+        repeated_paragraphs=0,
+        unigram_val_loss=scored.unigram_nats / scored.tokens,
+        unigram_bits_per_byte=scored.unigram_nats / math.log(2) / scored.bytes,
+        tokenizer_digest=tokenizer,
+        train_digest=train_digest,
+        val_digest=val_digest,
+        digest=digest([plain, tokenizer, columns, preparation], length=64),
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("tokenizers", "datasets", "pyarrow", "numpy")},
+        },
+        files={
+            path.relative_to(folder).as_posix(): path.stat().st_size
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != "manifest.json"
+        },
+        seal="",
+    )
+    manifest = unsealed.model_copy(update={"seal": seal(unsealed.model_dump(mode="json"))})
+    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+    return Prepared(folder, manifest)
+
+
+def check_place(out: Path) -> None:
+    """Raises RequestError where the output folder exists or its parent cannot be one."""
+    if out.exists():
+        raise RequestError(f"'{out}' exists already; delete it, or give another --out")
+    for parent in out.parents:
+        if parent.exists():
+            if not parent.is_dir():
+                raise RequestError(f"cannot write '{out}': {parent} is not a folder")
+            if not os.access(parent, os.W_OK):
+                raise RequestError(f"cannot write '{out}': {parent} is not writable")
+            return
+
+
+@contextmanager
+def built_beside(out: Path) -> Iterator[Path]:
+    """An empty folder beside `out` that takes its place at the end, and vanishes on an error.
+
+    Raises RequestError where `out` exists or cannot be written.
+    """
+    check_place(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+        try:
+            yield temporary
+            temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
+            os.rename(temporary, out)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise RequestError(f"cannot write '{out}' ({error.strerror or error})") from None
+
+
+Progress = Callable[[str], None]

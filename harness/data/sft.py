@@ -1,0 +1,365 @@
+"""The fine-tuning mix: conversations of several sources by share, packed whole into sequences.
+
+A source that is too small for its share repeats, up to `max_epochs`. Loss stands on the
+assistant's tokens only. Everything is a function of the request and the conversations' text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.config import DataConfig, Source
+from harness.data import given
+from harness.data.arrow import close_dataset, write_split
+from harness.data.batches import IGNORED
+from harness.data.build import unigram_nats
+from harness.data.chat import ChatFormat, Encoded, Message
+from harness.data.conversations import Talk
+from harness.data.manifest import END_OF_TEXT, Prepared, SourceUse
+from harness.data.mix import shuffled
+from harness.data.sealing import Progress, Scored, write_manifest
+from harness.data.units import held_out
+from harness.errors import RequestError
+
+PADDING = -1
+"""The document of padding."""
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class TalkSource:
+    """A source of conversations; None stands for a row that is none."""
+
+    name: str
+    kind: str
+    share: float
+    talks: Iterable[Talk | None]
+    origin: str
+    """For the manifest: where it was read."""
+
+
+@dataclass(frozen=True)
+class SftRequest:
+    """What is asked for."""
+
+    conversations: int | None
+    """In training, repeats counted; None is what one epoch of the first source allows."""
+    max_epochs: int
+    seq_len: int
+    val_fraction: float
+    seed: int
+
+
+@dataclass
+class Pool:
+    """One source's conversations in tokens."""
+
+    train: list[Encoded]
+    val: list[Encoded]
+    counts: Counter[str]
+    text_digest: str
+    exhausted: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Packed sequences; all arrays (rows, seq_len)."""
+
+    tokens: np.ndarray
+    labels: np.ndarray
+    documents: np.ndarray
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """As they are stored."""
+        return {"input_ids": self.tokens, "labels": self.labels, "documents": self.documents}
+
+
+def build(
+    request: SftRequest,
+    sources: Sequence[TalkSource],
+    tokenizer: Path,
+    folder: Path,
+    progress: Progress,
+) -> Prepared:
+    """Write the prepared mix into an empty folder.
+
+    Raises RequestError for sources that give too little, or a tokenizer without ChatML.
+    """
+    total = sum(source.share for source in sources)
+    if abs(total - 1.0) > 1e-6:
+        raise RequestError(f"the shares of the conversations sum to {total:g}, not 1")
+    sizes = given.install(tokenizer, folder)
+    chat = ChatFormat(folder)
+    pools = [_read(source, request, chat, progress) for source in sources]
+    taken = _take(request, sources, pools)
+    progress("packing whole conversations")
+    end = chat.id_of(END_OF_TEXT)
+    train, train_owner = _pack([(s, e) for s, many in enumerate(taken) for e in many],
+                               request.seq_len, end)  # fmt: skip
+    val, val_owner = _pack([(s, e) for s, pool in enumerate(pools) for e in pool.val],
+                           request.seq_len, end)  # fmt: skip
+    progress(f"writing {len(train.tokens):,} training and {len(val.tokens):,} validation sequences")
+    write_split(folder / "dataset" / "train", train.columns())
+    write_split(folder / "dataset" / "validation", val.columns())
+    close_dataset(folder / "dataset", ["train", "validation"])
+    uses = _uses(sources, pools, taken, train, train_owner, val, val_owner, sizes)
+    targets = val.labels[val.labels != IGNORED]
+    learnt = train.labels[train.labels != IGNORED]
+    return write_manifest(
+        folder,
+        _spec(request, sources, len(sizes)),
+        uses,
+        vocab_size=len(sizes),
+        train_dropped=0,
+        val_dropped=0,
+        scored=Scored(
+            tokens=targets.size,
+            bytes=int(sizes[targets].sum(dtype=np.int64)),
+            documents=len(val_owner),
+            unigram_nats=unigram_nats(learnt, targets, len(sizes)),
+        ),
+        preparation=_preparation(request, sources, pools, taken, train, val),
+    )
+
+
+def _read(source: TalkSource, request: SftRequest, chat: ChatFormat, progress: Progress) -> Pool:
+    """Read, encode and split until there is enough for one epoch, or no more."""
+    enough = math.inf
+    if request.conversations is not None:
+        enough = round(source.share * request.conversations)
+    pool = Pool([], [], Counter(), "", exhausted=False)
+    digest = hashlib.sha256()
+    talks = iter(source.talks)
+    progress(f"reading {source.name} ({source.origin})")
+    while len(pool.train) < enough:
+        batch = list(islice(talks, _BATCH))
+        if not batch:
+            pool.exhausted = True
+            break
+        usable = [one for one in batch if one is not None and _answered(one.messages)]
+        pool.counts["malformed"] += sum(one is None for one in batch)
+        pool.counts["without an answer"] += len(batch) - len(usable) - sum(
+            one is None for one in batch
+        )  # fmt: skip
+        encoded = chat.encode_many([one.messages for one in usable])
+        for one, whole in zip(usable, encoded, strict=True):
+            fitted = _fit(one.messages, whole, request.seq_len, chat, pool.counts)
+            if fitted is None:
+                continue
+            validation = held_out(request.seed, one.unit, request.val_fraction)
+            if not validation and len(pool.train) >= enough:
+                continue
+            (pool.val if validation else pool.train).append(fitted)
+            digest.update(f"{validation:d} {len(fitted.tokens)} ".encode())
+            digest.update(np.ascontiguousarray(fitted.tokens, dtype="<i4").data)
+        read = len(pool.train) + len(pool.val)
+        if read // 5000 != (read - len(batch)) // 5000:
+            progress(f"  {source.name}: {read:,} conversations")
+    pool.text_digest = digest.hexdigest()
+    if not pool.train:
+        raise RequestError(f"source '{source.name}' gives no conversation to train on")
+    return pool
+
+
+def _answered(messages: Sequence[Message]) -> bool:
+    return any(message["role"] == "assistant" for message in messages)
+
+
+def _fit(
+    messages: Sequence[Message], whole: Encoded, limit: int, chat: ChatFormat, counts: Counter[str]
+) -> Encoded | None:
+    """A conversation of at most `limit` tokens: itself, or its first turns, or None."""
+    if len(whole.tokens) <= limit:
+        return whole
+    answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    for last, end in reversed(list(zip(answers, whole.turn_ends, strict=True))):
+        if end > limit:
+            continue
+        shorter = chat.encode(messages[: last + 1])
+        if len(shorter.tokens) <= limit:
+            counts["truncated at a turn"] += 1
+            return shorter
+    counts["too long and dropped"] += 1
+    return None
+
+
+def _take(
+    request: SftRequest, sources: Sequence[TalkSource], pools: Sequence[Pool]
+) -> list[list[Encoded]]:
+    """Of each source, the conversations to train on, repeated by whole shuffled epochs."""
+    if request.conversations is None:
+        total = len(pools[0].train) / sources[0].share
+    else:
+        total = request.conversations
+    taken = []
+    for i, (source, pool) in enumerate(zip(sources, pools, strict=True)):
+        wanted = min(round(source.share * total), request.max_epochs * len(pool.train))
+        taken.append(list(islice(_epochs(pool.train, request.seed, i), wanted)))
+    if not any(taken):
+        raise RequestError("no conversation is left to train on: ask for more --conversations")
+    return taken
+
+
+def _epochs(items: Sequence[Encoded], seed: int, source: int) -> Iterator[Encoded]:
+    epoch = 0
+    while True:
+        for i in shuffled(len(items), seed + epoch, source):
+            yield items[i]
+        epoch += 1
+
+
+def _pack(items: Sequence[tuple[int, Encoded]], seq_len: int, end: int) -> tuple[Rows, np.ndarray]:
+    """Best fit, longest first: each conversation into the fullest sequence that can hold it.
+
+    Returns the sequences, and the source of each document. Raises RequestError for nothing.
+    """
+    if not items:
+        raise RequestError(
+            "no conversation is held out for validation: give more, or raise --val-fraction"
+        )
+    order = sorted(range(len(items)), key=lambda i: (-len(items[i][1].tokens), i))
+    room: list[tuple[int, int]] = []  # (free, row), sorted
+    rows: list[list[int]] = []
+    for i in order:
+        length = len(items[i][1].tokens)
+        at = bisect_left(room, (length, -1))
+        if at == len(room):
+            rows.append([i])
+            free, row = seq_len, len(rows) - 1
+        else:
+            free, row = room.pop(at)
+            rows[row].append(i)
+        if free > length:
+            insort(room, (free - length, row))
+    tokens = np.full((len(rows), seq_len), end, dtype=np.int32)
+    labels = np.full((len(rows), seq_len), IGNORED, dtype=np.int32)
+    documents = np.full((len(rows), seq_len), PADDING, dtype=np.int32)
+    owner: list[int] = []
+    for row, members in enumerate(rows):
+        at = 0
+        for i in members:
+            source, one = items[i]
+            part = slice(at, at + len(one.tokens))
+            tokens[row, part] = one.tokens
+            labels[row, part][one.scored] = one.tokens[one.scored]
+            documents[row, part] = len(owner)
+            owner.append(source)
+            at = part.stop
+    return Rows(tokens, labels, documents), np.array(owner)
+
+
+def _uses(
+    sources: Sequence[TalkSource],
+    pools: Sequence[Pool],
+    taken: Sequence[Sequence[Encoded]],
+    train: Rows,
+    train_owner: np.ndarray,
+    val: Rows,
+    val_owner: np.ndarray,
+    sizes: np.ndarray,
+) -> list[SourceUse]:
+    def measure(rows: Rows, owner: np.ndarray, source: int) -> tuple[int, int, int]:
+        real = rows.documents != PADDING
+        mine = real & (owner[np.where(real, rows.documents, 0)] == source)
+        tokens = rows.tokens[mine]
+        return int((owner == source).sum()), tokens.size, int(sizes[tokens].sum(dtype=np.int64))
+
+    total = sum(map(len, taken))
+    uses = []
+    for i, (source, pool) in enumerate(zip(sources, pools, strict=True)):
+        train_documents, train_tokens, train_bytes = measure(train, train_owner, i)
+        val_documents, val_tokens, val_bytes = measure(val, val_owner, i)
+        uses.append(
+            SourceUse(
+                name=source.name,
+                kind=source.kind,
+                share=source.share,
+                achieved_share=len(taken[i]) / total,
+                train_documents=train_documents,
+                train_tokens=train_tokens,
+                train_bytes=train_bytes,
+                val_documents=val_documents,
+                val_tokens=val_tokens,
+                val_bytes=val_bytes,
+                text_digest=pool.text_digest,
+            )
+        )
+    return uses
+
+
+def _spec(request: SftRequest, sources: Sequence[TalkSource], vocab_size: int) -> DataConfig:
+    return DataConfig(
+        sources=tuple(
+            Source(name=s.name, kind="files", share=s.share, paths=(s.origin,),
+                   text_column="messages")
+            for s in sources
+        ),
+        seq_len=request.seq_len,
+        vocab_size=vocab_size,
+        train_tokens=None,
+        val_fraction=request.val_fraction,
+        val_tokens=2**31 - 1,  # all that is held out
+        split_seed=request.seed,
+    )  # fmt: skip
+
+
+def _preparation(
+    request: SftRequest,
+    sources: Sequence[TalkSource],
+    pools: Sequence[Pool],
+    taken: Sequence[Sequence[Encoded]],
+    train: Rows,
+    val: Rows,
+) -> dict[str, Any]:
+    total = sum(map(len, taken))
+    return {
+        "kind": "sft",
+        "format": "ChatML, loss on the assistant's tokens and its end of turn",
+        "shares": "by conversation",
+        "asked": {"conversations": request.conversations, "max_epochs": request.max_epochs},
+        "conversations": total,
+        "target_tokens": int((train.labels != IGNORED).sum()),
+        "padding_share": round(float((train.documents == PADDING).mean()), 6),
+        "val_target_tokens": int((val.labels != IGNORED).sum()),
+        "sources": [
+            {
+                "name": source.name,
+                "origin": source.origin,
+                "share": source.share,
+                "achieved_share": round(len(many) / total, 6),
+                "conversations": len(many),
+                "distinct": len(pool.train),
+                "epochs": round(len(many) / len(pool.train), 4),
+                "validation": len(pool.val),
+                "left_out": {name: n for name, n in sorted(pool.counts.items()) if n},
+            }
+            for source, pool, many in zip(sources, pools, taken, strict=True)
+        ],
+    }
+
+
+def describe(preparation: dict[str, Any]) -> str:
+    """A few lines for people: what each source gave, how often, and what was left out."""
+    lines = [
+        f"{preparation['conversations']:,} conversations, {preparation['target_tokens']:,} target "
+        f"tokens, {100 * preparation['padding_share']:.1f} % padding"
+    ]
+    for source in preparation["sources"]:
+        out = ", ".join(f"{n:,} {name}" for name, n in source["left_out"].items())
+        lines.append(
+            f"  {source['name']}: {source['conversations']:,} conversations "
+            f"({source['epochs']:.2f} epochs of {source['distinct']:,}), "
+            f"{100 * source['achieved_share']:.2f} % (asked {100 * source['share']:g} %), "
+            f"{source['validation']:,} held out" + (f"; {out}" if out else "")
+        )
+    return "\n".join(lines)
