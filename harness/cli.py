@@ -220,6 +220,26 @@ def trace(
 
 
 @app.command()
+def audit(
+    claims: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CLAIMS.toml]",
+            help="A claims file, or a shipped audit's name; default: the seed card's claims.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table, as Markdown.")] = False,
+    results: ResultsOption = None,
+) -> None:
+    """Published claims against arithmetic, physics and our own records; exit 1 if one fails."""
+    from harness.commands.audit import audit as audit_claims
+
+    audit_claims(claims, as_json=as_json, markdown=markdown, results=results)
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """What this machine can run, what is missing, and the command that mends it."""
     from harness.commands.doctor import doctor as examine

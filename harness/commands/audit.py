@@ -1,0 +1,54 @@
+"""`smol audit`: published claims against arithmetic, physics and our own records. No torch."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+from harness.commands import places
+from harness.errors import CheckFailed, RequestError, nearest
+from harness.records import store
+from harness.report import audit as audits
+from harness.report.claims import file
+
+
+def audit(claims: str | None, *, as_json: bool, markdown: bool, results: Path | None) -> None:
+    """Print the audit of a claims file, of a shipped one by name, or of the seed card.
+
+    Raises CheckFailed where a claim does not hold, RequestError for a file that is none.
+    """
+    folder = places.results_folder(None, results)
+    card = file.load(_path(claims), folder)
+    findings = audits.audit(card, store.read_all(folder))
+    if as_json:
+        print(json.dumps(audits.as_json(card, findings), indent=1, ensure_ascii=False))
+    elif markdown:
+        print(audits.markdown(card, findings), end="")
+    else:
+        print(audits.plain(card, findings), end="")
+    failed = [one.claim.id for one in findings if one.verdict == "does not hold"]
+    if failed:
+        noun = "claim does" if len(failed) == 1 else "claims do"
+        raise CheckFailed(f"{len(failed)} of {len(findings)} {noun} not hold: {', '.join(failed)}")
+
+
+def shipped() -> dict[str, Path]:
+    """The audits of public cards that come with the package, by name."""
+    folder = resources.files("harness.facts").joinpath("audits")
+    return {
+        Path(entry.name).stem: Path(str(entry))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    }
+
+
+def _path(claims: str | None) -> Path | None:
+    if claims is None:
+        return None
+    if claims in shipped():
+        return shipped()[claims]
+    path = Path(claims)
+    if not path.exists():
+        raise RequestError(f"no claims file '{claims}'{nearest(claims, shipped())}")
+    return path
