@@ -205,7 +205,9 @@ def _reasons(section: Section, one: Difference) -> list[str]:
         reasons.append(
             f"exploratory, {len(group.seeds)} seeds where the recipe froze {question.seeds}"
         )
-    if untuned := tuning.reason(section, (one.against, one.arm)):
+    if tuning.is_bundle(section):
+        reasons.append("a bundle: several things differ at once")
+    elif untuned := tuning.reason(section, (one.against, one.arm)):
         reasons.append(untuned)
     budgets = _unequal_budgets(group, one)
     if budgets:

@@ -25,6 +25,9 @@ SECTION = ["recipe", "scale", "device", "device_class", "overrides"]
 GROUP = ["code", "software", "world_size", "common", "manifest"]
 SEARCH = "tune_"
 """How the name of a recipe's search begins, where its question names none."""
+PACKING = "data.seq_len"
+"""Where arms differ in it, each has a manifest of its own; they share split, order of documents
+and tokenizer, whose digest then stands for the text."""
 FROM_SCRATCH = ("stem", "train-")
 """How the stages begin that start from an initialisation."""
 
@@ -67,6 +70,9 @@ def runs(records: Sequence[Record]) -> pd.DataFrame:
         of_group = [records[i] for i in rows.index]
         varying = {path for record in of_group for path in record.diff}
         frame.loc[rows.index, "common"] = [_common(record, varying) for record in of_group]
+        if PACKING in varying:
+            same_text = [r.data.tokenizer_digest if r.data else None for r in of_group]
+            frame.loc[rows.index, "manifest"] = same_text
     # A run that died before it had data belongs to whatever its group has read.
     by = [*SECTION, *GROUP[:4]]
     filled = frame.groupby(by, sort=False)["manifest"].transform(lambda m: m.ffill().bfill())
@@ -122,6 +128,7 @@ class Group:
     code: str
     software: str
     manifest: str
+    """The data manifest's digest; the tokenizer's where arms differ in `PACKING`."""
     world_size: int
     created: str
     """Of the newest record."""

@@ -23,7 +23,7 @@ def scope(section: Section) -> Table:
         "seeds": (_seeds(section), "seeds run, and those that the recipe froze"),
         "tuning": (tuning.summary(section), "how the arms' settings were chosen"),
         "data": (_each(records, _data), "training tokens by source, and in one epoch"),
-        "validation": (_each(records, _validation), "what each validation scores"),
+        "validation": (_validations(records), "what each validation scores"),
         **{
             f"horizon-{horizon}": (_budget(section, horizon), f"the budget at horizon {horizon}")
             for horizon in section.group.question.horizons
@@ -31,6 +31,12 @@ def scope(section: Section) -> Table:
         "software": (_each(records, _software), "versions that decide what may be compared"),
         "source_digest": (section.group.code, "digest of the syntax trees of the code that trains"),
     }
+    if tuning.is_bundle(section):
+        fields = dict.fromkeys(path for record in records for path in record.diff)
+        aspects["bundle"] = (
+            f"several things differ at once: {', '.join(fields)}",
+            "fields in which the arms differ",
+        )
     if section.overrides:
         sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
         aspects["overrides"] = (f"{sets}; so exploratory", "--set of the command")
@@ -72,6 +78,19 @@ def _validation(record: Record) -> str:
         return ""
     d = record.data
     return f"{d.val_tokens:,} tokens, {d.val_bytes:,} bytes, {d.val_documents} documents"
+
+
+def _validations(records: Sequence[Record]) -> str:
+    """The same documents for every arm, also where arms pack them into other sequences."""
+    lengths = {r.config.get("data", {}).get("seq_len") for r in records if r.data} - {None}
+    text = _each(records, _validation)
+    if len(lengths) < 2:
+        return text
+    each = " and ".join(str(length) for length in sorted(lengths, reverse=True))
+    return (
+        f"{text}: the same documents in the same order, packed in sequences of {each} tokens, so "
+        "with as much context at most; the first token of a sequence is not scored"
+    )
 
 
 def _software(record: Record) -> str:

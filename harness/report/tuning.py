@@ -23,6 +23,8 @@ from harness.tuning import DECAY, DECAYS, FIELDS, RATE, RATES
 LOSS_DIGITS = 4
 BUDGET = ("train.tokens", "train.eval_every")
 """In these a search may differ from the comparison that uses it: it may be shorter."""
+BUNDLE = "bundle"
+"""The axis of a recipe whose arms differ in several things at once."""
 UNTUNED = "untuned"
 EDGE = "optimum at the edge"
 OTHER = "not the search's optimum"
@@ -229,6 +231,8 @@ def reason(section: Section, arms: Sequence[str]) -> str | None:
 
 def summary(section: Section) -> str:
     """How the arms' settings were chosen, for the scope."""
+    if is_bundle(section):
+        return "none: a bundle's settings are as published"
     if section.search is None:
         if searches(section):
             return "this is the search"
@@ -240,6 +244,11 @@ def summary(section: Section) -> str:
         if any(s.kind == kind for s in found)
     ]
     return f"by {section.search.name}: {'. '.join(parts)}"
+
+
+def is_bundle(section: Section) -> bool:
+    """Whether arms are bundles, in which several things differ at once: an axis `bundle`."""
+    return any(BUNDLE in record.arm_values for record in section.group.records)
 
 
 def evidence(section: Section) -> list[str]:
