@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from models import presets
 from models.kernels import grouped_gemm, head_cross_entropy, rms_norm, rope, swiglu
-from models.kernels.cross_entropy import IGNORED, linear_cross_entropy_sum
+from models.kernels.cross_entropy import IGNORED
 from models.layers import rotary_angles
 
 DENSE = presets.model("dense", "full")
@@ -24,16 +24,21 @@ ROWS = 4 * 2048
 """Tokens of a micro-step: what predictions are made for."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one forward and backward pass costs at the least, and what eager torch moves for it."""
+class Phase(NamedTuple):
+    """Work that a device does in one go, in the longer of its memory's and its units' time."""
 
     bytes_moved: float
     """Every input read once and every output written once."""
-    flops: float
-    """Of matrix products; the rest is hidden behind memory."""
-    eager_bytes: float
-    """The reference's, op by op, each reading its inputs and writing its output."""
+    flops: float = 0.0
+    """Of matrix products; what else is computed hides behind memory."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One forward and backward pass, as the kernels do it and as eager torch does, op by op."""
+
+    fused: tuple[Phase, ...]
+    eager: tuple[Phase, ...]
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,12 @@ def _rope(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
 
 def _head(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
     hidden = _normal(rows, DENSE.width, dtype=dtype, seed=1)
-    weight = _normal(DENSE.vocab_size, DENSE.width, dtype=_master(dtype), seed=2, scale=0.05)
+    # Masters that the compute dtype holds exactly: the cast is no error of the op's.
+    weight = _normal(DENSE.vocab_size, DENSE.width, dtype=dtype, seed=2, scale=0.05)
     generator = torch.Generator().manual_seed(3)
     targets = torch.randint(0, DENSE.vocab_size, (rows,), generator=generator)
     targets[1::5] = IGNORED
-    return hidden, weight, targets
+    return hidden, weight.to(_master(dtype)), targets
 
 
 def _grouped_gemm(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
@@ -106,76 +112,75 @@ def _grouped_gemm(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
     return x, weights, ends
 
 
-def _per_element(width: int, fused: int, eager: int, eager_wide: int) -> Callable[[int, int], Cost]:
-    """Elements in and out a column: fused, eager's in the compute dtype, eager's in fp32."""
+def _per_element(width: int, fused: int, eager: int, wide: int) -> Callable[[int, int], Cost]:
+    """Elements in and out, a column: fused; eager's in the compute dtype; eager's in fp32."""
 
     def cost(rows: int, size: int) -> Cost:
         elements = rows * width
-        return Cost(elements * fused * size, 0.0, elements * (eager * size + eager_wide * 4))
+        return Cost(
+            (Phase(elements * fused * size),), (Phase(elements * (eager * size + wide * 4)),)
+        )
 
     return cost
 
 
 def _head_cost(rows: int, size: int) -> Cost:
     v, w = DENSE.vocab_size, DENSE.width
-    chunk = head_cross_entropy.rows_a_chunk(torch.empty(rows, 0, dtype=_of_size(size)), v)
-    chunks = -(-rows // chunk)
-    # Logits: written, read twice, overwritten, read by two products. The weight: cast from fp32
-    # once, read twice a chunk, its product written in the compute dtype and added in fp32. Hidden
-    # states and their gradient: three times in, once out.
-    logits, weight, hidden = 6 * rows * v * size, v * w, 4 * rows * w * size
-    weights = weight * (4 + size) + chunks * weight * (2 * size + 2 * size + 8)
-    # The plain path does the same but for the softmax, whose logits it copies to fp32 (s in, 4
-    # out), and then reads or writes eleven more times (maximum 1, subtract 2, exp 2, sum 1,
-    # divide 2, mask 2, cast 1 in and s out), where the kernel moves 3 s.
-    plain = rows * v * (size + 4 + 11 * 4 + size - 3 * size)
-    return Cost(logits + weights + hidden, 6.0 * rows * v * w, logits + weights + hidden + plain)
-
-
-def _of_size(size: int) -> torch.dtype:
-    return {2: torch.bfloat16, 4: torch.float32, 8: torch.float64}[size]
+    hidden = torch.empty(rows, 0, dtype={2: torch.bfloat16, 4: torch.float32}[size])
+    chunks = -(-rows // head_cross_entropy.rows_a_chunk(hidden, v))
+    # Three products: logits written, then read twice with the gradient in them; hidden states
+    # three times in and their gradient out; the weight cast once from fp32, and a chunk reads it
+    # twice, writes its product and adds that in fp32.
+    weights = v * w * (4 + size + chunks * (4 * size + 8))
+    products = Phase(3 * rows * v * size + 4 * rows * w * size + weights, 6.0 * rows * v * w)
+    once = Phase(3 * rows * v * size + 4 * rows * w * size + v * w * (4 + 5 * size), products.flops)
+    # The softmax here: read twice, written once. Torch's: cast (in, 4 out), log-softmax (4 in, 4
+    # out), the loss's dense gradient (4 out), log-softmax backward (8 in, 4 out), cast (4 in, out).
+    softmax, plain = 3 * size, 2 * size + 32
+    return Cost(
+        (products, Phase(float(rows * v * softmax))), (once, Phase(float(rows * v * plain)))
+    )
 
 
 def _grouped_cost(rows: int, size: int) -> Cost:
-    # Forward x, w -> y; backward y', w -> x' and y', x -> w'. The loop moves the same.
+    # Each of y = x w, x' = y' w and w' = y' x moves all three; a loop over groups the same.
     x, y, w = rows * MOE.width, rows * MOE.ffn, MOE.experts * MOE.width * MOE.ffn
-    moved = 3.0 * size * (x + y + w)
-    return Cost(moved, 6.0 * rows * MOE.width * MOE.ffn, moved)
+    phase = Phase(size * (x + y + w), 2.0 * rows * MOE.width * MOE.ffn)
+    return Cost((phase,) * 3, (phase,) * 3)
 
 
 OPS: dict[str, Op] = {
-    # Forward x in, y out; backward y', x in, x' out. Eager: a cast to fp32 (1 in), the norm (its
-    # input and output), the cast back; backward the same casts and the norm's three.
+    # Forward x in, y out; backward y', x in, x' out. Eager forward: cast (1 in, fp32 out), norm
+    # (fp32 in and out), cast; backward: cast, norm (fp32: two in, one out), cast.
     "rms_norm": Op(
         rms_norm.rms_norm_reference, rms_norm.rms_norm, _rms_norm, 2,
-        _per_element(DENSE.width, 5, 4, 10),
+        _per_element(DENSE.width, 5, 4, 9),
     ),
     # Forward x, residual in, their sum and y out; backward y', sum', sum in, x' out. Eager: the
     # addition's three forward and three backward more than the norm's.
     "add_rms_norm": Op(
         rms_norm.add_rms_norm_reference, rms_norm.add_rms_norm, _add_rms_norm, 3,
-        _per_element(DENSE.width, 8, 10, 10),
+        _per_element(DENSE.width, 8, 10, 9),
     ),
-    # Forward gate, up in, y out; backward y', gate, up in, two out. Eager forward silu 2, product
-    # 3; backward product 3 and 3, silu 3.
+    # Forward gate, up in, y out; backward y', gate, up in, two out. Eager forward: silu 2,
+    # product 3; backward: product 3 and 3, silu 3.
     "swiglu": Op(
         swiglu.swiglu_reference, swiglu.swiglu, _swiglu, 2, _per_element(DENSE.ffn, 8, 14, 0)
     ),
-    # As above, and eager's slices each pad their half to the whole (2 out, 1 in), to be added
-    # (4 in, 2 out).
+    # As above, and eager concatenates the halves' gradients (2 in, 2 out).
     "swiglu_fused": Op(
         swiglu.swiglu_fused_reference, swiglu.swiglu_fused, _swiglu_fused, 1,
-        _per_element(DENSE.ffn, 8, 26, 0),
+        _per_element(DENSE.ffn, 8, 18, 0),
     ),
-    # One in, one out, and back. Eager forward: four products of halves (s in, 4 out: in all 2 s
-    # and 2 · 4 an element), two sums (1 in twice, 1 out), concatenation (1 in, 1 out), cast;
-    # backward much the same.
+    # One in, one out, and back. Eager forward: four products of halves (2 in, fp32 2 out), two
+    # sums (fp32 2 in, 1 out), concatenation (1 in, 1 out), cast; backward about the same.
     "rope": Op(
         rope.rope_reference, rope.rope, _rope, 1,
         _per_element((DENSE.heads + DENSE.kv_heads) * DENSE.head_dim, 4, 6, 16),
     ),
     "head_cross_entropy": Op(
-        linear_cross_entropy_sum, head_cross_entropy.head_cross_entropy_sum, _head, 2, _head_cost
+        head_cross_entropy.head_cross_entropy_sum_reference,
+        head_cross_entropy.head_cross_entropy_sum, _head, 2, _head_cost,
     ),
     "grouped_gemm": Op(
         grouped_gemm.grouped_gemm_reference, grouped_gemm.grouped_gemm, _grouped_gemm, 2,
