@@ -42,7 +42,8 @@ def test_every_seed_and_arm_has_its_runs_parents_first():
         assert run.parent is None or run.parent in seen
         seen.add(run.key)
     assert len(seen) == len(plan.runs)
-    assert {(r.arm, r.seed) for r in plan.runs} == {(a.name, s) for a in plan.arms for s in range(3)}
+    arms = {arm.name for arm in plan.arms}
+    assert {(r.arm, r.seed) for r in plan.runs} == {(arm, s) for arm in arms for s in range(3)}
 
 
 def test_horizons_end_at_equal_tokens_and_equal_flops():

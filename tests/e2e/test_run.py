@@ -78,13 +78,13 @@ def test_an_edit_to_muon_outdates_runs_and_an_edit_to_a_comment_does_not(copy, t
     muon.write_text(text.replace("import torch\n", "# A remark.\nimport torch\n", 1))
     assert "nothing to do" in copy.smol("run", "tiny_rates")
     muon.write_text(text.replace("1.0 - momentum)", "0.9 - momentum)", 1))
-    before = {path for path in copy.results.rglob("*.json")}
+    before = set(copy.results.rglob("*.json"))
     said = copy.smol("run", "tiny_rates", code=1)
     assert "8 finished runs are outdated" in said
     assert "tiny_rates/high/1/decay-tokens: code " in said
     assert "--fresh" in said
     assert "--keep" in said
-    assert {path for path in copy.results.rglob("*.json")} == before
+    assert set(copy.results.rglob("*.json")) == before
     assert "nothing to do" in copy.smol("run", "tiny_rates", "--keep")
 
 

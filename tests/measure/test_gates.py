@@ -36,7 +36,9 @@ BROKEN = {
     ),
     "of a run of": lambda r: timing(r, wall_seconds=r.timing.update_seconds_sum / 2),
     "bits a byte": lambda r: {
-        "ends": tuple(e.model_copy(update={"bits_per_byte": e.bits_per_byte * 1.01}) for e in r.ends)
+        "ends": tuple(
+            e.model_copy(update={"bits_per_byte": e.bits_per_byte * 1.01}) for e in r.ends
+        )
     },
     "a point at update": lambda r: {
         "ends": tuple(e.model_copy(update={"tokens": e.tokens + 1}) for e in r.ends)
