@@ -30,6 +30,72 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of the split and the or
 
 
 @prepare_app.command()
+def pretrain(
+    out: OutOption,
+    target_tokens: Annotated[
+        int,
+        typer.Option(
+            "--target-tokens", min=1, help="1,000,000 is the quick test.", show_default=False
+        ),
+    ],
+    source: FromOption = "hub",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            help="An id on the Hub, or a local file or folder. Repeatable; "
+            "default: HuggingFaceTB/smollm-corpus.",
+        ),
+    ] = None,
+    subset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subset",
+            help="Of each --dataset in turn, '-' for none. Default: "
+            "fineweb-edu-dedup and cosmopedia-v2.",
+        ),
+    ] = None,
+    share: Annotated[
+        list[float] | None,
+        typer.Option("--share", help="Of the tokens, in the same order. Default: 0.7 and 0.3."),
+    ] = None,
+    split: Annotated[list[str] | None, typer.Option("--split", help="Default: train.")] = None,
+    text_column: Annotated[
+        list[str] | None, typer.Option("--text-column", help="Default: text.")
+    ] = None,
+    seq_len: SeqLenOption = 2048,
+    tokenizer: TokenizerOption = None,
+    val_fraction: Annotated[
+        float, typer.Option("--val-fraction", help="Of the documents, held out.")
+    ] = 0.02,
+    val_tokens: Annotated[
+        int, typer.Option("--val-tokens", min=1, help="Validation tokens at most.")
+    ] = 1_048_576,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Default: the cores.")
+    ] = None,
+    block_rows: Annotated[
+        int,
+        typer.Option(
+            "--block-rows",
+            min=1,
+            help="Sequences in one file; the state is saved and rows are shuffled by such blocks.",
+        ),
+    ] = 2048,
+    seed: SeedOption = 0,
+) -> None:
+    """The SmolLM corpus, 70 % FineWeb-Edu and 30 % Cosmopedia v2 by tokens; goes on if cut off."""
+    from harness.commands import data
+
+    data.prepare_pretrain(
+        out=out, target_tokens=target_tokens, source=source, datasets=dataset or [],
+        subsets=subset or [], shares=share or [], splits=split or [], columns=text_column or [],
+        seq_len=seq_len, tokenizer=tokenizer, val_fraction=val_fraction, val_tokens=val_tokens,
+        processes=processes, block_rows=block_rows, seed=seed,
+    )  # fmt: skip
+
+
+@prepare_app.command()
 def sft(
     out: OutOption,
     source: FromOption = "hub",

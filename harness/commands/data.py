@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.data.sealing import PREPARATION, built_beside, check_place
+from harness.data.manifest import describe
+from harness.data.sealing import PREPARATION, built_beside, check_place, resumable
 from harness.errors import RequestError, nearest
 
 if TYPE_CHECKING:
     from harness.data.conversations import Talk
+    from harness.data.hub import Batch, Table
+    from harness.data.pretrain import PretrainRequest, TextSource
     from harness.data.sft import TalkSource
 
 SOURCES = ("hub", "embedded")
 SMOLTALK = "HuggingFaceTB/smoltalk"
 SMOLTALK_SHARES = {"smol-magpie-ultra": 0.8, "everyday-conversations": 0.2}
 SFT_CONVERSATIONS = 50_000
+CORPUS = "HuggingFaceTB/smollm-corpus"
+CORPUS_SHARES = {"fineweb-edu-dedup": 0.7, "cosmopedia-v2": 0.3}
+SMALL_TARGET = 500_000
+"""Up to here the standard library's text suffices; above, embedded text comes from wheels."""
+BATCH_ROWS = 64
+"""Documents that one process tokenizes at a time."""
 
 
 def say(line: str) -> None:
@@ -55,6 +66,158 @@ def prepare_sft(
     print(out)
 
 
+def prepare_pretrain(
+    *,
+    out: Path,
+    target_tokens: int,
+    source: str,
+    datasets: list[str],
+    subsets: list[str],
+    shares: list[float],
+    splits: list[str],
+    columns: list[str],
+    seq_len: int,
+    tokenizer: str | None,
+    val_fraction: float,
+    val_tokens: int,
+    processes: int | None,
+    block_rows: int,
+    seed: int,
+) -> None:
+    """Write the pretraining mix to `out`; what was cut off goes on. Raises RequestError."""
+    from harness.data import pretrain
+    from harness.data.pretrain_state import STATE
+    from harness.measure.hardware import cores
+
+    _check(source, val_fraction)
+    check_place(out)
+    request = pretrain.PretrainRequest(
+        target_tokens, seq_len, val_fraction, val_tokens, seed, block_rows
+    )
+    chosen = tables(datasets, subsets, shares, splits, columns) if source == "hub" else []
+    if source == "embedded" and (datasets or subsets or shares or splits or columns):
+        raise RequestError("--source embedded has its own text; --dataset and the like need hub")
+    folder = _tokenizer(tokenizer, source, "smoke" if target_tokens <= SMALL_TARGET else "proxy")
+    asked = {
+        **asdict(request),
+        "source": source,
+        "tokenizer": hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest(),
+        "tables": [[asdict(table), share] for table, share in chosen],
+    }
+
+    def pin() -> list[str | None]:
+        from harness.data import hub
+
+        return [hub.pin(table, say).revision for table, _ in chosen]
+
+    with resumable(out, asked, pin, say, mark=STATE) as (work, revisions):
+        if source == "hub":
+            pinned = [
+                (replace(table, revision=revision), share)
+                for (table, share), revision in zip(chosen, revisions, strict=True)
+            ]
+            sources = [_streamed(table, share, request) for table, share in pinned]
+        else:
+            sources = _embedded_texts(request)
+        prepared = pretrain.build(
+            request, sources, folder, work, say, processes=processes or cores()
+        )
+    print(describe(prepared.manifest))
+    print(out)
+
+
+def tables(
+    datasets: list[str],
+    subsets: list[str],
+    shares: list[float],
+    splits: list[str],
+    columns: list[str],
+) -> list[tuple[Table, float]]:
+    """What is read and its share; an option given once counts for all. Raises RequestError."""
+    from harness.data.hub import Table
+
+    if not datasets and not subsets:
+        subsets = list(CORPUS_SHARES)
+        shares = shares or list(CORPUS_SHARES.values())
+    datasets = datasets or [CORPUS]
+    count = max(len(datasets), len(subsets), 1)
+    shares = shares or ([1.0] if count == 1 else [])
+
+    def each(option: str, given: list[str], default: str) -> list[str]:
+        many = given or [default]
+        if len(many) not in (1, count):
+            raise RequestError(f"{option} is given {len(many)} times for {count} sources")
+        return many * count if len(many) == 1 else many
+
+    if len(shares) != count:
+        raise RequestError(f"--share is given {len(shares)} times for {count} sources")
+    if any(share <= 0 for share in shares) or abs(sum(shares) - 1.0) > 1e-6:
+        raise RequestError(f"the shares must be positive and sum to 1, not {sum(shares):g}")
+    found = [
+        (Table(dataset, None if subset == "-" else subset, split, column), share)
+        for dataset, subset, split, column, share in zip(
+            each("--dataset", datasets, CORPUS), each("--subset", subsets, "-"),
+            each("--split", splits, "train"), each("--text-column", columns, "text"),
+            shares, strict=True,
+        )
+    ]  # fmt: skip
+    names = [table.name for table, _ in found]
+    if len(set(names)) < len(names):
+        raise RequestError(f"two sources of one name: {', '.join(names)}")
+    return found
+
+
+def _streamed(table: Table, share: float, request: PretrainRequest) -> TextSource:
+    from harness.data import hub
+    from harness.data.pretrain import TextSource
+    from harness.data.units import held_out
+
+    def batches(start: dict[str, Any] | None) -> Iterator[Batch]:
+        return hub.batches(table, request.seed, rows=BATCH_ROWS, progress=say, start=start)
+
+    def held(text: str) -> bool:
+        unit = hashlib.sha256(text.encode()).hexdigest()
+        return held_out(request.seed, unit, request.val_fraction)
+
+    return TextSource(
+        table.name, "files" if table.local else "hub", share, table.column,
+        f"{table.name} in local files" if table.local
+        else f"{table.label}/{table.split} at {table.revision}",
+        batches, held,
+    )  # fmt: skip
+
+
+def _embedded_texts(request: PretrainRequest) -> list[TextSource]:
+    """The text of smoke or proxy, split by module and service as there."""
+    from harness import presets
+    from harness.data.build import read_documents
+    from harness.data.hub import Batch
+    from harness.data.mix import shuffled
+    from harness.data.pretrain import TextSource
+
+    scale = "smoke" if request.target_tokens <= SMALL_TARGET else "proxy"
+    spec = presets.run(scale).data.model_copy(update={"split_seed": request.seed})
+    documents, _ = read_documents(spec, say)
+    sources = []
+    for number, (source, both) in enumerate(zip(spec.sources, documents, strict=True)):
+        texts = [*both.train, *both.val]
+        texts = [texts[i] for i in shuffled(len(texts), request.seed, number)]
+        val = {hashlib.sha256(text.encode()).digest() for text in both.val}
+
+        def batches(start: dict[str, Any] | None, texts: list[str] = texts) -> Iterator[Batch]:
+            for row in range(start["row"] if start else 0, len(texts), BATCH_ROWS):
+                yield Batch({"row": row}, texts[row : row + BATCH_ROWS])
+
+        def held(text: str, val: set[bytes] = val) -> bool:
+            return hashlib.sha256(text.encode()).digest() in val
+
+        sources.append(
+            TextSource(source.name, source.kind, source.share, "text",
+                       f"embedded, as for the {scale} scale", batches, held)
+        )  # fmt: skip
+    return sources
+
+
 def _check(source: str, val_fraction: float) -> None:
     if source not in SOURCES:
         raise RequestError(f"no source '{source}'{nearest(source, SOURCES)}")
@@ -62,8 +225,8 @@ def _check(source: str, val_fraction: float) -> None:
         raise RequestError(f"--val-fraction must be inside (0, 1), not {val_fraction:g}")
 
 
-def _tokenizer(chosen: str | None, source: str) -> Path:
-    """The tokenizer's folder; without a choice SmolLM2's, embedded the smoke scale's."""
+def _tokenizer(chosen: str | None, source: str, scale: str = "smoke") -> Path:
+    """The tokenizer's folder; without a choice SmolLM2's, embedded the scale's own."""
     from harness.data import given
 
     if chosen is not None or source == "hub":
@@ -71,8 +234,8 @@ def _tokenizer(chosen: str | None, source: str) -> Path:
     from harness import presets
     from harness.data.prepare import prepare
 
-    prepared = prepare(presets.run("smoke").data, progress=say)
-    say(f"tokenizer: the one fitted on smoke's text, {prepared.manifest.vocab_size:,} tokens")
+    prepared = prepare(presets.run(scale).data, progress=say)
+    say(f"tokenizer: the one fitted on {scale}'s text, {prepared.manifest.vocab_size:,} tokens")
     return prepared.folder
 
 

@@ -44,6 +44,11 @@ class Table:
         return Path(self.dataset).expanduser().exists()
 
     @property
+    def name(self) -> str:
+        """Short, for the mix: the subset, or the last part of the id or path."""
+        return self.subset or Path(self.dataset).name
+
+    @property
     def label(self) -> str:
         """For people."""
         return f"{self.dataset} {self.subset}" if self.subset else self.dataset

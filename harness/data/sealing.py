@@ -6,6 +6,7 @@ A prepared folder appears whole: it is built beside its place and renamed.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import platform
@@ -24,8 +25,14 @@ from harness.data.batches import read_split
 from harness.data.manifest import Manifest, Prepared, SourceUse, array_digest, seal
 from harness.errors import RequestError
 
+DATA = "data"
+"""Inside a preparation that can go on: the folder that is to take its place."""
+REQUEST = "request.json"
+
 PREPARATION = "preparation.json"
 """What was asked for and what came of it, beyond the manifest's fields."""
+
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -138,4 +145,63 @@ def built_beside(out: Path) -> Iterator[Path]:
         raise RequestError(f"cannot write '{out}' ({error.strerror or error})") from None
 
 
-Progress = Callable[[str], None]
+@contextmanager
+def resumable(
+    out: Path,
+    asked: dict[str, Any],
+    pin: Callable[[], Any],
+    progress: Progress,
+    *,
+    mark: str,
+) -> Iterator[tuple[Path, Any]]:
+    """`<out>.partial`, kept when the block fails, whose `DATA` takes `out`'s place at its end.
+
+    Until a file `mark` stands in it nothing was achieved, and it is not kept. Yields the folder and what `pin` gave when the preparation began: what could have changed
+    since. Raises RequestError where `out` exists or cannot be written, where the folder is that
+    of another request, and while another process works there.
+    """
+    from filelock import FileLock, Timeout
+
+    check_place(out)
+    work = out.with_name(f"{out.name}.partial")
+    lock = out.with_name(f".{out.name}.lock")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=0):
+            try:
+                if not (work / mark).is_file():
+                    shutil.rmtree(work, ignore_errors=True)
+                pinned = _begun(work, asked, pin, progress)
+                yield work, pinned
+                os.rename(work / DATA, out)
+                shutil.rmtree(work)
+            finally:
+                if not (work / mark).is_file():
+                    shutil.rmtree(work, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+    except Timeout:
+        raise RequestError(f"another process is preparing '{out}'") from None
+    except OSError as error:
+        raise RequestError(f"cannot write '{out}' ({error.strerror or error})") from None
+
+
+def _begun(work: Path, asked: dict[str, Any], pin: Callable[[], Any], progress: Progress) -> Any:
+    known = work / REQUEST
+    if not known.is_file():
+        pinned = pin()
+        work.mkdir(exist_ok=True)
+        write_json(known, {"asked": asked, "pinned": pinned})
+        return pinned
+    try:
+        before = json.loads(known.read_bytes())
+        earlier, pinned = before["asked"], before["pinned"]
+    except (ValueError, KeyError, TypeError):
+        raise RequestError(f"{known} is damaged; delete {work} and start again") from None
+    for name in sorted({*asked, *earlier}):
+        if asked.get(name) != earlier.get(name):
+            raise RequestError(
+                f"{work} is a preparation with another {name} ({earlier.get(name)} instead of "
+                f"{asked.get(name)}): delete it, or give another --out"
+            )
+    progress(f"{work} was begun before: going on")
+    return pinned

@@ -1,0 +1,365 @@
+"""The pretraining mix: documents of several streams by share of tokens, in rows on disk.
+
+Memory stays flat: rows are written block by block, and the state with each block, so that a
+preparation that was cut off goes on and ends with the same bytes, whatever the number of
+processes. Validation is held out by document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.config import DataConfig, Source
+from harness.data import given, pretrain_state
+from harness.data.arrow import close_dataset, close_split, write_rows, write_split
+from harness.data.hub import Batch
+from harness.data.manifest import Prepared, SourceUse
+from harness.data.mix import shuffled
+from harness.data.pretrain_state import SourceState, State
+from harness.data.sealing import DATA, Progress, Scored, write_manifest
+from harness.data.tokenize_pool import Pool, tokenizing
+from harness.errors import RequestError
+
+_AHEAD = 3
+"""Batches of each source read ahead, for each process."""
+_SAY_EVERY = 5.0
+"""Seconds between lines of progress."""
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """A stream of texts that can start from any position."""
+
+    name: str
+    kind: str
+    share: float
+    column: str
+    origin: str
+    batches: Callable[[dict[str, Any] | None], Iterator[Batch]]
+    held_out: Callable[[str], bool]
+    """Whether a text belongs to validation."""
+
+
+@dataclass(frozen=True)
+class PretrainRequest:
+    """What is asked for; all of it decides the bytes."""
+
+    target_tokens: int
+    seq_len: int
+    val_fraction: float
+    val_tokens: int
+    """Validation tokens at most."""
+    seed: int
+    block_rows: int
+    """Rows of one file: shuffled together, and the state is saved after each."""
+
+
+class _Reader:
+    """One source's documents, tokenized ahead."""
+
+    def __init__(self, source: TextSource, state: SourceState, pool: Pool, ahead: int) -> None:
+        self._source, self._state, self._pool, self._ahead = source, state, pool, ahead
+        self._batches = source.batches(state.position)
+        self._pending: deque[tuple[Batch, Future[list[np.ndarray]]]] = deque()
+        self._batch: Batch | None = None
+        self._tokens: list[np.ndarray] = []
+
+    def next(self) -> tuple[str, np.ndarray] | None:
+        """The next text and its tokens, counted as read in the state; None at the end."""
+        state = self._state
+        while True:
+            if self._batch is None or state.skip >= len(self._batch.values):
+                resumed = self._batch is None
+                if not self._advance():
+                    return None
+                if not resumed:
+                    state.skip = 0
+                continue
+            text = self._batch.values[state.skip]
+            tokens = self._tokens[state.skip]
+            state.skip += 1
+            if isinstance(text, str) and text.strip():
+                return text, tokens
+            state.empty += 1
+
+    def _advance(self) -> bool:
+        while len(self._pending) < self._ahead:
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            texts = [text if isinstance(text, str) else "" for text in batch.values]
+            self._pending.append((batch, self._pool.submit(texts)))
+        if not self._pending:
+            return False
+        self._batch, future = self._pending.popleft()
+        self._tokens = future.result()
+        self._state.position = self._batch.before
+        return True
+
+
+class _Mix:
+    """The loop: whose turn it is, what is held out, when a block is full."""
+
+    def __init__(
+        self,
+        request: PretrainRequest,
+        sources: list[TextSource],
+        state: State,
+        sizes: np.ndarray,
+        folder: Path,
+        work: Path,
+        progress: Progress,
+    ) -> None:
+        self.request, self.sources, self.state = request, sources, state
+        self.sizes, self.folder, self.work, self.progress = sizes, folder, work, progress
+        self.train = folder / "dataset" / "train"
+        self.carried = sum(len(ids) for _, ids in state.carry)
+        self.started, self.said, self.began_at = time.monotonic(), 0.0, state.taken
+
+    def run(self, readers: list[_Reader]) -> None:
+        """Until the target is reached or a source has no more."""
+        request, state = self.request, self.state
+        while state.taken < request.target_tokens and not state.exhausted:
+            # Always the source that is furthest behind, so every prefix keeps the shares.
+            turn = min(
+                range(len(self.sources)),
+                key=lambda i: (state.sources[i].taken / self.sources[i].share, i),
+            )
+            document = readers[turn].next()
+            if document is None:
+                state.exhausted = True
+                self.progress(
+                    f"{self.sources[turn].name} has no more documents: the mix ends at "
+                    f"{state.taken:,} tokens"
+                )
+                break
+            self._take(turn, *document)
+            self._say()
+
+    def _take(self, turn: int, text: str, tokens: np.ndarray) -> None:
+        source, mine = self.sources[turn], self.state.sources[turn]
+        own = hashlib.sha256(text.encode()).hexdigest()
+        mine.text_digest = hashlib.sha256(f"{mine.text_digest}{own}".encode()).hexdigest()
+        if source.held_out(text):
+            mine.held_documents += 1
+            if mine.val_taken + len(tokens) <= source.share * self.request.val_tokens:
+                mine.val_taken += len(tokens)
+                self.state.val.append((turn, tokens))
+            return
+        mine.taken += len(tokens)
+        mine.documents += 1
+        self.state.carry.append((turn, tokens))
+        self.carried += len(tokens)
+        block = self.request.block_rows * self.request.seq_len
+        while self.carried >= block and self.state.taken < self.request.target_tokens:
+            self._write(self.request.block_rows)
+            self.state.save(self.work)
+
+    def _write(self, rows: int) -> None:
+        """The first rows of what is carried, shuffled among themselves, as one file."""
+        wanted = rows * self.request.seq_len
+        parts: list[np.ndarray] = []
+        carry = deque(self.state.carry)
+        left = wanted
+        while left:
+            turn, ids = carry.popleft()
+            part = ids[:left]
+            if len(part) < len(ids):
+                carry.appendleft((turn, ids[left:]))
+            self.state.sources[turn].written_tokens += len(part)
+            self.state.sources[turn].written_bytes += int(self.sizes[part].sum(dtype=np.int64))
+            parts.append(part)
+            left -= len(part)
+        self.state.carry = list(carry)
+        self.carried -= wanted
+        tokens = np.concatenate(parts)
+        self.state.counts += np.bincount(tokens, minlength=len(self.sizes))
+        order = shuffled(rows, self.request.seed, 1 + self.state.blocks)
+        block = tokens.reshape(rows, self.request.seq_len)[order]
+        write_rows(self.train / f"data-{self.state.blocks:05d}.arrow", {"input_ids": block})
+        self.state.blocks += 1
+
+    def finish(self) -> int:
+        """Write the last rows; returns the tokens that do not fill one. Raises RequestError."""
+        seq_len = self.request.seq_len
+        written = sum(source.written_tokens for source in self.state.sources)
+        left = min(self.state.taken, self.request.target_tokens) - written
+        while left >= seq_len:
+            rows = min(left // seq_len, self.request.block_rows)
+            self._write(rows)
+            left -= rows * seq_len
+        if not self.state.blocks:
+            raise RequestError(
+                f"{self.state.taken:,} training tokens are fewer than one sequence of {seq_len}"
+            )
+        return self.carried
+
+    def _say(self) -> None:
+        now = time.monotonic()
+        if now - self.said < _SAY_EVERY:
+            return
+        self.said = now
+        taken, target = self.state.taken, self.request.target_tokens
+        rate = (taken - self.began_at) / max(now - self.started, 1e-9)
+        shares = ", ".join(
+            f"{source.name} {100 * mine.taken / max(taken, 1):.2f} %"
+            for source, mine in zip(self.sources, self.state.sources, strict=True)
+        )
+        self.progress(
+            f"{taken:,} of {target:,} tokens ({100 * taken / target:.0f} %), {rate:,.0f} tokens/s; "
+            f"{shares}"
+        )
+
+
+def build(
+    request: PretrainRequest,
+    sources: list[TextSource],
+    tokenizer: Path,
+    work: Path,
+    progress: Progress,
+    *,
+    processes: int,
+) -> Prepared:
+    """Fill `work / DATA`, going on from the state that lies in `work`, if any.
+
+    Raises RequestError for sources that cannot be read or give too little; what is done so far
+    stays for the next try.
+    """
+    folder = work / DATA
+    (folder / "dataset" / "train").mkdir(parents=True, exist_ok=True)
+    sizes = given.install(tokenizer, folder)
+    state = pretrain_state.load(work)
+    if state is None:
+        state = State([SourceState() for _ in sources], np.zeros(len(sizes), dtype=np.int64))
+    else:
+        progress(f"going on from {state.taken:,} tokens")
+    mix = _Mix(request, sources, state, sizes, folder, work, progress)
+    with tokenizing(folder, processes) as pool:
+        ahead = _AHEAD * processes if processes > 1 else 1
+        readers = [
+            _Reader(source, mine, pool, ahead)
+            for source, mine in zip(sources, state.sources, strict=True)
+        ]
+        mix.run(readers)
+    dropped = mix.finish()
+    for late in (folder / "dataset" / "train").glob("*.tmp"):
+        late.unlink()
+    return _seal(mix, dropped)
+
+
+def _seal(mix: _Mix, dropped: int) -> Prepared:
+    request, state, sizes, folder = mix.request, mix.state, mix.sizes, mix.folder
+    mix.progress("writing validation and the manifest")
+    tokens, documents, val_dropped = _pack_val(state, request)
+    rows = {"input_ids": tokens, "documents": documents}
+    val = folder / "dataset" / "validation"
+    _clear(val)
+    write_split(val, rows)
+    close_split(mix.train, ["input_ids"], request.seq_len, _names_digest(mix.train))
+    close_dataset(folder / "dataset", ["train", "validation"])
+    targets = tokens[:, 1:]
+    counts = state.counts
+    nats = np.log(counts.sum() + len(counts)) - np.log(counts + 1)
+    owners = np.array([source for source, _ in state.val])
+    total = sum(source.written_tokens for source in state.sources)
+    uses = []
+    for i, (source, mine) in enumerate(zip(mix.sources, state.sources, strict=True)):
+        own = tokens[owners[documents] == i]
+        uses.append(
+            SourceUse(
+                name=source.name,
+                kind=source.kind,
+                share=source.share,
+                achieved_share=mine.written_tokens / total,
+                train_documents=mine.documents,
+                train_tokens=mine.written_tokens,
+                train_bytes=mine.written_bytes,
+                val_documents=int((owners == i).sum()),
+                val_tokens=own.size,
+                val_bytes=int(sizes[own].sum(dtype=np.int64)),
+                text_digest=mine.text_digest,
+            )
+        )
+    return write_manifest(
+        folder,
+        _spec(request, mix.sources, len(sizes)),
+        uses,
+        vocab_size=len(sizes),
+        train_dropped=dropped,
+        val_dropped=val_dropped,
+        scored=Scored(
+            tokens=targets.size,
+            bytes=int(sizes[targets].sum(dtype=np.int64)),
+            documents=len(np.unique(documents)),
+            unigram_nats=float(nats[targets].sum()),
+        ),
+        preparation={
+            "kind": "pretrain",
+            "shares": "by token",
+            "asked": asdict(request),
+            "exhausted": state.exhausted,
+            "sources": [
+                {
+                    "name": source.name, "origin": source.origin, "column": source.column,
+                    "share": source.share, "documents": mine.documents, "tokens": mine.taken,
+                    "held_out_documents": mine.held_documents, "rows_without_text": mine.empty,
+                }
+                for source, mine in zip(mix.sources, state.sources, strict=True)
+            ],
+        },
+    )  # fmt: skip
+
+
+def _pack_val(state: State, request: PretrainRequest) -> tuple[np.ndarray, np.ndarray, int]:
+    total = sum(len(ids) for _, ids in state.val)
+    rows = total // request.seq_len
+    if not rows:
+        raise RequestError(
+            f"the held-out documents give {total:,} validation tokens, fewer than one sequence of "
+            f"{request.seq_len}: raise --val-fraction ({request.val_fraction:g}), --val-tokens "
+            f"({request.val_tokens:,}) or --target-tokens"
+        )
+    kept = rows * request.seq_len
+    tokens = np.concatenate([ids for _, ids in state.val])[:kept]
+    lengths = [len(ids) for _, ids in state.val]
+    documents = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[:kept]
+    shape = (rows, request.seq_len)
+    return tokens.reshape(shape), documents.reshape(shape), total - kept
+
+
+def _spec(request: PretrainRequest, sources: list[TextSource], vocab_size: int) -> DataConfig:
+    return DataConfig(
+        sources=tuple(
+            Source(name=s.name, kind="files", share=s.share, paths=(s.origin,),
+                   text_column=s.column)
+            for s in sources
+        ),
+        seq_len=request.seq_len,
+        vocab_size=vocab_size,
+        train_tokens=request.target_tokens,
+        val_fraction=request.val_fraction,
+        val_tokens=request.val_tokens,
+        split_seed=request.seed,
+    )  # fmt: skip
+
+
+def _names_digest(folder: Path) -> str:
+    """Of names and sizes: the fingerprint for `datasets`; the manifest has the real digest."""
+    listing = "".join(f"{p.name} {p.stat().st_size}\n" for p in sorted(folder.glob("*.arrow")))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _clear(folder: Path) -> None:
+    import shutil
+
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -1,0 +1,293 @@
+"""The door's preparations against a Hub on loopback, healthy, failing, absent; killed and resumed.
+
+Real text (the standard library's prose) in parquet, reached only through HF_ENDPOINT.
+"""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset, load_from_disk
+
+from harness.data import stdlib, tokenizer
+from harness.data.batches import TrainStream, read_validation
+from harness.data.conversations import functions
+from harness.data.manifest import END_OF_TEXT, load_folder
+from harness.data.mix import shuffled
+from harness.data.units import cut, held_out
+from tests.data.hub_server import SHA, Hub, serve
+
+CORPUS = "HuggingFaceTB/smollm-corpus"
+SMOLTALK = "HuggingFaceTB/smoltalk"
+FILES = 3
+TARGET = 60_000
+SEQ = 256
+
+
+def parquet(columns: dict[str, list]) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, row_group_size=40)
+    return buffer.getvalue()
+
+
+def repository(subsets: dict[str, dict[str, list]]) -> dict[str, bytes]:
+    """A data set with a README that names its subsets, each in a few parquet files."""
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {name}/train-*\n"
+        for name in subsets
+    )
+    files = {"README.md": f"---\nconfigs:\n{configs}---\nText.\n".encode()}
+    for name, columns in subsets.items():
+        rows = len(next(iter(columns.values())))
+        for i in range(FILES):
+            part = slice(i * rows // FILES, (i + 1) * rows // FILES)
+            files[f"{name}/train-{i:05d}-of-{FILES:05d}.parquet"] = parquet(
+                {column: values[part] for column, values in columns.items()}
+            )
+    return files
+
+
+@dataclass
+class Bench:
+    """A Hub, a tokenizer, and what was put into the Hub."""
+
+    hub: Hub
+    folder: Path
+    documents: dict[str, list[str]]
+
+    def start(self, *arguments: str, endpoint: str | None = None) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ, "HF_ENDPOINT": endpoint or self.hub.url,
+            "HF_HOME": str(self.folder / "hf"), "SMOL_CACHE": str(self.folder / "cache"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "harness", "data", "prepare", *arguments],
+            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=self.folder,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, code: int = 0, endpoint: str | None = None) -> str:
+        process = self.start(*arguments, endpoint=endpoint)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, f"{out}\n{err}"
+        if code:
+            assert err.count("\n") == 1, err
+        return out if not code else err
+
+    def pretrain(self, out: Path, processes: int = 1) -> list[str]:
+        return [
+            "pretrain", "--target-tokens", str(TARGET), "--seq-len", str(SEQ), "--out", str(out),
+            "--tokenizer", str(self.folder / "tokenizer"), "--val-fraction", "0.1",
+            "--block-rows", "13", "--processes", str(processes),
+        ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub")
+    units = [unit.text.encode(errors="ignore").decode() for unit in stdlib.prose()]
+    texts = [text for unit in units for text in cut(unit, 700)]
+    unique = list(dict.fromkeys(texts))[:900]
+    documents = {"fineweb-edu-dedup": unique[:600], "cosmopedia-v2": unique[600:]}
+    hub = Hub()
+    hub.repos[CORPUS] = repository(
+        {
+            name: {"text": many, "id": [str(i) for i in range(len(many))]}
+            for name, many in documents.items()
+        }
+    )
+    talks = [list(one.messages) for one in functions()][:450]
+    hub.repos[SMOLTALK] = repository(
+        {
+            "smol-magpie-ultra": {"messages": talks[:400]},
+            "everyday-conversations": {"messages": talks[400:]},
+        }
+    )
+    (folder / "tokenizer").mkdir()
+    tokenizer.save(tokenizer.fit(unique, 1000), folder / "tokenizer", SEQ)
+    with serve(hub):
+        yield Bench(hub, folder, documents)
+
+
+@pytest.fixture(scope="module")
+def mix(bench) -> Path:
+    """The mix as a healthy Hub gives it, by one process."""
+    bench.hub.fault = lambda path, number: None
+    bench.run(*bench.pretrain(bench.folder / "mix"))
+    return bench.folder / "mix"
+
+
+def assert_same_files(a: Path, b: Path) -> None:
+    def listing(folder: Path) -> dict[str, bytes]:
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+
+    left, right = listing(a), listing(b)
+    assert sorted(left) == sorted(right)
+    assert [name for name in left if left[name] != right[name]] == []
+
+
+def test_the_mix_keeps_its_shares_and_loses_nothing(bench, mix):
+    prepared = load_folder(mix)
+    prepared.check()
+    said = prepared.manifest
+    assert said.train_tokens == TARGET // SEQ * SEQ
+    plain = tokenizer.load(mix)
+    longest = max(
+        len(ids) for many in bench.documents.values() for ids in tokenizer.encode(plain, many)
+    )
+    for use in said.sources:
+        assert abs(use.train_tokens - use.share * said.train_tokens) <= longest
+    # Validation never stands in train; each document at most once, and nothing else.
+    end = plain.token_to_id(END_OF_TEXT)
+    data = load_from_disk(str(mix / "dataset"))
+    val = np.array(data["validation"]["input_ids"]).ravel()
+    held = decode(plain, np.split(val, np.flatnonzero(val == end) + 1)[:-1])
+    everything = {text for many in bench.documents.values() for text in many}
+    assert len(held) > 10
+    assert len(set(held)) == len(held)
+    assert set(held) <= everything
+    counts = json.loads((mix / "preparation.json").read_text())["sources"]
+    read = {source["name"]: source["documents"] + source["held_out_documents"] for source in counts}
+    assert sum(read.values()) > 200
+    assert said.unigram_val_loss < np.log(said.vocab_size)
+    # Undo the shuffle inside each file: the stream is each subset's files in their shuffled order
+    # less what is held out, and no document is missing or twice.
+    rows = []
+    for number, path in enumerate(sorted((mix / "dataset" / "train").glob("*.arrow"))):
+        block = np.array(Dataset.from_file(str(path))["input_ids"])
+        plainly = np.empty_like(block)
+        plainly[shuffled(len(block), 0, 1 + number)] = block
+        rows.append(plainly.ravel())
+    stream = np.concatenate(rows)
+    texts = decode(plain, np.split(stream, np.flatnonzero(stream == end) + 1)[:-1])
+    for many in bench.documents.values():
+        files = [many[i * len(many) // FILES : (i + 1) * len(many) // FILES] for i in range(FILES)]
+        order = [text for i in shuffled(FILES, 0, 0) for text in files[i]]
+        mine = [text for text in texts if text in set(many)]
+        unit = {text: hashlib.sha256(text.encode()).hexdigest() for text in order}
+        expected = [text for text in order if not held_out(0, unit[text], 0.1)]
+        assert len(mine) > 60
+        assert mine == expected[: len(mine)]
+    assert len(texts) == sum(text in everything for text in texts)
+    assert TrainStream(mix, 0).rows(0, 2).tokens.shape == (2, SEQ)
+    assert read_validation(mix).targets.shape[1] == SEQ
+    assert json.loads((mix / "preparation.json").read_text())["sources"][0]["origin"].endswith(SHA)
+
+
+def decode(plain, parts) -> list[str]:
+    end = plain.token_to_id(END_OF_TEXT)
+    return [plain.decode([int(i) for i in part if i != end]) for part in parts]
+
+
+def test_failures_cost_retries_and_change_nothing(bench, mix):
+    """Every seventh request fails with a 500, every fifth answer breaks off in the middle; and two
+    processes tokenize."""
+    hit = []
+
+    def fault(path: str, number: int) -> str | None:
+        kind = "500" if number % 7 == 3 else "drop" if number % 5 == 2 else None
+        if kind == "drop" and not path.endswith(".parquet"):
+            return None
+        if kind:
+            hit.append(kind)
+        return kind
+
+    bench.hub.fault = fault
+    bench.run(*bench.pretrain(bench.folder / "faulty", processes=2))
+    bench.hub.fault = lambda path, number: None
+    assert {"500", "drop"} <= set(hit)
+    assert_same_files(mix, bench.folder / "faulty")
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bytes(bench, mix):
+    def slow(path: str, number: int) -> None:
+        if path.endswith(".parquet"):
+            time.sleep(0.1)
+
+    out = bench.folder / "killed"
+    work = out.with_name("killed.partial")
+    bench.hub.fault = slow
+    for blocks in (2, 9):
+        process = bench.start(*bench.pretrain(out))
+        train = work / "data" / "dataset" / "train"
+        deadline = time.monotonic() + 60
+        while not (train / f"data-{blocks:05d}.arrow").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not out.exists()
+        assert (work / "state.npz").exists()
+    bench.hub.fault = lambda path, number: None
+    changed = [*bench.pretrain(out), "--seed", "3"]
+    assert "another seed" in bench.run(*changed, code=2)
+    assert "going on from" in bench.run(*bench.pretrain(out))
+    assert not work.exists()
+    assert_same_files(mix, out)
+    assert "exists already" in bench.run(*bench.pretrain(out), code=2)
+
+
+def test_conversations_come_from_the_hub(bench):
+    bench.hub.fault = lambda path, number: "500" if number % 9 == 4 else None
+    out = bench.folder / "sft"
+    printed = bench.run(
+        "sft", "--conversations", "300", "--seq-len", "512", "--out", str(out),
+        "--tokenizer", str(bench.folder / "tokenizer"), "--val-fraction", "0.1",
+    )  # fmt: skip
+    bench.hub.fault = lambda path, number: None
+    said = json.loads((out / "preparation.json").read_text())
+    big, small = said["sources"]
+    assert big["conversations"] == 240
+    assert small["conversations"] == 60
+    assert small["distinct"] <= 50
+    assert small["epochs"] > 1
+    assert "(asked 20 %)" in printed
+    load_folder(out).check()
+
+
+def test_without_a_hub_one_line_says_what_was_tried(bench):
+    nowhere = "http://127.0.0.1:9"
+    out = bench.folder / "nothing"
+    line = bench.run(*bench.pretrain(out), code=2, endpoint=nowhere)
+    assert nowhere in line
+    assert CORPUS in line
+    assert "--source embedded" in line
+    assert not out.exists()
+    assert not out.with_name("nothing.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--dataset", "No/where"], "does not give No/where"),
+        (["--subset", "fineweb", "--share", "1"], "does not give"),
+        (["--subset", "cosmopedia-v2", "--text-column", "txt"], "no column 'txt'; did you mean"),
+        (["--share", "0.5", "--share", "0.6"], "sum to 1, not 1.1"),
+        (["--subset", "a", "--subset", "b"], "--share is given 0 times for 2"),
+        (["--source", "hug"], "did you mean 'hub'"),
+        (["--tokenizer", "nowhere"], "neither 'smollm2' nor a folder"),
+    ],
+)
+def test_a_wrong_request_is_one_line(bench, options, words):
+    out = bench.folder / "wrong"
+    line = bench.run(*bench.pretrain(out), *options, code=2)
+    assert words in line
+    assert not out.exists()
+    assert not out.with_name("wrong.partial").exists()
