@@ -243,7 +243,17 @@ def summary(section: Section) -> str:
         for kind in (TUNED, EDGE, OTHER, UNTUNED)
         if any(s.kind == kind for s in found)
     ]
-    return f"by {section.search.name}: {'. '.join(parts)}"
+    return f"by {section.search.name} ({_how(section, section.search)}): {'. '.join(parts)}"
+
+
+def _how(section: Section, search: Section) -> str:
+    """What a search stands on, as far as it may differ from the comparison."""
+    rows = search.group.ends[search.group.ends["horizon"] == search.group.question.at]
+    budgets = sorted(set(rows["tokens"]))
+    tokens = " to ".join(f"{n:,}" for n in dict.fromkeys([*budgets[:1], *budgets[-1:]]))
+    code = "" if search.group.code == section.group.code else ", under other code"
+    seeds = ", ".join(map(str, search.group.seeds))
+    return f"{tokens or 'no'} tokens, seed {seeds}{code}"
 
 
 def is_bundle(section: Section) -> bool:

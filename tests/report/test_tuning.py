@@ -118,8 +118,9 @@ def test_the_scope_says_what_is_used_and_its_trace_shows_the_searchs_records(
 ) -> None:
     records = campaign() + search(best={"moe-total": (2.0, 0.0)})
     assert texts(records)["scope/tuning/value"] == (
-        "by tune_dense_vs_moe.smoke.cpu: tuned: dense x1, wd0; moe-active x1, wd0; moe-160m x1, "
-        "wd0. not the search's optimum: moe-total uses x1, wd0, found x2, wd0"
+        "by tune_dense_vs_moe.smoke.cpu (61,440 tokens, seed 1000): tuned: dense x1, wd0; "
+        "moe-active x1, wd0; moe-160m x1, wd0. not the search's optimum: moe-total uses x1, wd0, "
+        "found x2, wd0"
     )
     assert texts(campaign())["scope/tuning/value"].startswith("none")
     for record in records:
