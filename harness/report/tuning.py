@@ -291,7 +291,7 @@ def _grid(section: Section, found: Sequence[Search]) -> Table:
         name=f"{section.name}.tuning",
         caption=(
             f"The search: validation loss at horizon `{question.at}`, mean over seeds "
-            f"{', '.join(map(str, question.frozen_seeds))} ± half-width of its 95 % t interval "
+            f"({', '.join(map(str, question.frozen_seeds))}) ± half-width of its 95 % t interval "
             "(number of seeds), by factor on both learning rates and by weight decay."
         ),
         corner="arm, weight decay",
