@@ -114,7 +114,7 @@ _CONFIGS = [
         (128, 256, 64, 8, 4),
     ]
 ]  # fmt: skip
-_INTERPRETED = {"BM": 32, "BN": 128, "BK": 128}
+_INTERPRETED = {"BM": 64, "BN": 128, "BK": 128}
 PRODUCT = TritonKernel(grouped_product, _CONFIGS, ["K", "N", "k_stride"], _INTERPRETED)
 WEIGHT_GRADIENT = TritonKernel(grouped_weight_gradient, _CONFIGS, ["OUT", "IN"], _INTERPRETED)
 
