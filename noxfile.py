@@ -75,3 +75,10 @@ def lint(session: nox.Session) -> None:
 def card(session: nox.Session) -> None:
     """`smol card`: regenerate the model card and its figures; `-- --check` to compare only."""
     call(session, "smol", "card", *session.posargs)
+
+
+@nox.session
+def kernels(session: nox.Session) -> None:
+    """What is known of the Triton kernels without a GPU: errors, builds, predicted times;
+    `-- --write` keeps it in results/bench/kernels.json."""
+    call(session, "python", "-m", "harness.measure.kernels", *session.posargs)

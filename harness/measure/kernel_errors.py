@@ -75,7 +75,7 @@ def _run(
     upstream = [
         (0.37 * torch.randn(t.shape, generator=generator, dtype=torch.float64))
         .to(dtype)
-        .to(t.dtype)
+        .to(t)
         for t in outputs
     ]
     gradients = torch.autograd.grad(outputs, leaves, upstream)
