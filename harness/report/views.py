@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harness.report import accidents, comparison, costs, curves, experts, tuning
+from harness.report import accidents, comparison, costs, curves, experts, tuning_tables
 from harness.report import scope as scopes
 from harness.report.curves import Curves
 from harness.report.experts import Heats
@@ -70,7 +70,7 @@ def _experts(section: Section) -> Figure | None:
 
 TABLES: Mapping[str, Callable[[Section], list[Table]]] = {
     "comparison": _comparison,
-    "tuning": tuning.tables,
+    "tuning": tuning_tables.tables,
     "experts": experts.tables,
 }
 """Views with tables."""
