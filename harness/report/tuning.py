@@ -1,7 +1,7 @@
 """Equal searches in the records: the best setting of each arm, and whether a comparison uses it.
 
-Pure: records in, reasons out; `tuning_tables` prints a search. A search's own axes are `rate` and `decay`
-(`harness.tuning`); what its other axes say is the arm that it tunes. May not import torch.
+Pure: records in, reasons out; `tuning_tables` prints a search. A search's own axes are `rate` and
+`decay` (`harness.tuning`); what its other axes say is the arm that it tunes. May not import torch.
 """
 
 from __future__ import annotations
