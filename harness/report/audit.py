@@ -53,8 +53,8 @@ def _finding(pool: Pool, records: Sequence[Record]) -> Finding:
         *evidence.checks(pool, records),
     ]
     if not found:
-        why = NOTHING.get(pool.claim.kind, "it states no two numbers that depend on each other")
-        found = [Check("arithmetic", why, OPEN)]
+        why = NOTHING.get(pool.claim.kind, "nothing that is stated contradicts or confirms it")
+        found = [Check("arithmetic", "; ".join([*arithmetic.implications(pool), why]), OPEN)]
     found = _unique(found)
     verdict = _verdict(found)
     readings = [] if verdict == HOLDS else _readings(pool, found, verdict)

@@ -52,7 +52,9 @@ def _limits(claim: Claim) -> list[Check]:
 
 
 def _relations(pool: Pool) -> list[Check]:
-    values = solve(pool.known, pool.relations)
+    # Utilisation is physics': it depends on how FLOPs are counted.
+    known = {n: v for n, v in pool.known.items() if n not in ("mfu", "peak_flops")}
+    values = solve(known, pool.relations)
     conflicts, agreements = check(values, pool.relations)
     found = [
         Check("arithmetic", _shown(one), FAILS, readings.of_conflict(pool, one))
@@ -65,6 +67,18 @@ def _relations(pool: Pool) -> list[Check]:
         if pool.is_own([one.stated, one.implied]) and one.stated.steps == 0
     ]
     return found + [Check("arithmetic", _shown(one), HOLDS) for one in told]
+
+
+def implications(pool: Pool, most: int = 3) -> list[str]:
+    """What follows from the claim's own numbers in one step, where nothing tests them."""
+    known = {name: value for name, value in pool.known.items() if name != "peak_flops"}
+    values = solve(known, pool.relations, limit=1)
+    return [
+        f"{readings.words(name)} {value.text} = {quantity(name, value.interval)}"
+        for name, value in values.items()
+        if name not in known and value.steps == 1 and pool.is_own([value])
+        and not any(rest.startswith("assumed.") for rest in value.rests_on)
+    ][:most]  # fmt: skip
 
 
 def _shown(one: Conflict | Agreement) -> str:

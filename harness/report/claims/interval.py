@@ -58,6 +58,11 @@ class Interval:
         return self.overlaps(exact(value))
 
     @property
+    def spread(self) -> float:
+        """Width over nominal value: how coarse the print is."""
+        return (self.high - self.low) / abs(self.middle) if self.middle else math.inf
+
+    @property
     def middle(self) -> float:
         """The nominal value; else the middle, or the finite end of a one-sided interval."""
         if self.at is not None:

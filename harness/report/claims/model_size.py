@@ -46,15 +46,17 @@ class Size:
         six = 6.0 * self.active
         if self.config is not None:
             six = flops_per_token(self.config, 0)
-        found = [("6N without the embedding", six - 6.0 * self.embedding), ("6N", six)]
-        if seq_len is not None:
-            full = self.attention_per_position * seq_len
-            found += [
-                ("6N without the embedding + full attention", six - 6.0 * self.embedding + full),
-                ("6N + causal attention", six + full / 2),
-                ("6N + full attention", six + full),
-            ]
-        return found
+        bases = [("6N without the embedding", six - 6.0 * self.embedding), ("6N", six)]
+        if six < 6.0 * self.active:  # an untied look-up table, which does no work, but has N
+            bases.append(("6N with the look-up table", 6.0 * self.active))
+        if seq_len is None:
+            return bases
+        full = self.attention_per_position * seq_len
+        return [
+            *bases,
+            *((f"{name} + causal attention", base + full / 2) for name, base in bases),
+            *((f"{name} + full attention", base + full) for name, base in bases),
+        ]
 
 
 def read(entry: Mapping[str, Any]) -> Size:

@@ -50,7 +50,7 @@ def gather(card: ClaimsFile, claim: Claim) -> Pool:
     for one in chain:
         for name, number in one.numbers.items():
             known.setdefault(name, stated(name, number.interval, number.text, one.id))
-    known.setdefault("devices", assumed("devices", 1.0, "1 device (none stated)"))
+    known.setdefault("devices", assumed("devices", 1.0, "1 device"))
     model = next((one.model for one in chain if one.model is not None), None)
     owner = next((one.id for one in chain if one.model is not None), None)
     if model is not None and owner is not None and "parameters" not in known:

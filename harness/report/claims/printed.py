@@ -1,9 +1,10 @@
 """Numbers as they were printed: what they can mean, given the digits that are shown.
 
 "2.16 min" is anything that rounds to it: 2.155 to 2.165 minutes. "~1.4 hours" is a whole unit of
-the last digit either way, and at least 2 %. "<2%" is an upper bound, "30%+" a lower one. A number
-that is not a string (`tokens = 1_000_000_000`) is exact, in the base unit: seconds, USD, bytes,
-fractions. May know nothing of claims.
+the last digit either way, and at least 2 %. Zeros at the end of a whole number beyond its second
+digit may only hold a place: "120M" is 115 to 125 million. "<2%" is an upper bound, "30%+" a lower
+one. A number that is not a string (`tokens = 1_000_000_000`) is exact, in the base unit: seconds,
+USD, bytes, fractions. May know nothing of claims.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _interval(name: str, text: str) -> Interval:
     decimals = len(found["point"]) - 1 if found["point"] else 0
     power = int(found["exponent"] or 0)
     value = float(f"{digits}{found['point'] or ''}e{power}")
-    last = 10.0 ** (power - decimals)
+    last = 10.0 ** (power - decimals + (0 if found["point"] else _placeholders(digits)))
     mark = (found["mark"] or "").strip()
     dollar = "$" if found["dollar"] else ""
     unit = found["unit"].strip()
@@ -80,6 +81,15 @@ def _interval(name: str, text: str) -> Interval:
     elif low < 0:
         low = 0.0
     return Interval(low * factor, high * factor, value * factor)
+
+
+def _placeholders(digits: str) -> int:
+    """Zeros at the end of a whole number that may only hold a place: those beyond the second digit.
+
+    "120" (million parameters) was rounded to 1 or to 10, nobody can tell; "20" and "121" are plain.
+    """
+    zeros = len(digits) - len(digits.rstrip("0"))
+    return max(0, min(zeros, len(digits) - 2))
 
 
 def _factor(name: str, dollar: str, unit: str, text: str) -> float:

@@ -126,5 +126,6 @@ def _told(name: str, value: Value, printed: Value | None) -> str:
 
 def words(name: str) -> str:
     """`tokens_per_step` -> `tokens a step`."""
-    text = name.replace("_per_", " a ").replace("_", " ")
+    text = name.replace("_per_device_second", " a second and device").replace("_per_", " a ")
+    text = text.replace("_", " ")
     return text.replace(" a update", " an update").replace(" a hour", " an hour")

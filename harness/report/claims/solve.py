@@ -97,8 +97,13 @@ def implied(target: str, relation: Relation, values: Mapping[str, Value]) -> Val
         text,
         frozenset().union(*(v.stated_in for v in sources)),
         frozenset().union(*(v.rests_on for v in sources)),
-        1 + max(v.steps for v in sources),
+        max(v.steps for v in sources) + (0 if _is_alias(relation) else 1),
     )
+
+
+def _is_alias(relation: Relation) -> bool:
+    """Another word for the same quantity: nothing is worked out."""
+    return isinstance(relation, Product) and bool(relation.why)
 
 
 def _product(target: str, relation: Product, values: Mapping[str, Value]) -> tuple[Interval, str]:
@@ -117,7 +122,8 @@ def _product(target: str, relation: Product, values: Mapping[str, Value]) -> tup
     below = [shown(values[name]) for name, e in terms.items() if e == -1]
     if relation.why and len(terms) == 1:  # a name for a name: show what is behind it
         source = values[next(iter(terms))]
-        return product(factors), f"{source.text}, {relation.why},"
+        text = f"{source.text} ({relation.why})" if relation.why not in source.text else source.text
+        return product(factors), text
     text = " × ".join(above) or "1"
     text += "".join(f" / {part}" for part in below)
     text += _constant(constant)
@@ -144,8 +150,8 @@ def check(
 ) -> tuple[list[Conflict], list[Agreement]]:
     """Every relation all of whose quantities are known, compared where it is closest to the print.
 
-    A relation that only repeats a derivation is left out. Of conflicts that rest on the same
-    stated quantities, the one with the shortest derivation is kept.
+    A relation that only repeats a derivation is left out, and of conflicts and agreements that
+    rest on the same stated quantities one is kept: of conflicts the shortest.
     """
     conflicts: list[Conflict] = []
     agreements: list[Agreement] = []
@@ -153,8 +159,9 @@ def check(
         names = relation.names
         if any(name not in values for name in names):
             continue
-        # Compare at the quantity that is stated, if one is: its print is what would be wrong.
-        name = min(names, key=lambda n: (values[n].steps, names.index(n)))
+        # Compare at what is stated, if anything is, and there at the coarsest print: sizes and
+        # settings are exact, and what was worked out from them is what rounds.
+        name = min(names, key=lambda n: (values[n].steps, -values[n].interval.spread))
         other = implied(name, relation, values)
         held = values[name]
         if other is None:
@@ -164,7 +171,8 @@ def check(
             conflicts.append(Conflict(name, held, other))
         elif not held.rests_on & other.rests_on:  # else a number may only agree with itself
             agreements.append(Agreement(name, held, other))
-    return _shortest(conflicts), agreements
+    told = {a.stated.rests_on | a.implied.rests_on: a for a in reversed(agreements)}
+    return _shortest(conflicts), list(told.values())[::-1]
 
 
 def _shortest(conflicts: list[Conflict]) -> list[Conflict]:
