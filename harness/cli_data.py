@@ -118,3 +118,32 @@ def sft(
         out=out, source=source, conversations=conversations, max_epochs=max_epochs,
         seq_len=seq_len, tokenizer=tokenizer, val_fraction=val_fraction, seed=seed,
     )  # fmt: skip
+
+
+@prepare_app.command("python-edu")
+def python_edu(
+    out: OutOption,
+    blobs: Annotated[
+        str,
+        typer.Option("--blobs", help="hub, or a .parquet, .jsonl or .txt file of blob ids."),
+    ] = "hub",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first so many blobs.")
+    ] = None,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, help="Requests in flight.")
+    ] = 32,
+    max_bytes: Annotated[
+        int, typer.Option("--max-bytes", min=1, help="Of a file, unpacked; longer is left out.")
+    ] = 4_000_000,
+    part_blobs: Annotated[
+        int, typer.Option("--part-blobs", min=1, help="Blobs of one parquet file.")
+    ] = 10_000,
+) -> None:
+    """The files of python-edu from Software Heritage; the folder is a --dataset for pretrain."""
+    from harness.commands import data
+
+    data.prepare_python_edu(
+        out=out, blobs=blobs, limit=limit, connections=connections, max_bytes=max_bytes,
+        part_blobs=part_blobs,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,46 @@ def prepare_pretrain(
             request, sources, folder, work, say, processes=processes or cores()
         )
     print(describe(prepared.manifest))
+    print(out)
+
+
+def prepare_python_edu(
+    *,
+    out: Path,
+    blobs: str,
+    limit: int | None,
+    connections: int,
+    max_bytes: int,
+    part_blobs: int,
+) -> None:
+    """Download the files to `out`; what was cut off goes on. Raises RequestError."""
+    from harness.data import blobs as download
+    from harness.data import hub
+
+    check_place(out)
+    request = download.BlobRequest(connections, max_bytes, part_blobs)
+    table = hub.Table(CORPUS, "python-edu", "train", "blob_id")
+    asked: dict[str, Any] = {"max_bytes": max_bytes, "part_blobs": part_blobs, "limit": limit}
+    if blobs == "hub":
+        asked["blobs"] = "hub"
+    elif not Path(blobs).is_file():
+        raise RequestError(f"--blobs: no file '{blobs}'; 'hub' reads them from the Hub")
+    else:
+        asked["blobs"] = hashlib.sha256(Path(blobs).read_bytes()).hexdigest()
+
+    def pin() -> str | None:
+        return hub.pin(table, say).revision if blobs == "hub" else None
+
+    def ids(revision: str | None) -> Iterator[str]:
+        if blobs != "hub":
+            return download.read_ids(Path(blobs))
+        pinned = replace(table, revision=revision)
+        found = hub.batches(pinned, 0, rows=1000, progress=say)
+        return (blob_id for batch in found for blob_id in batch.values)
+
+    with resumable(out, asked, pin, say, mark=download.BEGUN) as (work, revision):
+        summary = download.build(islice(ids(revision), limit), request, work, say)
+    print(download.describe(summary["counts"]))
     print(out)
 
 

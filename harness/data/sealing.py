@@ -156,9 +156,10 @@ def resumable(
 ) -> Iterator[tuple[Path, Any]]:
     """`<out>.partial`, kept when the block fails, whose `DATA` takes `out`'s place at its end.
 
-    Until a file `mark` stands in it nothing was achieved, and it is not kept. Yields the folder and what `pin` gave when the preparation began: what could have changed
-    since. Raises RequestError where `out` exists or cannot be written, where the folder is that
-    of another request, and while another process works there.
+    Until a file `mark` stands in it nothing was achieved, and it is not kept. Yields the folder
+    and what `pin` gave when the preparation began: what could have changed since. Raises
+    RequestError where `out` exists or cannot be written, where the folder is that of another
+    request, and while another process works there.
     """
     from filelock import FileLock, Timeout
 
