@@ -207,6 +207,9 @@ def _launch(
 ) -> list[Record]:
     from harness.launch import local, snapshot
     from harness.launch.display import Progress
+
+    # Loaded before the runs: hours later the code on disk may be another.
+    from harness.report import card, comparison, drawn  # noqa: F401
     from harness.report.run_plot import draw
 
     checkpoints = places.checkpoints_folder(request.results)
