@@ -240,6 +240,20 @@ def audit(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="B", show_default=False)],
+    scale: ScaleOption = "smoke",
+    results: ResultsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Two arms (recipe/arm) or two records (keys), with the verdict. Exit 1 where there is none."""
+    from harness.commands import report
+
+    report.compare(first, second, scale=scale, results=results, as_json=as_json)
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """What this machine can run, what is missing, and the command that mends it."""
     from harness.commands.doctor import doctor as examine

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from harness.commands import places
@@ -77,3 +79,22 @@ def check_records(*, results: Path | None) -> None:
     scored = evaluation.read_all(folder)
     more = f" and {len(scored)} evaluations" if scored else ""
     print(f"{len(records)} records{more} in {folder} are sound")
+
+
+def compare(first: str, second: str, *, scale: str, results: Path | None, as_json: bool) -> None:
+    """Print two arms' or two records' difference at each horizon.
+
+    Raises CheckFailed where at no horizon a verdict can be given.
+    """
+    from harness.report.compare import compare as side_by_side
+
+    folder = places.results_folder(scale, results)
+    found = side_by_side(store.read_all(folder), first, second, scale)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=1))
+    else:
+        print(f"{second} less {first}, validation loss; below 0 the second is better")
+        for one in found:
+            print(f"  {one.text}")
+    if not any(one.comparable for one in found):
+        raise CheckFailed("nothing here allows a verdict; the reasons stand beside each line")

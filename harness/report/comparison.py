@@ -161,7 +161,7 @@ def differences(section: Section) -> list[Difference]:
             several = sum(other == arm for _, other in asked) > 1
             name = f"{arm}-vs-{against}@{horizon}" if several else f"{arm}@{horizon}"
             primary = horizon == question.at and (against, arm) in question.pairs
-            found[name] = _difference(group, name, against, arm, horizon, primary)
+            found[name] = difference_of(group, name, against, arm, horizon, primary)
     barred = {
         name: "; ".join(reasons)
         for name, one in found.items()
@@ -171,7 +171,7 @@ def differences(section: Section) -> list[Difference]:
     return [dataclasses.replace(one, verdict=verdicts.get(name)) for name, one in found.items()]
 
 
-def _difference(
+def difference_of(
     group: Group, name: str, against: str, arm: str, horizon: str, primary: bool
 ) -> Difference:
     left, right = group.reached(against, horizon), group.reached(arm, horizon)
