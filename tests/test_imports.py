@@ -12,6 +12,7 @@ LIGHT = [
     "harness.presets", "harness.job", "harness.records.store", "harness.measure.hardware",
     "harness.measure.flops", "harness.measure.gates", "harness.measure.provenance",
     "harness.report.card", "harness.report.trace", "harness.report.views",
+    "harness.report.audit", "harness.commands.audit", "harness.measure.cost",
     "harness.commands.run", "harness.commands.show", "harness.launch.local",
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.schema import Record
-from harness.report.claims import arithmetic, evidence, physics
+from harness.report.claims import arithmetic, evidence, ours, physics
 from harness.report.claims.checks import FAILS, HOLDS, OPEN, Check, Verdict
 from harness.report.claims.file import Claim, ClaimsFile
 from harness.report.claims.pool import Pool, gather
@@ -50,7 +50,8 @@ def _finding(pool: Pool, records: Sequence[Record]) -> Finding:
     found = [
         *arithmetic.checks(pool),
         *physics.checks(pool),
-        *evidence.checks(pool, records),
+        *evidence.checks(pool),
+        *ours.checks(pool, records),
     ]
     if not found:
         why = NOTHING.get(pool.claim.kind, "nothing that is stated contradicts or confirms it")

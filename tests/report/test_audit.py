@@ -164,6 +164,21 @@ def test_two_runs_are_no_comparison_and_three_are():
         assert found[0].verdict == verdict
 
 
+def test_our_verdicts_stand_beside_a_claim_and_decide_nothing():
+    claim = 'compares = { recipe = "dense_vs_moe", arm = "moe-active", against = "dense" }'
+    loaded = file.parse(tomllib.loads(card(claim)), "t")
+    one = audit.audit(loaded, factory.campaign())[0]
+    assert any("moe-active less dense" in text and "nats" in text for text in one.implied)
+    assert one.verdict == "cannot be tested"
+
+
+def test_as_many_runs_are_asked_of_others_as_of_ourselves():
+    from harness.report import statistics
+    from harness.report.claims import evidence
+
+    assert evidence.MIN_RUNS == statistics.MIN_PAIRS
+
+
 # ---- files -----------------------------------------------------------------------------------
 
 

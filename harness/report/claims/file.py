@@ -20,6 +20,7 @@
     sum = { parts = ["25.82", ...], total = "77.76" }       # or mean = "..."
     shares = ["70%", "30%"]                # parts of one whole
     evidence = { runs_each = 1, timer_includes = ["compilation"] }
+    compares = { recipe = "dense_vs_moe", arm = "moe-160m", against = "dense" }  # in our records
 
 A number in quotes is as printed, with its unit, and means whatever rounds to it; a bare number is
 exact, in seconds, USD, bytes or a fraction. Reads and checks; judges nothing. No torch.
@@ -47,7 +48,7 @@ KINDS = (
 _CARD = {"format", "title", "address", "read", "copy", "claim"}
 _CLAIM = {
     "id", "kind", "quote", "address", "read", "note", "with", "device", "step", "numbers",
-    "model", "runs", "sum", "shares", "evidence",
+    "model", "runs", "sum", "shares", "evidence", "compares",
 }  # fmt: skip
 _EVIDENCE = {"runs_each", "timer_includes", "tuned_equally", "differs_in"}
 COUNTS = ("steps", "updates", "micro_steps", "tokens")
@@ -93,6 +94,8 @@ class Claim:
     sum: Sum | None = None
     shares: tuple[Printed, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    compares: Mapping[str, str] = field(default_factory=dict)
+    """The recipe, arm and reference of ours that ask the same question."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,9 @@ def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Cl
         evidence = entry.get("evidence", {})
         _known(evidence, _EVIDENCE, "evidence")
         numbers = _table(entry, "numbers")
+        compares = _table(entry, "compares")
+        if compares and set(compares) != {"recipe", "arm", "against"}:
+            raise RequestError("'compares' states recipe, arm and against")
         return Claim(
             id=entry["id"],
             kind=entry["kind"],
@@ -178,6 +184,7 @@ def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Cl
             sum=_sum(entry["sum"]) if "sum" in entry else None,
             shares=tuple(printed.read("share", share) for share in entry.get("shares", ())),
             evidence=evidence,
+            compares=compares,
         )
     except RequestError as error:
         raise RequestError(f"claim {label}: {error}") from None
