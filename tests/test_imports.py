@@ -13,7 +13,8 @@ LIGHT = [
     "harness.measure.flops", "harness.measure.gates", "harness.measure.provenance",
     "harness.report.card", "harness.report.trace", "harness.report.views",
     "harness.report.audit", "harness.commands.audit", "harness.measure.cost",
-    "harness.commands.run", "harness.commands.show", "harness.launch.local",
+    "harness.commands.run", "harness.commands.show", "harness.launch.local", "harness.assets",
+    "harness.commands.models", "harness.commands.evaluate", "harness.records.evaluation",
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")
 
