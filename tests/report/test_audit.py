@@ -147,6 +147,9 @@ def test_the_generator_shares_nothing_with_the_audit():
         ('shares = ["70%", "35%"]', "does not hold"),
         ('shares = ["33.3%", "33.3%", "33.3%"]', "holds"),  # 99.9 +- 0.15
         ('sum = { parts = ["1.1", "2.2"], mean = "1.65" }', "holds"),
+        # Two passes over 2 GB of weights, 10,000 times a second: 40 TB/s of 1.008.
+        ('device = "rtx-4090"\nnumbers = { parameters = "1.0B", micro_steps_per_second = '
+         '"10k micro-steps/s" }', "does not hold"),
         ('device = "tpu-v9"\nnumbers = { tokens_per_second = "9M tokens/s", flops_per_token = '
          '"1 GFLOP" }', "cannot be tested"),
         ('device = "rtx-4090"\nnumbers = { tokens_per_second = "9M tokens/s", flops_per_token = '
@@ -179,6 +182,17 @@ def test_as_many_runs_are_asked_of_others_as_of_ourselves():
     assert evidence.MIN_RUNS == statistics.MIN_PAIRS
 
 
+@pytest.mark.parametrize("zero", ["tokens", "time", "updates", "devices", "seq_len", "loss"])
+def test_a_zero_breaks_nothing(zero):
+    numbers = {
+        "tokens": '"1B"', "time": '"2 h"', "updates": '"500"', "tokens_per_update": '"2M"',
+        "devices": "2", "seq_len": "2048", "loss": '"3.0"', "perplexity": '"20.1"',
+    } | {zero: "0"}  # fmt: skip
+    inside = ", ".join(f"{name} = {text}" for name, text in numbers.items())
+    found = audited(card(f'device = "rtx-4090"\nnumbers = {{ {inside}, parameters = "9M" }}'))
+    assert found[0].verdict == ("holds" if zero == "seq_len" else "does not hold")
+
+
 # ---- files -----------------------------------------------------------------------------------
 
 
@@ -194,6 +208,14 @@ def test_as_many_runs_are_asked_of_others_as_of_ourselves():
         ('step = "epoch"', "update or micro-step"),
         ("model = { width = 3 }", "vocab_size"),
         ("runs = [{ steps = 300 }]", "time"),
+        ("runs = [3]", "list of tables"),
+        ('with = "c"', "not a list"),
+        ('evidence = { runs_each = "one" }', "no int"),
+        ("numbers = { loss = nan }", "finite"),
+        ('model = { width = "x", vocab_size = 1, layers = 1, heads = 1, kv_heads = 1, ffn = 1 }',
+         "width"),
+        ("model = { width = 8, vocab_size = 1, layers = 1, heads = 0, kv_heads = 1, ffn = 1 }",
+         "heads"),
     ],
 )  # fmt: skip
 def test_bad_claims_are_named(claim, words):

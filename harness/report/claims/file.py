@@ -50,7 +50,13 @@ _CLAIM = {
     "id", "kind", "quote", "address", "read", "note", "with", "device", "step", "numbers",
     "model", "runs", "sum", "shares", "evidence", "compares",
 }  # fmt: skip
-_EVIDENCE = {"runs_each", "timer_includes", "tuned_equally", "differs_in"}
+_EVIDENCE = {
+    "runs_each": int, "timer_includes": list, "tuned_equally": bool, "differs_in": list,
+}  # fmt: skip
+_TYPES: dict[str, type] = {
+    "address": str, "read": date, "note": str, "with": list, "device": str, "model": dict,
+    "runs": list, "sum": dict, "shares": list,
+}  # fmt: skip
 COUNTS = ("steps", "updates", "micro_steps", "tokens")
 
 
@@ -142,6 +148,8 @@ def parse(content: Mapping[str, Any], name: str) -> ClaimsFile:
         entries = content.get("claim", [])
         if not isinstance(entries, list) or not entries:
             raise RequestError("no [[claim]] in it")
+        if not all(isinstance(entry, Mapping) for entry in entries):
+            raise RequestError("'claim' is not a list of tables: write [[claim]]")
         claims = tuple(_claim(entry, content, number) for number, entry in enumerate(entries, 1))
         _references(claims)
     except RequestError as error:
@@ -162,8 +170,12 @@ def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Cl
             raise RequestError(f"no kind '{entry['kind']}'{nearest(entry['kind'], KINDS)}")
         if entry.get("step") not in (None, *STEPS):
             raise RequestError(f"step is '{entry['step']}', not {' or '.join(STEPS)}")
-        evidence = entry.get("evidence", {})
-        _known(evidence, _EVIDENCE, "evidence")
+        _types(entry)
+        evidence = _table(entry, "evidence")
+        _known(evidence, set(_EVIDENCE), "evidence")
+        for name, kind in _EVIDENCE.items():
+            if name in evidence and type(evidence[name]) is not kind:
+                raise RequestError(f"evidence {name} = {evidence[name]!r} is no {kind.__name__}")
         numbers = _table(entry, "numbers")
         compares = _table(entry, "compares")
         if compares and set(compares) != {"recipe", "arm", "against"}:
@@ -188,6 +200,14 @@ def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Cl
         )
     except RequestError as error:
         raise RequestError(f"claim {label}: {error}") from None
+
+
+def _types(entry: Mapping[str, Any]) -> None:
+    for name, wanted in _TYPES.items():
+        if name in entry and not isinstance(entry[name], wanted):
+            raise RequestError(f"'{name}' is {entry[name]!r}, not a {wanted.__name__}")
+    if not all(isinstance(run, Mapping) for run in entry.get("runs", ())):
+        raise RequestError("'runs' is not a list of tables")
 
 
 def _table(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -19,12 +19,18 @@ from models.config import (
     total_parameters,
 )
 
-_LLAMA = {
+_LLAMA: dict[str, Any] = {
     "vocab_size": None, "width": None, "layers": None, "heads": None, "kv_heads": None,
     "ffn": None, "head_dim": 0, "activation": "swiglu", "qk_norm": False, "tied": True,
     "experts": 0, "top_k": 0,
 }  # fmt: skip
-_GPT2 = {"vocab_size": None, "width": None, "layers": None, "heads": None, "positions": None}
+_GPT2: dict[str, Any] = {
+    "vocab_size": None,
+    "width": None,
+    "layers": None,
+    "heads": None,
+    "positions": None,
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,12 @@ def read(entry: Mapping[str, Any]) -> Size:
     missing = [name for name, default in known.items() if default is None and name not in entry]
     if missing:
         raise RequestError(f"a model states its {', '.join(missing)}")
+    for name, size in entry.items():
+        wanted = {"activation": str, "qk_norm": bool, "tied": bool}.get(name, int)
+        if type(size) is not wanted or (isinstance(size, int) and size < 0):
+            raise RequestError(
+                f"model field {name} = {size!r} is not a {wanted.__name__} it can have"
+            )
     sizes = {name: default for name, default in known.items() if default is not None} | entry
     return _llama(sizes) if family == "llama" else _gpt2(sizes)
 

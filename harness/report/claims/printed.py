@@ -9,6 +9,7 @@ USD, bytes, fractions. May know nothing of claims.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -50,6 +51,8 @@ def read(name: str, content: object) -> Printed:
     if isinstance(content, bool) or not isinstance(content, str | int | float):
         raise RequestError(f"{name} = {content!r} is not a number or a printed number")
     if not isinstance(content, str):
+        if not math.isfinite(content):
+            raise RequestError(f"{name} = {content!r} is not a finite number")
         return Printed(exact(float(content)), f"{content:,}")
     return Printed(_interval(name, content), content.strip())
 

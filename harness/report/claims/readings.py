@@ -118,7 +118,7 @@ def micro_step(pool: Pool) -> str | None:
 
 def _told(name: str, value: Value, printed: Value | None) -> str:
     text = f"{words(name)} {quantity(name, value.interval)}"
-    if printed is not None:
+    if printed is not None and printed.interval.middle > 0:
         times = value.interval.middle / printed.interval.middle
         text += f" ({number(times)}× the stated)" if times > 1 else f" (not {printed.text})"
     return text
