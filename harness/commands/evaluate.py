@@ -276,4 +276,6 @@ def _print(done: Evaluation, found: models.Found) -> None:
         print(f"  unigram        {done.unigram.bits_per_byte:.4f} bits per byte")
     record = found.record
     if done.text == VALIDATION and record is not None and record.validation:
-        print(f"  in the record  {record.validation[-1].val_loss:.4f} nats a token")
+        last = record.validation[-1]
+        if last.update == record.updates_done:  # a stem ends between two validations
+            print(f"  in the record  {last.val_loss:.4f} nats a token")
