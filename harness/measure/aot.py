@@ -44,9 +44,6 @@ LIMITS = {
     "sm_89": Limits(89, 101_376, 255),
     "sm_90": Limits(90, 232_448, 255),
 }
-REGISTER_FILE = 65_536
-"""Registers of one multiprocessor, and of one block at the most (same table, both)."""
-
 CARDS = {"rtx-4090": "sm_89", "h100-sxm": "sm_90"}
 """The cards of `facts/hardware.toml` that builds and predictions are shown for."""
 
@@ -74,6 +71,10 @@ class Build:
     """A thread, stores and loads together."""
     shared_bytes: int
     """A block."""
+    widest_bytes: int
+    """The most that one thread moves to or from memory at once; 16 is the most there is."""
+    matrix_unit: str | None
+    """The instruction that multiplies matrices, where one does."""
 
     @property
     def misfit(self) -> str | None:
@@ -149,6 +150,8 @@ def build(op: str, launch: Launch, config: triton.Config, arch: str) -> Build:
         registers,
         _spills(compiled.asm["ptx"], arch) if stack else 0,  # spilled registers live there
         compiled.metadata.shared,
+        _widest(compiled.asm["ptx"]),
+        next((unit for unit in ("wgmma", "mma.sync") if f"{unit}." in compiled.asm["ptx"]), None),
     )
 
 
@@ -159,6 +162,13 @@ def builds(ops: list[str], arches: list[str]) -> Iterator[Build]:
             for arch in arches:
                 for config in launch.kernel.configs:
                     yield build(op, launch, config, arch)
+
+
+def _widest(ptx: str) -> int:
+    """Bytes of the widest access to global memory."""
+    found = re.findall(r"(?:ld|st)\.global(?:\.v(\d))?\.[bfsu](\d+)", ptx)
+    asynchronous = 16 if "cp.async.cg." in ptx else 0
+    return max([asynchronous, *(int(count or 1) * int(bits) // 8 for count, bits in found)])
 
 
 def _tool(name: str) -> str:

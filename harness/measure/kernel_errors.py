@@ -73,9 +73,7 @@ def _run(
     outputs = out if isinstance(out, tuple) else (out,)
     generator = torch.Generator().manual_seed(0)
     upstream = [
-        (0.37 * torch.randn(t.shape, generator=generator, dtype=torch.float64))
-        .to(dtype)
-        .to(t)
+        (0.37 * torch.randn(t.shape, generator=generator, dtype=torch.float64)).to(dtype).to(t)
         for t in outputs
     ]
     gradients = torch.autograd.grad(outputs, leaves, upstream)

@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 from harness.errors import RequestError, nearest
 from harness.measure.hardware import peaks
 from harness.measure.provenance import ROOT, normal_form
+from harness.records.store import write_atomic
 
 SCHEMA = 1
 OUTPUT = Path("bench") / "kernels.json"
@@ -123,6 +123,27 @@ def measure(ops: Sequence[str]) -> dict[str, Any]:
     return report | {"objections": objections(report)}
 
 
+def _built(report: dict[str, Any]) -> list[str]:
+    """A line for each kernel and architecture, and one for each configuration that is pruned."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for b in report["builds"]:
+        groups.setdefault((b["kernel"], b["arch"]), []).append(b)
+    lines = []
+    for (kernel, arch), group in groups.items():
+        configs = {b["config"] for b in group}
+        pruned = {b["config"]: b["misfit"] for b in group if b["misfit"]}
+        kept = [b for b in group if b["config"] not in pruned]
+        registers = [b["registers"] for b in kept] or [0]
+        shared = max((b["shared_bytes"] for b in kept), default=0)
+        unit = next((b["matrix_unit"] for b in group if b["matrix_unit"]), "")
+        lines.append(
+            f"  {kernel:<24}{arch:<7}{len(configs) - len(pruned):>3} of {len(configs):>2} kept"
+            f"{min(registers):>6}-{max(registers)} registers{shared:>9} shared  {unit}".rstrip()
+        )
+        lines += [f"    pruned {config}: {reason}" for config, reason in pruned.items()]
+    return lines
+
+
 def text(report: dict[str, Any]) -> str:
     """The report as three tables for a terminal."""
     lines = ["Error relative to fp64 (interpreter), and torch's own"]
@@ -130,16 +151,7 @@ def text(report: dict[str, Any]) -> str:
         f"  {e['op']:<19}{e['dtype']:<10}{e['quantity']:<22}{e['kernel']:>10.2e}{e['torch']:>10.2e}"
         for e in report["errors"]
     ]
-    lines += [
-        "",
-        "Builds ahead of time: registers and spilled bytes a thread, shared bytes a block",
-    ]
-    for b in report["builds"]:
-        verdict = f"pruned: {b['misfit']}" if b["misfit"] else ""
-        lines.append(
-            f"  {b['op']:<19}{b['kernel']:<24}{b['arch']:<7}{b['config']:<40}"
-            f"{b['registers']:>4}{b['spill_bytes']:>6}{b['shared_bytes']:>8}  {verdict}".rstrip()
-        )
+    lines += ["", "Builds ahead of time: registers a thread, shared bytes a block", *_built(report)]
     lines += ["", "Predicted milliseconds, forward and backward, of one layer's op (not measured)"]
     lines += [
         f"  {p['op']:<19}{p['card']:<10}{p['rows']:>6} rows  kernels {p['fused_ms']:.3f}"
@@ -149,17 +161,6 @@ def text(report: dict[str, Any]) -> str:
     if report["objections"]:
         lines += ["", *report["objections"]]
     return "\n".join(lines)
-
-
-def write(report: dict[str, Any], path: Path) -> None:
-    """Replace the file at once, or leave it as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        json.dump(report, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = measure(ops)
     print(json.dumps(report, indent=1) if asked.json else text(report))
     if asked.write:
-        write(report, asked.results / OUTPUT)
+        write_atomic(asked.results / OUTPUT, (json.dumps(report, indent=1) + "\n").encode())
     return 1 if report["objections"] else 0
 
 

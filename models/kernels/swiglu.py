@@ -31,7 +31,7 @@ def swiglu_forward(
     """BLOCK elements of the product."""
     # One dimension over rows and columns together: no lane idles where FFN is no power of two.
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < rows * FFN
+    inside = index // FFN < rows
     at = index // FFN * stride + index % FFN
     gate = tl.load(gate_ptr + at, inside, other=0.0).to(ACC)
     up = tl.load(up_ptr + at, inside, other=0.0).to(ACC)
@@ -46,7 +46,7 @@ def swiglu_backward(
 ):  # fmt: skip
     """BLOCK elements of both gradients."""
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = index < rows * FFN
+    inside = index // FFN < rows
     at = index // FFN * stride + index % FFN
     grad = tl.load(grad_ptr + index, inside, other=0.0).to(ACC)
     gate = tl.load(gate_ptr + at, inside, other=0.0).to(ACC)

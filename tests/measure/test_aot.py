@@ -21,7 +21,12 @@ def test_every_kernel_of_an_op_builds_for_both_cards_and_fits(op):
             built = build(op, launch, config, arch)
             assert built.misfit is None
             assert 0 < built.registers <= limits.registers
-            assert built.registers * 32 * config.num_warps <= aot.REGISTER_FILE
+            # A multiprocessor has 65,536 registers, and a block must fit in one.
+            assert built.registers * 32 * config.num_warps <= 65_536
+            # Unaligned or scattered accesses would show as narrower ones.
+            assert built.widest_bytes == 16
+            units = {"sm_89": "mma.sync", "sm_90": "wgmma"}
+            assert built.matrix_unit == (units[arch] if op == "grouped_gemm" else None)
             assert built.config == label(config)
 
 
@@ -83,7 +88,7 @@ def test_a_stride_of_one_is_a_constant():
     ("spill", "shared", "fits"), [(0, 101_376, True), (0, 101_377, False), (8, 0, False)]
 )
 def test_limits_are_inclusive(spill, shared, fits):
-    built = Build("op", "kernel", "sm_89", "config", 40, spill, shared)
+    built = Build("op", "kernel", "sm_89", "config", 40, spill, shared, 16, None)
     assert (built.misfit is None) == fits
 
 

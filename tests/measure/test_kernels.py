@@ -8,7 +8,7 @@ from models.kernels.unfit import UNFIT
 
 ERROR = {"op": "rope", "dtype": "bfloat16", "quantity": "output", "rows": 3}
 BUILD = {"op": "rope", "kernel": "rope_turn", "arch": "sm_89", "registers": 40, "spill_bytes": 0,
-         "shared_bytes": 0, "misfit": None}  # fmt: skip
+         "shared_bytes": 0, "matrix_unit": None, "misfit": None}  # fmt: skip
 
 
 def report(errors=(), builds=()):
@@ -58,13 +58,23 @@ def test_predictions_are_the_roofline_of_stated_bytes():
         assert 0 < p["fused_ms"] <= p["eager_ms"]
 
 
-def test_the_report_is_written_whole_and_read_back(tmp_path):
+def test_the_report_is_shown_and_where_asked_kept(tmp_path, monkeypatch, capsys):
     error = ERROR | {"kernel": 0.002, "torch": 0.001, "acceptable": True}
-    found = report([error], [BUILD | {"config": "ROWS=8", "misfit": "spills 8 bytes"}])
-    kernels.write(found, tmp_path / "bench" / "kernels.json")
-    assert json.loads((tmp_path / "bench" / "kernels.json").read_text()) == found
-    assert [p.name for p in (tmp_path / "bench").iterdir()] == ["kernels.json"]
-    assert "pruned: spills 8 bytes" in kernels.text(found)
+    spilling = BUILD | {"config": "ROWS=8", "misfit": "spills 8 bytes"}
+    monkeypatch.setattr(kernels, "errors", lambda ops: [error])
+    monkeypatch.setattr(kernels, "builds", lambda ops: [spilling, BUILD | {"config": "ROWS=16"}])
+    monkeypatch.setitem(UNFIT, ("rope_turn", "sm_89"), frozenset({"ROWS=8"}))
+    assert kernels.main(["--write", "--results", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "1 of  2 kept" in shown
+    assert "pruned ROWS=8: spills 8 bytes" in shown
+    kept = json.loads((tmp_path / "bench" / "kernels.json").read_text())
+    assert kept["errors"] == [error]
+    assert kept["builds"][0] == spilling
+    assert kept["digest"] == kernels.digest()
+    monkeypatch.setitem(UNFIT, ("rope_turn", "sm_89"), frozenset())
+    assert kernels.main(["rope"]) == 1
+    assert "add 'ROWS=8' to UNFIT" in capsys.readouterr().out
 
 
 def test_bad_requests_are_one_line_and_exit_2(capsys):
