@@ -46,8 +46,9 @@ def _limits(claim: Claim) -> list[Check]:
         low, high, why = _LIMITS.get(name, (-float("inf"), float("inf"), ""))
         if not stated.interval.overlaps(Interval(low, high)):
             text = f"{readings.words(name)} {stated.text}: {why}"
-            reading = f"if {stated.text} is {number(stated.interval.middle)} %"
-            found.append(Check("arithmetic", text, FAILS, (reading,) if high == 1.0 else ()))
+            share = high == 1.0 and "%" not in stated.text
+            reading = (f"if {stated.text} is a percentage",) if share else ()
+            found.append(Check("arithmetic", text, FAILS, reading))
     return found
 
 

@@ -34,6 +34,8 @@ _STEPPED = {
     "steps", "steps_per_second", "tokens_per_step", "time_per_step", "updates",
     "tokens_per_update", "updates_per_second", "time_per_update",
 }  # fmt: skip
+_STEP = {"steps", "steps_per_second", "tokens_per_step", "time_per_step"}
+"""Quantities that a claim can only have by saying "step"."""
 _CONCLUDED = (
     "time", "steps", "updates", "cost", "tokens_per_second", "device_time", "mfu",
     "tokens_per_device_second",
@@ -100,7 +102,7 @@ def micro_step(pool: Pool) -> str | None:
     anew. None where the claim does not say how many micro-steps make an update.
     """
     accum = pool.known.get("grad_accum")
-    if accum is None or accum.interval.middle <= 1 or not _STEPPED & set(pool.known):
+    if accum is None or accum.interval.middle <= 1 or not _STEP & set(pool.known):
         return None
     own = pool.claim.numbers
     dropped = {"tokens_per_step", "tokens_per_update", *(n for n in _CONCLUDED if n in own)}
