@@ -17,7 +17,8 @@ from harness.errors import RequestError, nearest
 if TYPE_CHECKING:
     from harness.data.conversations import Talk
     from harness.data.hub import Batch, Table
-    from harness.data.pretrain import PretrainRequest, TextSource
+    from harness.data.pretrain import PretrainRequest
+    from harness.data.read_ahead import TextSource
     from harness.data.sft import TalkSource
 
 SOURCES = ("hub", "embedded")
@@ -210,7 +211,7 @@ def tables(
 
 def _streamed(table: Table, share: float, request: PretrainRequest) -> TextSource:
     from harness.data import hub
-    from harness.data.pretrain import TextSource
+    from harness.data.read_ahead import TextSource
     from harness.data.units import held_out
 
     def batches(start: dict[str, Any] | None) -> Iterator[Batch]:
@@ -234,7 +235,7 @@ def _embedded_texts(request: PretrainRequest) -> list[TextSource]:
     from harness.data.build import read_documents
     from harness.data.hub import Batch
     from harness.data.mix import shuffled
-    from harness.data.pretrain import TextSource
+    from harness.data.read_ahead import TextSource
 
     scale = "smoke" if request.target_tokens <= SMALL_TARGET else "proxy"
     spec = presets.run(scale).data.model_copy(update={"split_seed": request.seed})

@@ -10,43 +10,24 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from harness.config import DataConfig, Source
 from harness.data import given, pretrain_state
 from harness.data.arrow import close_dataset, close_split, write_rows, write_split
-from harness.data.hub import Batch
 from harness.data.manifest import Prepared, SourceUse
 from harness.data.mix import shuffled
 from harness.data.pretrain_state import SourceState, State
+from harness.data.read_ahead import AHEAD, Reader, TextSource
 from harness.data.sealing import DATA, Progress, Scored, write_manifest
-from harness.data.tokenize_pool import Pool, tokenizing
+from harness.data.tokenize_pool import tokenizing
 from harness.errors import RequestError
 
-_AHEAD = 3
-"""Batches of each source read ahead, for each process."""
 _SAY_EVERY = 5.0
 """Seconds between lines of progress."""
-
-
-@dataclass(frozen=True)
-class TextSource:
-    """A stream of texts that can start from any position."""
-
-    name: str
-    kind: str
-    share: float
-    column: str
-    origin: str
-    batches: Callable[[dict[str, Any] | None], Iterator[Batch]]
-    held_out: Callable[[str], bool]
-    """Whether a text belongs to validation."""
 
 
 @dataclass(frozen=True)
@@ -61,49 +42,6 @@ class PretrainRequest:
     seed: int
     block_rows: int
     """Rows of one file: shuffled together, and the state is saved after each."""
-
-
-class _Reader:
-    """One source's documents, tokenized ahead."""
-
-    def __init__(self, source: TextSource, state: SourceState, pool: Pool, ahead: int) -> None:
-        self._source, self._state, self._pool, self._ahead = source, state, pool, ahead
-        self._batches = source.batches(state.position)
-        self._pending: deque[tuple[Batch, Future[list[np.ndarray]]]] = deque()
-        self._batch: Batch | None = None
-        self._tokens: list[np.ndarray] = []
-
-    def next(self) -> tuple[str, np.ndarray] | None:
-        """The next text and its tokens, counted as read in the state; None at the end."""
-        state = self._state
-        while True:
-            if self._batch is None or state.skip >= len(self._batch.values):
-                resumed = self._batch is None
-                if not self._advance():
-                    return None
-                if not resumed:
-                    state.skip = 0
-                continue
-            text = self._batch.values[state.skip]
-            tokens = self._tokens[state.skip]
-            state.skip += 1
-            if isinstance(text, str) and text.strip():
-                return text, tokens
-            state.empty += 1
-
-    def _advance(self) -> bool:
-        while len(self._pending) < self._ahead:
-            batch = next(self._batches, None)
-            if batch is None:
-                break
-            texts = [text if isinstance(text, str) else "" for text in batch.values]
-            self._pending.append((batch, self._pool.submit(texts)))
-        if not self._pending:
-            return False
-        self._batch, future = self._pending.popleft()
-        self._tokens = future.result()
-        self._state.position = self._batch.before
-        return True
 
 
 class _Mix:
@@ -123,9 +61,11 @@ class _Mix:
         self.sizes, self.folder, self.work, self.progress = sizes, folder, work, progress
         self.train = folder / "dataset" / "train"
         self.carried = sum(len(ids) for _, ids in state.carry)
-        self.started, self.said, self.began_at = time.monotonic(), 0.0, state.taken
+        self.said, self.began_at = 0.0, state.taken
+        self.started: float | None = None
+        """When the first document was there: starting processes and streams is not counted."""
 
-    def run(self, readers: list[_Reader]) -> None:
+    def run(self, readers: list[Reader]) -> None:
         """Until the target is reached or a source has no more."""
         request, state = self.request, self.state
         while state.taken < request.target_tokens and not state.exhausted:
@@ -142,8 +82,11 @@ class _Mix:
                     f"{state.taken:,} tokens"
                 )
                 break
+            if self.started is None:
+                self.started, self.began_at = time.monotonic(), state.taken
             self._take(turn, *document)
             self._say()
+        self._say(last=True)
 
     def _take(self, turn: int, text: str, tokens: np.ndarray) -> None:
         source, mine = self.sources[turn], self.state.sources[turn]
@@ -203,9 +146,9 @@ class _Mix:
             )
         return self.carried
 
-    def _say(self) -> None:
+    def _say(self, *, last: bool = False) -> None:
         now = time.monotonic()
-        if now - self.said < _SAY_EVERY:
+        if self.started is None or (now - self.said < _SAY_EVERY and not last):
             return
         self.said = now
         taken, target = self.state.taken, self.request.target_tokens
@@ -244,9 +187,9 @@ def build(
         progress(f"going on from {state.taken:,} tokens")
     mix = _Mix(request, sources, state, sizes, folder, work, progress)
     with tokenizing(folder, processes) as pool:
-        ahead = _AHEAD * processes if processes > 1 else 1
+        ahead = AHEAD * processes if processes > 1 else 1
         readers = [
-            _Reader(source, mine, pool, ahead)
+            Reader(source, mine, pool, ahead)
             for source, mine in zip(sources, state.sources, strict=True)
         ]
         mix.run(readers)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,12 +26,11 @@ from harness.data.chat import ChatFormat, Encoded, Message
 from harness.data.conversations import Talk
 from harness.data.manifest import END_OF_TEXT, Prepared, SourceUse
 from harness.data.mix import shuffled
+from harness.data.packing import PADDING, Rows, pack
 from harness.data.sealing import Progress, Scored, write_manifest
 from harness.data.units import held_out
 from harness.errors import RequestError
 
-PADDING = -1
-"""The document of padding."""
 _BATCH = 256
 
 
@@ -71,19 +69,6 @@ class Pool:
     exhausted: bool
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Packed sequences; all arrays (rows, seq_len)."""
-
-    tokens: np.ndarray
-    labels: np.ndarray
-    documents: np.ndarray
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """As they are stored."""
-        return {"input_ids": self.tokens, "labels": self.labels, "documents": self.documents}
-
-
 def build(
     request: SftRequest,
     sources: Sequence[TalkSource],
@@ -104,9 +89,9 @@ def build(
     taken = _take(request, sources, pools)
     progress("packing whole conversations")
     end = chat.id_of(END_OF_TEXT)
-    train, train_owner = _pack([(s, e) for s, many in enumerate(taken) for e in many],
+    train, train_owner = pack([(s, e) for s, many in enumerate(taken) for e in many],
                                request.seq_len, end)  # fmt: skip
-    val, val_owner = _pack([(s, e) for s, pool in enumerate(pools) for e in pool.val],
+    val, val_owner = pack([(s, e) for s, pool in enumerate(pools) for e in pool.val],
                            request.seq_len, end)  # fmt: skip
     progress(f"writing {len(train.tokens):,} training and {len(val.tokens):,} validation sequences")
     write_split(folder / "dataset" / "train", train.columns())
@@ -216,46 +201,6 @@ def _epochs(items: Sequence[Encoded], seed: int, source: int) -> Iterator[Encode
         for i in shuffled(len(items), seed + epoch, source):
             yield items[i]
         epoch += 1
-
-
-def _pack(items: Sequence[tuple[int, Encoded]], seq_len: int, end: int) -> tuple[Rows, np.ndarray]:
-    """Best fit, longest first: each conversation into the fullest sequence that can hold it.
-
-    Returns the sequences, and the source of each document. Raises RequestError for nothing.
-    """
-    if not items:
-        raise RequestError(
-            "no conversation is held out for validation: give more, or raise --val-fraction"
-        )
-    order = sorted(range(len(items)), key=lambda i: (-len(items[i][1].tokens), i))
-    room: list[tuple[int, int]] = []  # (free, row), sorted
-    rows: list[list[int]] = []
-    for i in order:
-        length = len(items[i][1].tokens)
-        at = bisect_left(room, (length, -1))
-        if at == len(room):
-            rows.append([i])
-            free, row = seq_len, len(rows) - 1
-        else:
-            free, row = room.pop(at)
-            rows[row].append(i)
-        if free > length:
-            insort(room, (free - length, row))
-    tokens = np.full((len(rows), seq_len), end, dtype=np.int32)
-    labels = np.full((len(rows), seq_len), IGNORED, dtype=np.int32)
-    documents = np.full((len(rows), seq_len), PADDING, dtype=np.int32)
-    owner: list[int] = []
-    for row, members in enumerate(rows):
-        at = 0
-        for i in members:
-            source, one = items[i]
-            part = slice(at, at + len(one.tokens))
-            tokens[row, part] = one.tokens
-            labels[row, part][one.scored] = one.tokens[one.scored]
-            documents[row, part] = len(owner)
-            owner.append(source)
-            at = part.stop
-    return Rows(tokens, labels, documents), np.array(owner)
 
 
 def _uses(

@@ -59,7 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "api":
             return self._api(rest.removeprefix("datasets/"), form or {})
         if kind == "datasets" and "/resolve/" in rest:
-            return self._file(*rest.split("/resolve/", 1), fault)
+            name, _, path = rest.partition("/resolve/")
+            return self._file(name, path, fault)
         return self._missing("EntryNotFound")
 
     def _api(self, rest: str, form: dict[str, list[str]]) -> None:

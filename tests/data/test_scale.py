@@ -1,0 +1,139 @@
+"""Preparing tokens scales: two processes against one and against `datasets.map`, and memory."""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.data import stdlib, tokenizer
+from harness.data.units import cut
+
+pytestmark = pytest.mark.slow
+TOKENS = 10_000_000
+SEQ = 2048
+
+PEER = """
+import sys, time
+import numpy as np
+from datasets import Dataset, load_dataset
+from harness.data import tokenizer
+from pathlib import Path
+
+files, folder, out, seq, target = sys.argv[1:6]
+fitted = tokenizer.load(Path(folder))
+
+def pack(batch):
+    ids = np.concatenate(list(tokenizer.encode(fitted, batch["text"])))
+    rows = len(ids) // int(seq)
+    return {"input_ids": list(ids[: rows * int(seq)].reshape(rows, int(seq)))}
+
+data = load_dataset("parquet", data_files=files, split="train", cache_dir=out + ".cache")
+started = time.perf_counter()
+packed = data.map(pack, batched=True, batch_size=1000, num_proc=2, remove_columns=["text"])
+packed.save_to_disk(out)
+print("rate", len(packed) * int(seq) / (time.perf_counter() - started))
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Some eleven million tokens: the standard library's text, several times over, each copy of a
+    document under a number of its own."""
+    folder = tmp_path_factory.mktemp("scale")
+    units = [*stdlib.prose(), *stdlib.code()]
+    texts = [t for u in units for t in cut(u.text.encode(errors="ignore").decode())]
+    (folder / "tokenizer").mkdir()
+    fitted = tokenizer.fit(texts, 8192)
+    tokenizer.save(fitted, folder / "tokenizer", SEQ)
+    once = sum(map(len, tokenizer.encode(fitted, texts)))
+    copies = int(TOKENS * 1.1 / once) + 1
+    many = [f"{i}. {text}" for i in range(copies) for text in texts]
+    pq.write_table(pa.table({"text": many}), folder / "text.parquet", row_group_size=1000)
+    return folder
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+
+
+def prepare(corpus: Path, name: str, tokens: int, processes: int) -> tuple[float, int]:
+    """(tokens a second of the steady part, peak of the summed memory of all processes)."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "data", "prepare", "pretrain", "--target-tokens",
+         str(tokens), "--dataset", str(corpus / "text.parquet"), "--share", "1", "--tokenizer",
+         str(corpus / "tokenizer"), "--processes", str(processes), "--block-rows", "128",
+         "--out", str(corpus / name)],
+        env=environment(), text=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    peak = [0]
+    watcher = threading.Thread(target=watch, args=(process, peak))
+    watcher.start()
+    out, _ = process.communicate(timeout=600)
+    watcher.join()
+    assert process.returncode == 0, out
+    rates = re.findall(r"\(100 %\), ([\d,]+) tokens/s", out)
+    return float(rates[-1].replace(",", "")), peak[0]
+
+
+def watch(process: subprocess.Popen[str], peak: list[int]) -> None:
+    while process.poll() is None:
+        total = private(process.pid) + sum(map(private, descendants(process.pid)))
+        peak[0] = max(peak[0], total)
+        time.sleep(0.05)
+
+
+def descendants(pid: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [d for c in map(int, children) for d in (c, *descendants(c))]
+
+
+def private(pid: int) -> int:
+    """Bytes that are this process's own: files that are mapped count for nobody."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"RssAnon:\s+(\d+) kB", text)
+    return int(found[1]) * 1024 if found else 0
+
+
+def peer(corpus: Path, name: str) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", PEER, str(corpus / "text.parquet"), str(corpus / "tokenizer"),
+         str(corpus / name), str(SEQ), str(TOKENS)],
+        env=environment(), capture_output=True, text=True, check=True, timeout=600,
+    )  # fmt: skip
+    return float(done.stdout.rsplit("rate", 1)[1])
+
+
+def test_two_processes_beat_one_and_the_plain_map(corpus):
+    """In turn, three times; medians of the ratios."""
+    one, two, plain = [], [], []
+    for i in range(3):
+        one.append(prepare(corpus, f"one{i}", TOKENS, 1)[0])
+        two.append(prepare(corpus, f"two{i}", TOKENS, 2)[0])
+        plain.append(peer(corpus, f"plain{i}"))
+    scaling = statistics.median(b / a for a, b in zip(one, two, strict=True))
+    against = statistics.median(b / a for a, b in zip(plain, two, strict=True))
+    print(f"one {one}, two {two}, map {plain}: {scaling:.2f} x one, {against:.2f} x map")
+    assert scaling >= 1.6
+    assert against >= 1.0
+
+
+def test_memory_stays_flat(corpus):
+    """Ten times the tokens, less than a tenth more memory over all processes."""
+    small = prepare(corpus, "small", TOKENS // 10, 2)[1]
+    large = prepare(corpus, "large", TOKENS, 2)[1]
+    print(f"{small / 2**20:.0f} MiB at {TOKENS // 10:,}, {large / 2**20:.0f} MiB at {TOKENS:,}")
+    assert large < 1.1 * small
