@@ -152,14 +152,15 @@ class _Mix:
             return
         self.said = now
         taken, target = self.state.taken, self.request.target_tokens
-        rate = (taken - self.began_at) / max(now - self.started, 1e-9)
+        seconds = now - self.started
+        # Texts read ahead are there at once: a rate needs a second or more to mean anything.
+        rate = f" {(taken - self.began_at) / seconds:,.0f} tokens/s;" if seconds >= 1.0 else ""
         shares = ", ".join(
             f"{source.name} {100 * mine.taken / max(taken, 1):.2f} %"
             for source, mine in zip(self.sources, self.state.sources, strict=True)
         )
         self.progress(
-            f"{taken:,} of {target:,} tokens ({100 * taken / target:.0f} %), {rate:,.0f} tokens/s; "
-            f"{shares}"
+            f"{taken:,} of {target:,} tokens ({100 * taken / target:.0f} %),{rate} {shares}"
         )
 
 
