@@ -174,6 +174,7 @@ def differences(section: Section) -> list[Difference]:
 def difference_of(
     group: Group, name: str, against: str, arm: str, horizon: str, primary: bool
 ) -> Difference:
+    """An arm less another at a horizon, paired by seed, without a verdict."""
     left, right = group.reached(against, horizon), group.reached(arm, horizon)
     pairs = left.merge(right, on="seed", suffixes=("_a", "_b"))
     paths = [p for row in zip(pairs["path_a"], pairs["path_b"], strict=True) for p in row]

@@ -1,4 +1,4 @@
-"""The mix without a network: cut off anywhere, it ends with the same bytes."""
+"""The pretraining mix: what it holds, and that being cut off at any moment changes nothing."""
 
 from pathlib import Path
 

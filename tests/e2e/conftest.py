@@ -53,7 +53,8 @@ class Workspace:
         """Start `smol` there."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "harness", *arguments],
-            cwd=self.folder, env={**os.environ, "PYTHONPATH": str(self.code)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=self.folder, env={**os.environ, "PYTHONPATH": str(self.code)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def smol(self, *arguments: str, code: int = 0) -> str:
