@@ -45,7 +45,7 @@ def errors(ops: Sequence[str]) -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "-m", "harness.measure.kernel_errors", *ops],
         env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=600,
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=3600,
     )  # fmt: skip
     return json.loads(done.stdout)
 
