@@ -7,7 +7,6 @@ starts the child with its path; the child appends to `metrics.jsonl` there, and 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +64,6 @@ def run_folder(checkpoints: Path, run: Run | Record) -> Path:
     """`recipe/arm/seed/stage.scale.key`: readable, and never shared by two keys."""
     leaf = f"{run.stage}.{run.scale}.{run.key[:8]}"
     return checkpoints / run.recipe / run.arm / str(run.seed) / leaf
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write to a temporary file beside `path`, flush to disk, rename."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class MetricsLog:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.job import Job, write_atomically
+from harness.files import write_atomically
+from harness.job import Job
 from harness.launch.tail import Tail
 from harness.measure import account
 from harness.records import store

@@ -28,11 +28,17 @@ def record(
     manifest: Manifest | None = None,
     memory: Memory | None = None,
     load_before: float | None = None,
+    counted: tuple[int, int] | None = None,
 ) -> Record:
-    """The record of a run, as far as it got. Without `progress` nothing was measured."""
+    """The record of a run, as far as it got. Without `progress` nothing was measured.
+
+    `counted` are the total and active parameters of the model that was built; where none was,
+    the formula's.
+    """
     run, config = job.run, job.run.config
     machine = hardware.detect(run.device, load_before)
     updates = progress.update if progress else 0
+    total, active = counted or (total_parameters(config.model), active_parameters(config.model))
     per_update = config.tokens_per_update * run.world_size
     validation, training, ends = progress.curves() if progress else ((), (), ())
     timing = None
@@ -64,8 +70,8 @@ def record(
         updates_done=updates,
         tokens_per_update=per_update,
         tokens_done=updates * per_update,
-        total_parameters=total_parameters(config.model),
-        active_parameters=active_parameters(config.model),
+        total_parameters=total,
+        active_parameters=active,
         initial_loss=progress.initial_loss if progress else None,
         expected_initial_loss=expected_initial_loss(config.model),
         handover_loss=progress.handover_loss if progress else None,

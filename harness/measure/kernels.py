@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError, nearest
+from harness.files import write_atomically
 from harness.measure.hardware import peaks
 from harness.measure.provenance import ROOT, normal_form
-from harness.records.store import write_atomic
 
 SCHEMA = 1
 OUTPUT = Path("bench") / "kernels.json"
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = measure(ops)
     print(json.dumps(report, indent=1) if asked.json else text(report))
     if asked.write:
-        write_atomic(asked.results / OUTPUT, (json.dumps(report, indent=1) + "\n").encode())
+        write_atomically(asked.results / OUTPUT, json.dumps(report, indent=1) + "\n")
     return 1 if report["objections"] else 0
 
 

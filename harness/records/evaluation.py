@@ -15,8 +15,9 @@ from pydantic import ValidationError, model_validator
 
 from harness.config import Frozen, explain
 from harness.errors import RequestError
+from harness.files import write_atomically
 from harness.records.schema import Code
-from harness.records.store import check_writable, write_atomic
+from harness.records.store import check_writable
 
 FOLDER = "evaluations"
 
@@ -130,7 +131,7 @@ def write(results: Path, evaluation: Evaluation) -> Path:
     if again != evaluation:
         raise RequestError(f"{path_of(evaluation)} would not be read back as it was written")
     try:
-        write_atomic(path, text.encode())
+        write_atomically(path, text)
     except OSError as error:
         raise RequestError(f"{path_of(evaluation)} cannot be written: {error.strerror}") from None
     return path

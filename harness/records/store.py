@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 
 from harness.config import explain
 from harness.errors import RequestError
+from harness.files import write_atomically
 from harness.measure import gates
 from harness.records.schema import SCHEMA_VERSION, Record
 
@@ -61,22 +61,6 @@ def check_writable(results: Path) -> None:
         raise RequestError(f"results folder '{results}': no permission to write there")
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, whole or not at all: temporary file beside it, fsync, replace."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would follow a record into a shared folder
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def write(results: Path, record: Record) -> Path:
     """Write a record and return its path. Immutable: an existing file is never overwritten.
 
@@ -97,7 +81,7 @@ def write(results: Path, record: Record) -> Path:
         raise RequestError(f"{name} would not be read back as it was written")
     _pass_gates(name, record)
     try:
-        write_atomic(path, text.encode())
+        write_atomically(path, text)
     except OSError as error:
         raise RequestError(f"{name} could not be written: {error.strerror}") from None
     return path

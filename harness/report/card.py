@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import RequestError
+from harness.files import write_atomically
 from harness.records import evaluation, store
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
@@ -123,7 +124,7 @@ def regenerate(results: Path) -> list[Path]:
         written = drawn.refresh(results, _figures(found))
         card, text = results / CARD, _text(found, scored).encode()
         if not card.is_file() or card.read_bytes() != text:
-            store.write_atomic(card, text)
+            write_atomically(card, text)
             written.insert(0, card)
     except OSError as error:
         raise RequestError(f"the card in '{results}' cannot be written: {error.strerror}") from None

@@ -16,8 +16,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from harness.config import Frozen
+from harness.files import write_atomically
 from harness.measure.provenance import normal_form
-from harness.records.store import write_atomic
 from harness.report.curves import Curves
 from harness.report.experts import Heats
 
@@ -99,7 +99,7 @@ def refresh(results: Path, wanted: Mapping[str, Data]) -> list[Path]:
     for name in wrong:
         if name in wanted:
             data = _draw(wanted[name])
-            write_atomic(folder / name, data)
+            write_atomically(folder / name, data)
             index[name] = Drawn(
                 bytes_sha256=_sha256(data),
                 data_digest=wanted[name].digest,
@@ -110,7 +110,7 @@ def refresh(results: Path, wanted: Mapping[str, Data]) -> list[Path]:
             (folder / name).unlink()
     if index != before:
         content = {name: index[name].model_dump() for name in sorted(index)}
-        write_atomic(folder / INDEX, (json.dumps(content, indent=1) + "\n").encode())
+        write_atomically(folder / INDEX, json.dumps(content, indent=1) + "\n")
         written.append(folder / INDEX)
     return written
 

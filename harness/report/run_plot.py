@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.job import write_atomically
+from harness.files import write_atomically
 
 
 def draw(metrics: Path, target: Path, title: str) -> None:

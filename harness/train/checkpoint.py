@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from harness.errors import RequestError
-from harness.job import write_atomically
+from harness.files import write_atomically
 
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64

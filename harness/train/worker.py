@@ -21,7 +21,8 @@ import models
 from harness.data.batches import TrainStream, Validation, read_validation
 from harness.data.manifest import Prepared, load_folder
 from harness.errors import RequestError
-from harness.job import Job, MetricsLog, RunFiles, write_atomically
+from harness.files import write_atomically
+from harness.job import Job, MetricsLog, RunFiles
 from harness.measure import account, hardware, provenance
 from harness.optim import build
 from harness.records import store
@@ -30,7 +31,7 @@ from harness.seeds import derive
 from harness.train import state
 from harness.train.loop import Diverged, Loop, Stopped
 from harness.train.progress import Progress
-from models.lm import LanguageModel
+from models.lm import LanguageModel, ParameterCount, count_parameters
 
 
 class Worker:
@@ -42,6 +43,7 @@ class Worker:
         self.log = MetricsLog(self.files.metrics)
         self.progress: Progress | None = None
         self.prepared: Prepared | None = None
+        self.counted: ParameterCount | None = None
         self.load_before = hardware.load_average()
         self._stop = False
         self._parent = os.getppid()
@@ -57,6 +59,7 @@ class Worker:
             self.job, status, error, progress=self.progress,
             manifest=self.prepared.manifest if self.prepared else None,
             memory=peak_memory(self.run.device), load_before=self.load_before,
+            counted=self.counted,
         )  # fmt: skip
         store.write(Path(self.job.results), record)
         self._summarise(record)
@@ -93,6 +96,7 @@ class Worker:
         model = LanguageModel(config.model, build.DTYPES[config.train.dtype])
         model.init_weights(derive(run.seed, "init"))
         model.to(device)
+        self.counted = count_parameters(model)
         if config.train.compile == "blocks":
             for block in model.blocks:
                 block.compile()
