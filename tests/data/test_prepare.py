@@ -252,7 +252,7 @@ def test_an_empty_corpus_two_names_alike_and_no_cache(
 def test_a_wheel_of_another_digest_leaves_the_cache_alone(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def foreign(wheel: wheels.Wheel, folder: Path) -> None:
+    def foreign(wheel: wheels.Wheel, folder: Path, otherwise: str) -> None:
         (folder / wheel.filename).write_bytes(b"something else")
 
     monkeypatch.setattr(wheels, "_download", foreign)
@@ -263,7 +263,7 @@ def test_a_wheel_of_another_digest_leaves_the_cache_alone(
     small = wheels.Wheel("small", "1", hashlib.sha256(b"right").hexdigest())
     (cache / "wheels" / small.filename).write_bytes(b"damaged")
     monkeypatch.setattr(
-        wheels, "_download", lambda w, folder: (folder / w.filename).write_bytes(b"right")
+        wheels, "_download", lambda w, folder, _: (folder / w.filename).write_bytes(b"right")
     )
     assert wheels.fetch(small, lambda _: None).read_bytes() == b"right"
 
