@@ -301,7 +301,8 @@ def _print_losses(request: Request) -> None:
     from harness.report.frame import sections
 
     for section in sections(store.read_all(request.results)):
-        if (section.recipe, section.scale) != (request.recipe, request.scale):
+        asked = (section.recipe, section.scale, canonical(dict(section.overrides)))
+        if asked != (request.recipe, request.scale, canonical(dict(request.overrides))):
             continue
         table = comparison.losses(section)
         lines = [[table.corner, *(column.header for column in table.columns)]]
