@@ -20,7 +20,7 @@ from models.config import ModelConfig
 class Frozen(BaseModel):
     """The base of all configuration and records: no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Source(Frozen):
@@ -110,6 +110,20 @@ class OptimConfig(Frozen):
     clip_norm: float
     """Of the whole gradient's 2-norm, before the optimizer; 0 is none."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("muon_lr", "adamw_lr", "muon_weight_decay", "adamw_weight_decay", "clip_norm"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"optim.{name} must not be negative: {getattr(self, name)}")
+        for name, value in (
+            ("muon_momentum", self.muon_momentum),
+            ("adamw_betas", self.adamw_betas[0]),
+            ("adamw_betas", self.adamw_betas[1]),
+        ):
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"optim.{name} must be inside [0, 1), not {value}")
+        return self
+
 
 class ScheduleConfig(Frozen):
     """Learning-rate factor against updates.
@@ -156,6 +170,15 @@ class TrainConfig(Frozen):
     """Updates between progress messages on a plain terminal."""
     checkpoint_every: int
     """Updates between rolling checkpoints."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in (
+            "tokens", "threads", "eval_every", "eval_batch", "log_every", "checkpoint_every",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} must be at least 1, not {getattr(self, name)}")
+        return self
 
 
 class RunConfig(Frozen):

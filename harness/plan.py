@@ -7,6 +7,7 @@ fields of their axes are refused. May not import torch.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from harness.config import (
     identity,
     replace,
 )
-from harness.errors import RequestError
+from harness.errors import RequestError, nearest
 from harness.recipe import Axis, Entry, Horizon, Recipe, Scale, Tokens
 from models.config import active_parameters, flops_per_token, total_parameters
 
@@ -211,7 +212,34 @@ def make(
 def resolve(entry: Entry, scale: Scale, overrides: Mapping[str, Any]) -> tuple[Recipe, list[Arm]]:
     """The recipe at a scale and its checked grid, under the user's overrides."""
     recipe = follow_overrides(entry.at(scale), overrides)
-    return recipe, arms(recipe, overrides)
+    grid = arms(recipe, overrides)
+    check_question(entry, recipe, grid)
+    return recipe, grid
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
+"""What recipes and arms may be called: their names become folders."""
+
+
+def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
+    """Refuse names that cannot be folders, and a question about arms or horizons that are not
+    there. Raises RequestError."""
+    names = [arm.name for arm in grid]
+    for name in (entry.name, *names):
+        if not NAME.fullmatch(name):
+            raise RequestError(f"'{name}' cannot name a recipe or an arm: letters, digits, ._+=,@-")
+    horizons = [horizon.name for horizon in recipe.horizons]
+    if entry.primary.at not in horizons:
+        raise RequestError(
+            f"recipe '{entry.name}' asks at a horizon '{entry.primary.at}' that it does not have"
+            f"{nearest(entry.primary.at, horizons)}"
+        )
+    for arm in (arm for pair in entry.primary.pairs for arm in pair):
+        if arm not in names:
+            raise RequestError(
+                f"recipe '{entry.name}' asks about an arm '{arm}' that it does not have"
+                f"{nearest(arm, names)}"
+            )
 
 
 def follow_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:

@@ -146,7 +146,18 @@ class Entry:
             raise RequestError(
                 f"recipe '{self.name}' has no scale '{scale}'; it has {', '.join(self.seeds)}"
             )
-        return self.build(scale)
+        try:
+            built = self.build(scale)
+        except RequestError:
+            raise
+        except Exception as error:  # whatever a user's function may raise: named, not a traceback
+            why = f"{type(error).__name__}: {error}"
+            raise RequestError(f"recipe '{self.name}' could not be built: {why}") from None
+        if not isinstance(built, Recipe):
+            raise RequestError(
+                f"recipe '{self.name}' returned {type(built).__name__}, not a Recipe"
+            )
+        return built
 
 
 @dataclass(frozen=True)

@@ -179,4 +179,34 @@ def test_arms_of_equal_configuration_are_refused():
 
 def test_a_horizon_of_an_unknown_arm_is_refused():
     with pytest.raises(RequestError, match="no arm 'dens'"):
-        make(of(BASE, [RATES], horizons=[ActiveFlops.of("dens")]))
+        make(of(BASE, [RATES], horizons=[Tokens(BASE.train.tokens), ActiveFlops.of("dens")]))
+
+
+# -- questions and names -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("primary", "words"),
+    [
+        (Primary(metric="val_loss", at="token", pairs=()), "did you mean 'tokens'"),
+        (Primary(metric="val_loss", at="tokens", pairs=(("low", "hgh"),)), "did you mean 'high'"),
+    ],
+)
+def test_a_question_about_what_is_not_there_is_refused(primary, words):
+    asked = Entry("some", primary, {"smoke": 3}, lambda scale: of(BASE, [RATES]), "Some.")
+    with pytest.raises(RequestError, match=words):
+        planning.resolve(asked, "smoke", {})
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a b"])
+def test_a_name_that_cannot_be_a_folder_is_refused(name):
+    axis = Axis("rate", ["optim.muon_lr"], {name: 0.01, "high": 0.04})
+    with pytest.raises(RequestError, match="cannot name a recipe or an arm"):
+        make(of(BASE, [axis]))
+
+
+@pytest.mark.parametrize("returned", [None, 1 / 3])
+def test_a_recipe_that_returns_something_else_is_named(returned):
+    chosen = Entry("odd", entry(of(BASE, [])).primary, {"smoke": 1}, lambda scale: returned, "Odd.")
+    with pytest.raises(RequestError, match="'odd' returned"):
+        chosen.at("smoke")

@@ -283,7 +283,10 @@ def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) ->
     from harness.report import card, drawn
 
     if nothing_to_do:
-        print("nothing to do: every run of this recipe is finished under this code and data")
+        if request.keep or request.stage:
+            print("nothing to do: nothing is missing of what was asked for")
+        else:
+            print("nothing to do: every run of this recipe is finished under this code and data")
     card.regenerate(request.results)
     _print_losses(request)
     print(f"card:    {request.results / card.CARD}")
