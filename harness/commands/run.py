@@ -145,7 +145,7 @@ def _select(
         for run, why in backlog.outdated:
             print(f"  {run.name}: {why}")
         raise CheckFailed(
-            "say --fresh to run all arms again (old records stay), or --keep to leave these as "
+            "say --fresh to run them again (old records stay), or --keep to leave these as "
             f"they are and run only the {len(backlog.pending)} that are missing"
         )
     if request.fresh:

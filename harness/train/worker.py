@@ -33,6 +33,9 @@ from harness.train.loop import Diverged, Loop, Stopped
 from harness.train.progress import Progress
 from models.lm import LanguageModel, ParameterCount, count_parameters
 
+ORPHAN_SECONDS = 120.0
+"""How long to wait for another process that holds this run."""
+
 
 class Worker:
     """One job in one process."""
@@ -181,7 +184,8 @@ def main() -> int:
         print(f"'models' is not the harness's own package: {models.__path__}", file=sys.stderr)
         return 2
     try:
-        with FileLock(job.files.lock, timeout=0):
+        # An orphan of a killed launcher may still be saving its state: it notices, and stops.
+        with FileLock(job.files.lock, timeout=ORPHAN_SECONDS):
             record = Worker(job).execute()
     except Timeout:
         print("another process is working on this run", file=sys.stderr)
