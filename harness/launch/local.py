@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -41,7 +41,6 @@ class Child:
     job: Job
     process: subprocess.Popen[bytes]
     tail: Tail
-    started: float = field(default_factory=time.monotonic)
 
 
 class Display(Protocol):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -19,7 +18,6 @@ class Tail:
     val_loss: float | None = None
     tokens_per_second: float | None = None
     """Of the last updates, smoothed."""
-    last_heard: float = field(default_factory=time.monotonic)
     _offset: int = 0
     _rest: str = ""
 
@@ -39,7 +37,6 @@ class Tail:
         *lines, self._rest = text.split("\n")
         for line in filter(None, lines):
             self._take(json.loads(line))
-            self.last_heard = time.monotonic()
 
     def _take(self, event: dict[str, float]) -> None:
         if "update" in event:
