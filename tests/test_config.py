@@ -33,7 +33,7 @@ def test_json_round_trip(scale):
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
 
 
-@given(st.sampled_from(NUMBERS), st.floats(1e-6, 1.0))
+@given(st.sampled_from(NUMBERS), st.floats(1e-6, 1.0, exclude_max=True))
 def test_one_changed_field_is_the_one_difference(path, value):
     changed = replace(BASE, {path: value})
     expected = {} if flatten(BASE)[path] == value else {path: (flatten(BASE)[path], value)}
