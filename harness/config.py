@@ -158,8 +158,15 @@ class TrainConfig(Frozen):
     """The base budget that a recipe's horizons refer to."""
     dtype: Literal["bf16", "fp32", "fp64"]
     """Of the forward and backward pass; masters, optimizer state and losses are at least fp32."""
-    compile: Literal["eager", "blocks"]
-    """`blocks`: torch.compile for each block."""
+    compile: Literal["eager", "blocks", "whole"]
+    """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph."""
+    kernels: tuple[str, ...]
+    """The Triton operators to use in place of torch's, by their names in `models.kernels`."""
+    recompute: bool
+    """Activation checkpointing: a block's inner activations are computed again in the backward
+    pass instead of kept."""
+    document_mask: bool
+    """Attention and positions end at document and conversation borders."""
     threads: int
     """CPU threads of one run; part of the key, since reductions depend on it."""
     eval_every: int

@@ -73,7 +73,8 @@ def _smoke() -> RunConfig:
         optim=optim(muon_lr=0.02, adamw_lr=0.006, weight_decay=0.0),
         schedule=_wsd(warmup_updates=5),
         train=TrainConfig(
-            tokens=80 * 1024, dtype="bf16", compile="eager", threads=1, eval_every=20,
+            tokens=80 * 1024, dtype="bf16", compile="eager", kernels=(), recompute=False,
+            document_mask=False, threads=1, eval_every=20,
             eval_batch=16, log_every=10, checkpoint_every=50,
         ),
     )  # fmt: skip
@@ -98,7 +99,8 @@ def _proxy() -> RunConfig:
         optim=optim(muon_lr=0.02, adamw_lr=0.003, weight_decay=0.0),
         schedule=_wsd(warmup_updates=15),
         train=TrainConfig(
-            tokens=300 * 4096, dtype="bf16", compile="eager", threads=1, eval_every=50,
+            tokens=300 * 4096, dtype="bf16", compile="eager", kernels=(), recompute=False,
+            document_mask=False, threads=1, eval_every=50,
             eval_batch=16, log_every=10, checkpoint_every=100,
         ),
     )  # fmt: skip
@@ -124,7 +126,8 @@ def _full() -> RunConfig:
         optim=optim(muon_lr=0.003, adamw_lr=0.0003, weight_decay=0.01),
         schedule=_wsd(warmup_updates=50),
         train=TrainConfig(
-            tokens=1000 * 98_304, dtype="bf16", compile="eager", threads=1, eval_every=100,
+            tokens=1000 * 98_304, dtype="bf16", compile="eager", kernels=(), recompute=False,
+            document_mask=False, threads=1, eval_every=100,
             eval_batch=4, log_every=10, checkpoint_every=100,
         ),
     )  # fmt: skip
