@@ -84,13 +84,14 @@ class BatchConfig(Frozen):
 
 
 class OptimConfig(Frozen):
-    """Muon for the matrices inside blocks, AdamW for the rest; or AdamW for all.
+    """Muon for the matrices inside blocks (`muon` is ours, `torch-muon` PyTorch's), AdamW for the
+    rest; or AdamW for all.
 
     Weight decay is decoupled and multiplied by the learning rate; it never touches norms or
     embeddings.
     """
 
-    name: Literal["muon", "adamw"]
+    name: Literal["muon", "torch-muon", "adamw"]
     muon_lr: float
     muon_momentum: float
     muon_nesterov: bool
@@ -122,6 +123,11 @@ class OptimConfig(Frozen):
         ):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"optim.{name} must be inside [0, 1), not {value}")
+        if self.name == "torch-muon" and self.muon_ns_dtype != "bf16":
+            raise ValueError(
+                "optim.name torch-muon orthogonalises in bf16 alone, so optim.muon_ns_dtype "
+                f"cannot be {self.muon_ns_dtype}"
+            )
         return self
 
 

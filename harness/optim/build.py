@@ -12,13 +12,16 @@ import torch
 from torch import nn
 
 from harness.config import OptimConfig
+from harness.optim.adamw import adamw
 from harness.optim.muon import Muon
-from models.lm import LanguageModel, Role
+from harness.optim.torch_muon import TorchMuon
+from models.lm import LanguageModel
+from models.roles import Role
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp64": torch.float64}
 
-DECAYED = frozenset({"matrix", "expert", "router"})
-"""Roles that weight decay touches: never norms, never embeddings or the head."""
+Parts = dict[str, torch.optim.Optimizer]
+"""Optimizers by a stable name, under which their states are saved."""
 
 
 class Optimizers:
@@ -60,13 +63,25 @@ def build(config: OptimConfig, model: LanguageModel) -> Optimizers:
     roles = model.roles()
     if set(parameters) != set(roles):
         raise ValueError(f"parameters without a role: {sorted(set(parameters) ^ set(roles))}")
-    return REGISTRY[config.name](config, parameters, roles)
+    return Optimizers(REGISTRY[config.name](config, parameters, roles))
+
+
+def _inner(roles: Mapping[str, Role]) -> list[str]:
+    """The matrices inside blocks: what Muon takes."""
+    return [name for name, role in roles.items() if role.kind in ("matrix", "expert")]
+
+
+def _rest(
+    config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
+) -> Parts:
+    inner = set(_inner(roles))
+    return adamw(config, {n: p for n, p in parameters.items() if n not in inner}, roles)
 
 
 def _muon(
-    config: OptimConfig, parameters: dict[str, nn.Parameter], roles: Mapping[str, Role]
-) -> Optimizers:
-    inner = [name for name, role in roles.items() if role.kind in ("matrix", "expert")]
+    config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
+) -> Parts:
+    inner = _inner(roles)
     muon = Muon(
         [parameters[name] for name in inner],
         [roles[name].slices for name in inner],
@@ -80,39 +95,19 @@ def _muon(
         ns_dtype=DTYPES[config.muon_ns_dtype],
         scale=config.muon_scale,
     )
-    rest = {name: p for name, p in parameters.items() if name not in set(inner)}
-    return Optimizers({"muon": muon, "adamw": _adamw_over(config, rest, roles)})
+    return {"muon": muon, **_rest(config, parameters, roles)}
 
 
-def _adamw(
-    config: OptimConfig, parameters: dict[str, nn.Parameter], roles: Mapping[str, Role]
-) -> Optimizers:
-    return Optimizers({"adamw": _adamw_over(config, parameters, roles)})
-
-
-def _adamw_over(
+def _torch_muon(
     config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
-) -> torch.optim.AdamW:
-    decayed = [p for name, p in parameters.items() if roles[name].kind in DECAYED]
-    spared = [p for name, p in parameters.items() if roles[name].kind not in DECAYED]
-    groups = [
-        {"params": decayed, "weight_decay": config.adamw_weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.adamw_lr,
-        betas=config.adamw_betas,
-        eps=config.adamw_eps,
-        amsgrad=False,
-        maximize=False,
-        foreach=False,
-        capturable=False,
-        differentiable=False,
-        fused=True,
-    )
+) -> Parts:
+    inner = _inner(roles)
+    slices = [roles[name].slices for name in inner]
+    muon = TorchMuon([parameters[name] for name in inner], slices, config)
+    return {"torch-muon": muon, **_rest(config, parameters, roles)}
 
 
-REGISTRY: dict[
-    str, Callable[[OptimConfig, dict[str, nn.Parameter], Mapping[str, Role]], Optimizers]
-] = {"muon": _muon, "adamw": _adamw}
+REGISTRY: Mapping[
+    str, Callable[[OptimConfig, Mapping[str, nn.Parameter], Mapping[str, Role]], Parts]
+] = {"muon": _muon, "torch-muon": _torch_muon, "adamw": adamw}
+"""`optim.name` -> what makes its parts."""
