@@ -6,6 +6,7 @@ fields of their axes are refused. May not import torch.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from harness.config import (
     replace,
 )
 from harness.errors import RequestError, nearest
+from harness.profiles import Profile, common_micro_batch, split
 from harness.recipe import Axis, Entry, Horizon, Recipe, Scale, Tokens
 from models.config import active_parameters, flops_per_token, total_parameters
 
@@ -62,6 +64,8 @@ class Run(Frozen):
     scale: str
     device: str
     world_size: int
+    profile: str | None = None
+    """As the plan's."""
     config: RunConfig
     first_update: int
     last_update: int
@@ -90,6 +94,8 @@ class Plan:
     recipe: Recipe
     scale: Scale
     device: str
+    profile: str | None
+    """The device profile that cut updates into micro-steps; None left the recipe's split."""
     seeds: int
     arms: Sequence[Arm]
     runs: Sequence[Run]
@@ -186,13 +192,16 @@ def make(
     tokenizer_digest: Callable[[DataConfig], str],
     device_class: str,
     world_size: int = 1,
+    profile: Profile | None = None,
 ) -> Plan:
     """The plan of a recipe: seed by seed, arm by arm, each stem before its decays.
 
     `tokenizer_digest` gives the digest of the tokenizer that a data specification leads to.
     """
     overrides = overrides or {}
-    recipe, grid = resolve(entry, scale, overrides)
+    recipe, grid = resolve(entry, scale, overrides, profile)
+    cut = recipe.base.batch != entry.at(scale).base.batch
+    cut_by = profile.name if profile is not None and cut else None
     count = seeds if seeds is not None else entry.seeds[scale]
     if count < 1:
         raise RequestError(f"--seeds must be at least 1, not {count}")
@@ -205,16 +214,37 @@ def make(
                 "device_class": device_class,
                 "world_size": world_size,
             }
-            runs += _runs_of(entry.name, arm, seed, scale, device, world_size, ends, outside)
-    return Plan(entry, recipe, scale, device, count, grid, runs)
+            place: dict[str, Any] = dict(
+                recipe=entry.name, seed=seed, scale=scale, device=device, world_size=world_size,
+                profile=cut_by,
+            )  # fmt: skip
+            runs += _runs_of(arm, place, ends, outside)
+    return Plan(entry, recipe, scale, device, cut_by, count, grid, runs)
 
 
-def resolve(entry: Entry, scale: Scale, overrides: Mapping[str, Any]) -> tuple[Recipe, list[Arm]]:
-    """The recipe at a scale and its checked grid, under the user's overrides."""
+def resolve(
+    entry: Entry, scale: Scale, overrides: Mapping[str, Any], profile: Profile | None = None
+) -> tuple[Recipe, list[Arm]]:
+    """The recipe at a scale and its checked grid, under the user's overrides and a profile."""
     recipe = follow_overrides(entry.at(scale), overrides)
     grid = arms(recipe, overrides)
+    if profile is not None and _may_cut(recipe, overrides, profile):
+        micro = common_micro_batch([arm.config for arm in grid], profile)
+        recipe = dataclasses.replace(recipe, base=split(recipe.base, micro))
+        grid = arms(recipe, overrides)
     check_question(entry, recipe, grid)
     return recipe, grid
+
+
+def _may_cut(recipe: Recipe, overrides: Mapping[str, Any], profile: Profile) -> bool:
+    """Whether a profile decides the split: not where the user or an axis names it."""
+    named = any(path.split(".")[0] == "batch" for path in overrides)
+    varied = any(
+        axis.allows(f"batch.{field}")
+        for axis in recipe.axes
+        for field in ("micro_batch", "grad_accum")
+    )
+    return profile.budget is not None and not (named or varied)
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
@@ -256,27 +286,24 @@ def follow_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
 
 
 def _runs_of(
-    recipe: str,
-    arm: Arm,
-    seed: int,
-    scale: str,
-    device: str,
-    world_size: int,
-    ends: list[Endpoint],
-    outside: Mapping[str, Any],
+    arm: Arm, place: Mapping[str, Any], ends: list[Endpoint], outside: Mapping[str, Any]
 ) -> list[Run]:
+    """The runs of one arm and seed: `place` holds what they share, `outside` enters their keys."""
     by_update: dict[int, list[Endpoint]] = {}
     for end in sorted(ends, key=lambda e: e.update):
         by_update.setdefault(end.update, []).append(end)
-    common: dict[str, Any] = dict(
-        recipe=recipe, arm=arm.name, seed=seed, repeat=0, scale=scale, device=device,
-        world_size=world_size, config=arm.config,
-    )  # fmt: skip
+    common: dict[str, Any] = dict(place, arm=arm.name, repeat=0, config=arm.config)
 
     def run(**fields: Any) -> Run:
         chain = {k: v for k, v in fields.items() if k not in ("stage", "endpoints")}
         key = digest(
-            {"config": identity(arm.config), "seed": seed, "repeat": 0, **outside, **chain}
+            {
+                "config": identity(arm.config),
+                "seed": place["seed"],
+                "repeat": 0,
+                **outside,
+                **chain,
+            }
         )
         return Run(**common, **fields, key=key)
 

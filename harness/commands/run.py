@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness import plan as planning
+from harness import profiles
 from harness.commands import places
 from harness.config import DataConfig, canonical, parse_overrides
 from harness.data.prepare import Prepared, load_folder, prepare
@@ -20,6 +21,7 @@ from harness.job import Job, RunFiles, run_folder
 from harness.launch import backlog as backlogs
 from harness.measure import hardware, provenance
 from harness.plan import Plan, Run
+from harness.profiles import Profile
 from harness.recipe import Entry, Scale, find
 from harness.records import store
 from harness.records.schema import Question, Record
@@ -61,6 +63,11 @@ def read_device(text: str) -> str:
     return "cuda" if text != "cpu" and found else "cpu"
 
 
+def device_profile(device: str) -> Profile:
+    """How updates are cut on this machine's device."""
+    return profiles.of(hardware.gpu_memory_bytes() if device == "cuda" else None)
+
+
 def run(
     recipe: str,
     *,
@@ -89,7 +96,8 @@ def run(
         places.results_folder(known, results), jobs, dry_run, fresh, keep,
     )  # fmt: skip
     entry = find(recipe)
-    _, grid = planning.resolve(entry, known, request.overrides)
+    profile = device_profile(request.device)
+    _, grid = planning.resolve(entry, known, request.overrides, profile)
     if dry_run:
         from harness.commands.show import show
 
@@ -106,6 +114,7 @@ def run(
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
         device_class=hardware.device_class(request.device),
+        profile=profile,
     )
     todo = _select(plan, records, prepared, request)
     done = _launch(todo, plan, prepared, request) if todo else []

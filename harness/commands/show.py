@@ -9,10 +9,11 @@ from typing import Any
 
 from harness import plan as planning
 from harness.commands import places
-from harness.commands.run import read_device, read_scale
+from harness.commands.run import device_profile, read_device, read_scale
 from harness.config import parse_overrides
 from harness.measure import hardware
 from harness.plan import Plan
+from harness.profiles import memory_bytes
 from harness.recipe import find, load
 from harness.records import store
 
@@ -47,6 +48,7 @@ def show(
         overrides=parse_overrides(sets),
         tokenizer_digest=lambda _: "unprepared",
         device_class=hardware.device_class(device),
+        profile=device_profile(device),
     )
     rows = planning.describe(plan)
     if as_json:
@@ -93,8 +95,10 @@ def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> N
     print(f"  stages: {', '.join(dict.fromkeys(run.stage for run in plan.runs))}")
     print(
         f"  update: {base.batch.micro_batch} x {base.batch.grad_accum} x {base.data.seq_len} = "
-        f"{base.tokens_per_update:,} tokens"
+        f"{base.tokens_per_update:,} tokens, "
+        + (f"cut for the {plan.profile} device profile" if plan.profile else "the recipe's split")
     )
+    _print_memory(plan)
     for row in rows:
         note = f" ({row['note']})" if row["note"] else ""
         print(f"arm {row['arm']}{note}")
@@ -115,6 +119,11 @@ def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> N
     print(_hours(plan, rates))
     print("dollars: n/a on a CPU" if plan.device == "cpu" else "dollars: no rate was measured")
     print(f"{len(runs)} runs, {_total_flops(plan):.3g} FLOPs in all; nothing was started")
+
+
+def _print_memory(plan: Plan) -> None:
+    need = max(memory_bytes(a.config, a.config.batch.micro_batch) for a in plan.arms) / 1e9
+    print(f"  memory: {need:.1f} GB at most in one run, estimated as eager torch would need it")
 
 
 def _total_flops(plan: Plan) -> float:

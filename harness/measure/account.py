@@ -59,6 +59,7 @@ def record(
         scale=run.scale,
         device="cuda" if run.device == "cuda" else "cpu",
         world_size=run.world_size,
+        profile=run.profile,
         parent=run.parent,
         status=status,
         error=error,

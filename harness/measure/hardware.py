@@ -131,6 +131,12 @@ def detect(device: str, load_before: float | None = None) -> Hardware:
     )
 
 
+def gpu_memory_bytes() -> int | None:
+    """Of the first NVIDIA GPU; None where no driver answers."""
+    gpu = _gpu()
+    return gpu[1] if gpu else None
+
+
 def has_gpu() -> bool:
     """Whether an NVIDIA driver answers."""
     return _gpu() is not None

@@ -210,6 +210,9 @@ class Record(Frozen):
     scale: str
     device: Literal["cpu", "cuda"]
     world_size: int
+    profile: str | None = None
+    """The device profile that cut updates into micro-steps (`config.batch`); None where it left
+    the recipe's split."""
     parent: str | None
     status: Status
     error: str | None
