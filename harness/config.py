@@ -28,13 +28,19 @@ class Source(Frozen):
 
     name: str
     """How the mix, the manifest and the card call it."""
-    kind: Literal["stdlib-prose", "stdlib-code", "wheel-prose", "wheel-code", "files"]
+    kind: Literal[
+        "stdlib-prose", "stdlib-code", "wheel-prose", "wheel-code", "files", "hub",
+        "stdlib-functions", "wheel-talk",
+    ]  # fmt: skip
+    """Texts, but for the last two, which are conversations; `hub` holds what `dataset` holds."""
     share: float
-    """Of the training tokens; the shares of a data specification sum to 1."""
+    """Of the training tokens, or of the conversations; the shares of a specification sum to 1."""
     paths: tuple[str, ...] = ()
     """For `files`: .txt, .jsonl and .parquet files or folders of them."""
     text_column: str = "text"
-    """For `files`: the column of .jsonl and .parquet that holds the text."""
+    """For `files` and `hub`: the column that holds the text, or the messages."""
+    dataset: str = ""
+    """For `hub`: the data set's id; its subset is the source's name, its split `train`."""
 
 
 class DataConfig(Frozen):
@@ -44,7 +50,7 @@ class DataConfig(Frozen):
     seq_len: int
     """Tokens in a packed sequence."""
     vocab_size: int
-    """Of the byte-level BPE that is fitted on the train split."""
+    """Of the byte-level BPE that is fitted on the train split; at most, where one is given."""
     train_tokens: int | None
     """Tokens to prepare; None is all that the sources' shares allow without repeating one."""
     val_fraction: float
@@ -53,6 +59,16 @@ class DataConfig(Frozen):
     """Validation tokens at most, cut at a document's end."""
     split_seed: int
     """Which units are held out, and the order of documents in the stream. Not the run's seed."""
+    format: Literal["text", "chat"] = "text"
+    """`text`: documents in one stream, every token scored. `chat`: whole conversations in ChatML,
+    the assistant's tokens scored."""
+    tokenizer: Literal["fitted", "smollm2"] = "fitted"
+    fitted_on: tuple[Source, ...] = ()
+    """Whose train split the tokenizer is fitted on, split as this data is; empty: `sources`."""
+    conversations: int | None = None
+    """For `chat`: in training, repeats counted; None is one epoch of the first source."""
+    max_epochs: int = 4
+    """For `chat`: how often a source that is too small for its share may repeat."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -65,6 +81,9 @@ class DataConfig(Frozen):
             raise ValueError(f"data.val_fraction must be inside (0, 1), not {self.val_fraction}")
         if self.seq_len < 2:
             raise ValueError(f"data.seq_len must be at least 2, not {self.seq_len}")
+        for source in self.sources:
+            if (source.kind == "hub") != bool(source.dataset):
+                raise ValueError(f"source '{source.name}': `dataset` goes with kind hub alone")
         return self
 
 

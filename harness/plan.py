@@ -11,8 +11,11 @@ import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field
+
+from harness import stages
 from harness.config import (
     DataConfig,
     Frozen,
@@ -25,7 +28,8 @@ from harness.config import (
 )
 from harness.errors import RequestError, nearest
 from harness.profiles import Profile, common_micro_batch, split
-from harness.recipe import Axis, Entry, Horizon, Recipe, Scale, Tokens
+from harness.recipe import Axis, Entry, Horizon, Recipe, Scale, Stage, Tokens
+from harness.stages import Step
 from models.config import active_parameters, flops_per_token, total_parameters
 
 MATCH_TOLERANCE = 0.02
@@ -40,6 +44,8 @@ class Arm:
     """Axis -> the value's name."""
     config: RunConfig
     diff: Mapping[str, Any]
+    steps: tuple[Step, ...] = ()
+    """Its stages, parents first; none where the recipe has none."""
 
 
 class Endpoint(Frozen):
@@ -60,7 +66,8 @@ class Run(Frozen):
     seed: int
     repeat: int
     stage: str
-    """`stem` (constant rate), `decay-<horizon>` (from a stem's branch), `train-<horizon>`."""
+    """`stem` (constant rate), `decay-<horizon>` (from a stem's branch), `train-<horizon>`; in a
+    recipe with stages, a stage's name."""
     scale: str
     device: str
     world_size: int
@@ -77,8 +84,17 @@ class Run(Frozen):
     endpoints: tuple[Endpoint, ...]
     """The horizons that end with this run; more than one where they coincide."""
     parent: str | None
-    """The key of the stem that a decay starts from."""
+    """The key of the run that this one starts from: a decay's stem, or the stage before."""
     key: str
+    start: Literal["init", "branch", "final", "given"] = "init"
+    """From what: an initialisation, the parent's branch (optimizer and all), the weights that
+    the parent ended with, or a model that the user gave."""
+    given: str | None = None
+    """Which model that was: its kind and digest."""
+    stage_diff: dict[str, Any] = Field(default_factory=dict)
+    """Dotted fields in which the stage differs from its arm."""
+    prompts: tuple[str, ...] = ()
+    """Put to the model before and after the stage."""
 
     @property
     def name(self) -> str:
@@ -107,6 +123,8 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any]) -> list[Arm]:
     Overrides hold for every arm, also for fields that an axis sets.
     Raises RequestError for confounds, arms that became equal, and lost matches.
     """
+    stages.check(recipe)
+    overrides, of_stages = stages.split_overrides(overrides, recipe.stages)
     base = replace(recipe.base, overrides)
     grid: list[Arm] = []
     for point in itertools.product(*(axis.values for axis in recipe.axes)):
@@ -120,14 +138,22 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any]) -> list[Arm]:
         except RequestError as error:
             raise RequestError(f"arm '{name}': {error}") from None
         diff = {path: pair[1] for path, pair in difference(base, config).items()}
-        grid.append(Arm(name, values, config, diff))
+        steps = stages.steps(recipe, name, config, of_stages)
+        grid.append(Arm(name, values, config, diff, tuple(steps)))
     check_confounds(grid, recipe.axes)
+    for number, stage in enumerate(recipe.stages):
+        there = [dataclasses.replace(a, config=a.steps[number].config) for a in grid]
+        # Arms may have become equal there: they start from different weights.
+        check_confounds(there, recipe.axes, where=f", in stage '{stage.name}',", alike=True)
     check_matches(grid, recipe)
     return grid
 
 
-def check_confounds(grid: Sequence[Arm], axes: Sequence[Axis]) -> None:
-    """Refuse arms that differ in a field that no axis between them declares, or in nothing.
+def check_confounds(
+    grid: Sequence[Arm], axes: Sequence[Axis], *, where: str = "", alike: bool = False
+) -> None:
+    """Refuse arms that differ in a field that no axis between them declares, or (unless they may
+    be `alike`) in nothing.
 
     Raises RequestError naming the field and both values.
     """
@@ -138,10 +164,10 @@ def check_confounds(grid: Sequence[Arm], axes: Sequence[Axis]) -> None:
             if not any(axis.allows(path) for axis in between):
                 declared = ", ".join(f for axis in between for f in axis.fields) or "nothing"
                 raise RequestError(
-                    f"arms '{a.name}' and '{b.name}' differ in {path} ({left!r} against "
+                    f"arms '{a.name}' and '{b.name}'{where} differ in {path} ({left!r} against "
                     f"{right!r}), which their axes do not declare (they declare {declared})"
                 )
-        if not differing:
+        if not differing and not alike:
             raise RequestError(
                 f"arms '{a.name}' and '{b.name}' are the same configuration; "
                 "does a --set override the field that their axis varies?"
@@ -193,10 +219,14 @@ def make(
     device_class: str,
     world_size: int = 1,
     profile: Profile | None = None,
+    given: str | None = None,
+    start: str | None = None,
 ) -> Plan:
-    """The plan of a recipe: seed by seed, arm by arm, each stem before its decays.
+    """The plan of a recipe: seed by seed, arm by arm, parents before children.
 
     `tokenizer_digest` gives the digest of the tokenizer that a data specification leads to.
+    `given` names a model that the stage `start` (or the first) begins with; stages that do not
+    follow from it are not planned.
     """
     overrides = overrides or {}
     recipe, grid = resolve(entry, scale, overrides, profile)
@@ -205,20 +235,22 @@ def make(
     count = seeds if seeds is not None else entry.seeds[scale]
     if count < 1:
         raise RequestError(f"--seeds must be at least 1, not {count}")
+    taken, first = stages.chosen(recipe.stages, start, given is not None)
+    recipe = dataclasses.replace(recipe, stages=taken)
     runs: list[Run] = []
     for seed in range(entry.first_seed, entry.first_seed + count):
         for arm in grid:
             ends = [endpoint(horizon, arm, grid) for horizon in recipe.horizons]
-            outside = {
-                "tokenizer": tokenizer_digest(arm.config.data),
-                "device_class": device_class,
-                "world_size": world_size,
-            }
+            outside = {"device_class": device_class, "world_size": world_size}
             place: dict[str, Any] = dict(
                 recipe=entry.name, seed=seed, scale=scale, device=device, world_size=world_size,
                 profile=cut_by,
             )  # fmt: skip
-            runs += _runs_of(arm, place, ends, outside)
+            if recipe.stages:
+                runs += _stages_of(arm, place, outside, taken, (first, given), tokenizer_digest)
+            else:
+                outside["tokenizer"] = tokenizer_digest(arm.config.data)
+                runs += _runs_of(arm, place, ends, outside)
     return Plan(entry, recipe, scale, device, cut_by, count, grid, runs)
 
 
@@ -258,7 +290,7 @@ def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
     for name in (entry.name, *names):
         if not NAME.fullmatch(name):
             raise RequestError(f"'{name}' cannot name a recipe or an arm: letters, digits, ._+=,@-")
-    horizons = [horizon.name for horizon in recipe.horizons]
+    horizons = horizon_names(recipe)
     if entry.primary.at not in horizons:
         raise RequestError(
             f"recipe '{entry.name}' asks at a horizon '{entry.primary.at}' that it does not have"
@@ -272,8 +304,14 @@ def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
             )
 
 
+def horizon_names(recipe: Recipe) -> list[str]:
+    """What a recipe's horizons are called; a stage's end has the stage's name."""
+    return [one.name for one in (recipe.stages or recipe.horizons)]
+
+
 def follow_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """`--set train.tokens=N` moves the token horizon that was declared as the base's tokens."""
+    overrides, _ = stages.split_overrides(overrides, recipe.stages)
     if "train.tokens" not in overrides:
         return recipe
     before = recipe.base.train.tokens
@@ -292,20 +330,9 @@ def _runs_of(
     by_update: dict[int, list[Endpoint]] = {}
     for end in sorted(ends, key=lambda e: e.update):
         by_update.setdefault(end.update, []).append(end)
-    common: dict[str, Any] = dict(place, arm=arm.name, repeat=0, config=arm.config)
 
     def run(**fields: Any) -> Run:
-        chain = {k: v for k, v in fields.items() if k not in ("stage", "endpoints")}
-        key = digest(
-            {
-                "config": identity(arm.config),
-                "seed": place["seed"],
-                "repeat": 0,
-                **outside,
-                **chain,
-            }
-        )
-        return Run(**common, **fields, key=key)
+        return _run(arm, arm.config, place, outside, **fields)
 
     if arm.config.schedule.name == "cosine":
         return [
@@ -328,10 +355,67 @@ def _runs_of(
         run(
             stage=f"decay-{together[0].horizon}", first_update=starts[update], last_update=update,
             decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=stem.key,
+            start="branch",
         )
         for update, together in by_update.items()
     ]  # fmt: skip
     return [stem, *decays]
+
+
+def _stages_of(
+    arm: Arm,
+    place: Mapping[str, Any],
+    outside: Mapping[str, Any],
+    taken: Sequence[Stage],
+    beginning: tuple[str | None, str | None],
+    tokenizer_digest: Callable[[DataConfig], str],
+) -> list[Run]:
+    """The runs of one arm and seed in a recipe with stages: one for each stage of `taken`.
+
+    `beginning` is the stage that starts from a given model, and which model that is.
+    """
+    wanted = {stage.name for stage in taken}
+    runs: dict[str, Run] = {}
+    for step in arm.steps:
+        if step.stage.name not in wanted:
+            continue
+        first, given = beginning
+        if step.stage.name != first:
+            given = None
+        parent = runs[step.stage.after].key if step.stage.after and not given else None
+        schedule = step.config.schedule
+        length = Tokens(step.config.train.tokens, step.stage.name)
+        end = endpoint(length, dataclasses.replace(arm, config=step.config), ())
+        decay = max(1, round(schedule.decay_fraction * end.update))
+        runs[step.stage.name] = _run(
+            arm, step.config, place,
+            {**outside, "tokenizer": tokenizer_digest(step.config.data)},
+            stage=step.stage.name, first_update=0, last_update=end.update,
+            decay_start=min(schedule.warmup_updates, end.update)
+            if schedule.name == "cosine" else end.update - decay,
+            branch_at=(), endpoints=(end,), parent=parent, given=given,
+            start="given" if given else "final" if parent else "init",
+            stage_diff=dict(step.changed), prompts=tuple(step.stage.prompts),
+        )  # fmt: skip
+    return list(runs.values())
+
+
+NO_RESULT = ("stage", "endpoints", "stage_diff", "prompts")
+"""What cannot change what a run computes beyond its configuration: not in the key."""
+
+
+def _run(
+    arm: Arm,
+    config: RunConfig,
+    place: Mapping[str, Any],
+    outside: Mapping[str, Any],
+    **fields: Any,
+) -> Run:
+    chain = {k: v for k, v in fields.items() if k not in NO_RESULT}
+    key = digest(
+        {"config": identity(config), "seed": place["seed"], "repeat": 0, **outside, **chain}
+    )
+    return Run(**place, arm=arm.name, repeat=0, config=config, **fields, key=key)
 
 
 def describe(plan: Plan) -> list[dict[str, Any]]:

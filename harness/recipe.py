@@ -92,6 +92,25 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One run in a chain: what it changes in an arm's configuration, and where it starts from.
+
+    A stage starts from the weights that another ended with; optimizer and schedule begin anew.
+    """
+
+    name: str
+    changes: Callable[[RunConfig], Mapping[str, Any]] | Mapping[str, Any] = field(
+        default_factory=dict
+    )
+    """Dotted paths and values, or a function of the arm's configuration that gives them (as a
+    tenth of each learning rate). `train.tokens` among them is the stage's own length."""
+    after: str | None = None
+    """The stage that it starts from; None starts from an initialisation."""
+    prompts: Sequence[str] = ()
+    """Put to the model before and after the stage, greedily; the record keeps the answers."""
+
+
+@dataclass(frozen=True)
 class Match:
     """An arm that must have as many parameters as another, to 2 %."""
 
@@ -116,7 +135,10 @@ class Recipe:
 
     base: RunConfig
     axes: Sequence[Axis]
-    horizons: Sequence[Horizon]
+    horizons: Sequence[Horizon] = ()
+    """Where there are stages, each one's end is a horizon of its name, and none is given here."""
+    stages: Sequence[Stage] = ()
+    """Parents before children; none is one stretch of training to the horizons."""
     matches: Sequence[Match] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     """Arm -> a remark that stands beside it in every table."""
