@@ -91,7 +91,19 @@ def run(
     sets: SetOption = None,
     stage: Annotated[str | None, typer.Option("--stage", help="Only runs of this stage.")] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="A prepared folder instead of the recipe's data.")
+        Path | None,
+        typer.Option(
+            "--data",
+            help="A prepared folder instead of the recipe's data: ours, or any that `datasets` "
+            "saved with input_ids (and labels) of one length.",
+        ),
+    ] = None,
+    data_tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            help="smollm2 or a folder: what a --data folder without one was tokenized with.",
+        ),
     ] = None,
     results: ResultsOption = None,
     jobs: Annotated[
@@ -106,7 +118,8 @@ def run(
 
     run_recipe(
         recipe, scale=scale, device=device, seeds=seeds, sets=sets or [], stage=stage, data=data,
-        results=results, jobs=jobs, dry_run=dry_run, fresh=fresh, keep=keep,
+        tokenizer=data_tokenizer, results=results, jobs=jobs, dry_run=dry_run, fresh=fresh,
+        keep=keep,
     )  # fmt: skip
 
 

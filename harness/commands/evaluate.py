@@ -15,7 +15,8 @@ from harness import assets
 from harness.commands import models, places
 from harness.commands.run import read_device
 from harness.data import texts
-from harness.data.manifest import Prepared, load_folder
+from harness.data.adopted import open_folder
+from harness.data.manifest import UNKNOWN, Prepared
 from harness.errors import RequestError, nearest
 from harness.measure import hardware, provenance
 from harness.records import evaluation as evaluations
@@ -100,14 +101,19 @@ def _validation(
 
     if context is not None:
         raise RequestError("--context goes with whole documents; validation rows have their length")
-    prepared = loaded.prepared if data is None else load_folder(data)
+    prepared = loaded.prepared if data is None else open_folder(data)
     if prepared is None:
         raise RequestError(
             f"{loaded.found.name} has no validation rows of its own; --data DIR names a prepared "
             f"folder of its tokenizer, and --text one of {', '.join(texts.NAMES)}"
         )
     mine = models.sha256(loaded.tokenizer_folder / "tokenizer.json")
-    if mine != prepared.manifest.tokenizer_digest:
+    manifest = prepared.manifest
+    if manifest.tokenizer_digest == UNKNOWN or manifest.unigram_bits_per_byte is None:
+        raise RequestError(
+            f"the tokenizer of {data} is unknown: --tokenizer of `smol run` names it"
+        )
+    if mine != manifest.tokenizer_digest:
         raise RequestError(
             f"{prepared.folder} was tokenized with another tokenizer than {loaded.found.name}'s"
         )
@@ -122,7 +128,6 @@ def _validation(
     rows = read_validation(prepared.folder)
     eval_batch = config.train.eval_batch if config else 8
     score = score_rows(loaded.model, rows, eval_batch, torch.device(device))
-    manifest = prepared.manifest
     unigram = Unigram(
         nats=manifest.unigram_val_loss * manifest.val_scored_tokens,
         bits_per_byte=manifest.unigram_bits_per_byte,
@@ -224,7 +229,7 @@ def _evaluation(
         tokens=score.tokens,
         bytes=score.bytes,
         nats=score.nats,
-        bits_per_byte=score.bits_per_byte,
+        bits_per_byte=score.nats / math.log(2) / score.bytes,
         interval=bits_per_byte_interval(nats, sizes),
         resamples=RESAMPLES,
         context=context,

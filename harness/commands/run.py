@@ -14,8 +14,9 @@ from typing import Any, get_args
 from harness import plan as planning
 from harness import profiles
 from harness.commands import places
-from harness.config import DataConfig, canonical, parse_overrides
-from harness.data.prepare import Prepared, load_folder, prepare
+from harness.config import RunConfig, canonical, parse_overrides
+from harness.data.adopted import open_folder
+from harness.data.prepare import Prepared, prepare
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.job import Job, RunFiles, run_folder
 from harness.launch import backlog as backlogs
@@ -38,6 +39,7 @@ class Request:
     overrides: Mapping[str, Any]
     stage: str | None
     data: Path | None
+    tokenizer: str | None
     results: Path
     jobs: int | None
     dry_run: bool
@@ -77,23 +79,26 @@ def run(
     sets: list[str],
     stage: str | None,
     data: Path | None,
+    tokenizer: str | None = None,
     results: Path | None,
     jobs: int | None,
     dry_run: bool,
     fresh: bool,
     keep: bool,
 ) -> None:
-    """Execute a recipe.
+    """Execute a recipe. `tokenizer` says what a `data` folder that others prepared was made with.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
     if fresh and keep:
         raise RequestError("--fresh and --keep exclude each other")
+    if tokenizer is not None and data is None:
+        raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
     known = read_scale(scale)
     request = Request(
         recipe, known, read_device(device), seeds, parse_overrides(sets), stage, data,
-        places.results_folder(known, results), jobs, dry_run, fresh, keep,
+        tokenizer, places.results_folder(known, results), jobs, dry_run, fresh, keep,
     )  # fmt: skip
     entry = find(recipe)
     profile = device_profile(request.device)
@@ -105,7 +110,7 @@ def run(
         return
     store.check_writable(request.results)
     records = store.read_all(request.results)
-    prepared = _prepare([arm.config.data for arm in grid], data)
+    prepared = _prepare([arm.config for arm in grid], request)
     plan = planning.make(
         entry,
         known,
@@ -121,23 +126,37 @@ def run(
     _report(request, done, nothing_to_do=not todo)
 
 
-def _prepare(specs: Sequence[DataConfig], given: Path | None) -> dict[str, Prepared]:
+def _prepare(configs: Sequence[RunConfig], request: Request) -> dict[str, Prepared]:
     """Each distinct data specification (by its canonical form), prepared."""
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if request.data is not None:
+        given = open_folder(request.data, tokenizer=request.tokenizer, progress=say)
+        for config in configs:
+            _check_fits(given, config, request.data)
+        return {canonical(config.data): given for config in configs}
     prepared: dict[str, Prepared] = {}
-    for spec in specs:
-        if canonical(spec) in prepared:
-            continue
-        if given is None:
-            folder = prepare(spec, progress=lambda line: print(line, flush=True))
-        else:
-            folder = load_folder(given)
-            if folder.manifest.seq_len != spec.seq_len:
-                raise RequestError(
-                    f"{given} holds sequences of {folder.manifest.seq_len} tokens; the recipe "
-                    f"trains on data.seq_len={spec.seq_len}"
-                )
-        prepared[canonical(spec)] = folder
+    for config in configs:
+        if canonical(config.data) not in prepared:
+            prepared[canonical(config.data)] = prepare(config.data, progress=say)
     return prepared
+
+
+def _check_fits(folder: Prepared, config: RunConfig, given: Path) -> None:
+    """Raises RequestError where a configuration cannot be trained on a given folder."""
+    manifest = folder.manifest
+    if manifest.seq_len != config.data.seq_len:
+        raise RequestError(
+            f"{given} holds sequences of {manifest.seq_len} tokens; the recipe trains on "
+            f"data.seq_len={config.data.seq_len}"
+        )
+    if manifest.vocab_size > config.model.vocab_size:
+        raise RequestError(
+            f"{given} has a vocabulary of {manifest.vocab_size:,} tokens, and the model one of "
+            f"{config.model.vocab_size:,}: --set model.vocab_size={manifest.vocab_size}"
+        )
 
 
 def _select(

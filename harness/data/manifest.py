@@ -6,10 +6,11 @@ May not import tokenizers, datasets or pyarrow: a run that finds its data prepar
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import ValidationError
@@ -17,6 +18,12 @@ from pydantic import ValidationError
 from harness.config import DataConfig, Frozen, digest, explain
 from harness.errors import RequestError
 
+if TYPE_CHECKING:
+    from harness.data.batches import Split
+
+MANIFEST = "manifest.json"
+UNKNOWN = "unknown"
+"""The digest of a tokenizer that nobody named."""
 END_OF_TEXT = "<|endoftext|>"
 SPECIAL_TOKENS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>")
 """Ids 0, 1, 2: the end of a document, and a chat turn's borders."""
@@ -63,19 +70,24 @@ class Manifest(Frozen):
     val_scored_tokens: int
     """Targets: all but the first token of each row."""
     val_scored_bytes: int
-    """UTF-8 bytes of the scored tokens; end-of-document tokens are scored but add none."""
+    """UTF-8 bytes of the scored tokens; end-of-document tokens are scored but add none. 0 where
+    the tokenizer is unknown."""
     val_documents: int
     repeated_paragraphs: int
     """Dropped because they stood elsewhere already; from validation if they stand in train."""
     unigram_val_loss: float
     """Nats a scored token of the add-one-smoothed unigram model of the training tokens."""
-    unigram_bits_per_byte: float
+    unigram_bits_per_byte: float | None
+    """None where the tokenizer is unknown."""
     tokenizer_digest: str
-    """SHA-256 of tokenizer.json."""
+    """SHA-256 of tokenizer.json, or `unknown`."""
     train_digest: str
     """SHA-256 of the training tokens as little-endian int32, row by row."""
     val_digest: str
     """The same of the validation tokens, then of their documents."""
+    labels_digest: str | None = None
+    """The same of the training labels, then of the validation labels; None where every token is a
+    target."""
     digest: str
     """Of the content: specification, tokenizer, and the tokens of both splits."""
     versions: dict[str, str]
@@ -131,6 +143,18 @@ class Prepared:
                     f"{self.folder} is corrupt: the {split} tokens are not the manifest's; "
                     "delete the folder and prepare it again"
                 )
+        if labels_digest(train, val) != said.labels_digest and said.labels_digest is not None:
+            raise RequestError(
+                f"{self.folder} is corrupt: the labels are not the manifest's; delete the folder "
+                "and prepare it again"
+            )
+
+
+def labels_digest(train: Split, val: Split) -> str | None:
+    """`Manifest.labels_digest` of two splits."""
+    if "labels" not in train.names or "labels" not in val.names:
+        return None
+    return array_digest(*train.chunks("labels"), *val.chunks("labels"))
 
 
 def load_folder(path: Path) -> Prepared:
@@ -140,14 +164,16 @@ def load_folder(path: Path) -> Prepared:
     """
     if not path.is_dir():
         raise RequestError(f"no prepared data folder '{path}'")
-    file = path / "manifest.json"
+    file = path / MANIFEST
     if not file.is_file():
         raise RequestError(f"'{path}' has no manifest.json: it is not a prepared data folder")
+    written = file.read_bytes()
     try:
-        manifest = Manifest.model_validate_json(file.read_bytes())
+        manifest = Manifest.model_validate_json(written)
     except ValidationError as error:
         raise RequestError(f"{file} is not a manifest of this version: {explain(error)}") from None
-    if manifest.seal != seal(manifest.model_dump(mode="json")):
+    # Of what was written: a field that the specification has gained since was not sealed.
+    if manifest.seal != seal(json.loads(written)):
         raise RequestError(f"{file} was changed after it was written")
     for name, size in manifest.files.items():
         inside = path / name
@@ -157,6 +183,8 @@ def load_folder(path: Path) -> Prepared:
             raise RequestError(
                 f"{path} is corrupt: {name} has {inside.stat().st_size} bytes, not {size}"
             )
+    if manifest.tokenizer_digest == UNKNOWN:
+        return Prepared(path, manifest)
     tokenizer = hashlib.sha256((path / "tokenizer.json").read_bytes()).hexdigest()
     if tokenizer != manifest.tokenizer_digest:
         raise RequestError(
@@ -181,9 +209,10 @@ def describe(manifest: Manifest) -> str:
         f"(asked {100 * s.share:g} %)"
         for s in manifest.sources
     ]
+    bits = manifest.unigram_bits_per_byte
     lines.append(
         f"unigram model on validation: {manifest.unigram_val_loss:.4f} nats a token, "
-        f"{manifest.unigram_bits_per_byte:.4f} bits a byte; "
-        f"{manifest.repeated_paragraphs:,} repeated paragraphs dropped"
+        + (f"{bits:.4f} bits a byte; " if bits is not None else "bits a byte unknown; ")
+        + f"{manifest.repeated_paragraphs:,} repeated paragraphs dropped"
     )
     return "\n".join(lines)

@@ -22,7 +22,16 @@ from typing import Any
 from harness.config import DataConfig, digest
 from harness.data.arrow import write_json
 from harness.data.batches import read_split
-from harness.data.manifest import Manifest, Prepared, SourceUse, array_digest, seal
+from harness.data.manifest import (
+    MANIFEST,
+    UNKNOWN,
+    Manifest,
+    Prepared,
+    SourceUse,
+    array_digest,
+    labels_digest,
+    seal,
+)
 from harness.errors import RequestError
 
 DATA = "data"
@@ -63,7 +72,8 @@ def write_manifest(
     """
     write_json(folder / PREPARATION, preparation)
     train, val = read_split(folder, "train"), read_split(folder, "validation")
-    tokenizer = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
+    named = folder / "tokenizer.json"
+    tokenizer = hashlib.sha256(named.read_bytes()).hexdigest() if named.is_file() else UNKNOWN
     train_digest = array_digest(*train.chunks("input_ids"))
     val_digest = array_digest(*val.chunks("input_ids"), *val.chunks("documents"))
     columns = {
@@ -91,10 +101,13 @@ def write_manifest(
         val_documents=scored.documents,
         repeated_paragraphs=0,
         unigram_val_loss=scored.unigram_nats / scored.tokens,
-        unigram_bits_per_byte=scored.unigram_nats / math.log(2) / scored.bytes,
+        unigram_bits_per_byte=scored.unigram_nats / math.log(2) / scored.bytes
+        if tokenizer != UNKNOWN
+        else None,
         tokenizer_digest=tokenizer,
         train_digest=train_digest,
         val_digest=val_digest,
+        labels_digest=labels_digest(train, val),
         digest=digest([plain, tokenizer, columns, preparation], length=64),
         versions={
             "python": platform.python_version(),
@@ -103,12 +116,12 @@ def write_manifest(
         files={
             path.relative_to(folder).as_posix(): path.stat().st_size
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != "manifest.json"
+            if path.is_file() and path.name != MANIFEST
         },
         seal="",
     )
     manifest = unsealed.model_copy(update={"seal": seal(unsealed.model_dump(mode="json"))})
-    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     return Prepared(folder, manifest)
 
 

@@ -106,9 +106,10 @@ def _losses(r: Record) -> list[str]:
     if r.data is not None and r.data.val_bytes:
         for point in _points(r):
             implied = point.val_loss * r.data.val_tokens / math.log(2) / r.data.val_bytes
-            if not math.isclose(implied, point.bits_per_byte, rel_tol=1e-6):
+            said = point.bits_per_byte
+            if said is None or not math.isclose(implied, said, rel_tol=1e-6):
                 faults.append(
-                    f"{point.bits_per_byte:g} bits a byte at update {point.update}, but "
+                    f"{said} bits a byte at update {point.update}, but "
                     f"{point.val_loss:g} nats a token come to {implied:g}"
                 )
     if r.handover_loss is not None and r.status == "ok":

@@ -60,7 +60,8 @@ class EvalPoint(Frozen):
     """Of updates alone (no validation, checkpoint or set-up), counted from the stem's start."""
     val_loss: float
     """Mean cross-entropy, nats a token."""
-    bits_per_byte: float
+    bits_per_byte: float | None
+    """None where the data's tokenizer is unknown."""
 
 
 class TrainPoint(Frozen):
@@ -84,7 +85,7 @@ class HorizonEnd(Frozen):
     seconds: float
     """Of updates alone, the stem's included."""
     val_loss: float
-    bits_per_byte: float
+    bits_per_byte: float | None
 
 
 class ExpertUse(Frozen):
@@ -159,11 +160,11 @@ class DataUse(Frozen):
     val_tokens: int
     """Scored in each validation."""
     val_bytes: int
-    """UTF-8 bytes of the scored text."""
+    """UTF-8 bytes of the scored text; 0 where the tokenizer is unknown."""
     val_documents: int
     unigram_val_loss: float
     """Nats a token of the train split's unigram model on the same validation tokens."""
-    unigram_bits_per_byte: float
+    unigram_bits_per_byte: float | None
     mix: dict[str, float]
     """Achieved share of training tokens by source."""
 

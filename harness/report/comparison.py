@@ -83,7 +83,7 @@ def _loss_cells(group: Group, arm: str) -> tuple[Cell, ...]:
             )
         )
     rows = group.reached(arm, question.at)
-    bits = t_interval(list(rows["bits_per_byte"]))
+    bits = t_interval(list(rows["bits_per_byte"].dropna()))
     below = t_interval(list((rows["unigram"] - rows["val_loss"]).dropna()))
     where = f"at horizon {question.at}"
     return (

@@ -77,7 +77,8 @@ def _validation(record: Record) -> str:
     if record.data is None:
         return ""
     d = record.data
-    return f"{d.val_tokens:,} tokens, {d.val_bytes:,} bytes, {d.val_documents} documents"
+    size = f"{d.val_bytes:,} bytes" if d.val_bytes else "bytes unknown (no tokenizer)"
+    return f"{d.val_tokens:,} tokens, {size}, {d.val_documents} documents"
 
 
 def _validations(records: Sequence[Record]) -> str:

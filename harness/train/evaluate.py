@@ -31,8 +31,11 @@ class Score:
         return self.nats / self.tokens
 
     @property
-    def bits_per_byte(self) -> float:
-        """Summed nats / ln 2 / UTF-8 bytes of the scored text; end-of-document adds no bytes."""
+    def bits_per_byte(self) -> float | None:
+        """Summed nats / ln 2 / UTF-8 bytes of the scored text; end-of-document adds no bytes.
+        None where the bytes are not known."""
+        if not self.bytes:
+            return None
         return self.nats / math.log(2) / self.bytes
 
 

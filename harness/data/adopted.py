@@ -1,0 +1,141 @@
+"""Folders that others prepared: what `datasets` saved, with `input_ids` and maybe `labels`.
+
+Such a folder has no manifest, often no validation split and no tokenizer. It is read as it lies,
+and a prepared folder like our own is made of it in the cache, once; the given folder is never
+written to. May not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.config import digest
+from harness.data.cache import cache_root
+from harness.data.manifest import MANIFEST, UNKNOWN, Prepared, load_folder
+from harness.errors import RequestError
+
+VAL_NAMES = ("validation", "val", "valid", "test", "eval")
+"""What a validation split may be called, the first that is there is taken."""
+_FORMAT = 1
+"""Raised with every change of what is made of the same folder."""
+
+Progress = Callable[[str], None]
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether `datasets` saved this folder and nobody sealed it."""
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return saved and not (folder / MANIFEST).is_file()
+
+
+def open_folder(
+    folder: Path, *, tokenizer: str | None = None, progress: Progress = lambda _: None
+) -> Prepared:
+    """A prepared folder, ours or another's. `tokenizer` (`smollm2` or a folder) says what another's
+    was tokenized with, where it does not hold one.
+
+    Raises RequestError for a folder that cannot be trained on, or a tokenizer that is not its own.
+    """
+    if is_foreign(folder):
+        return adopt(folder, tokenizer, progress)
+    prepared = load_folder(folder)
+    if tokenizer is not None:
+        from harness.data import given
+
+        file = given.find(tokenizer, progress) / "tokenizer.json"
+        if _sha256(file) != prepared.manifest.tokenizer_digest:
+            raise RequestError(
+                f"{folder} was tokenized with another tokenizer than --tokenizer {tokenizer}"
+            )
+    return prepared
+
+
+def adopt(folder: Path, tokenizer: str | None, progress: Progress) -> Prepared:
+    """The prepared folder that is made of another's, found in the cache or built there.
+
+    Raises RequestError.
+    """
+    from filelock import FileLock
+
+    from harness.data.adopting import build
+
+    source = _tokenizer(folder, tokenizer, progress)
+    parts = _parts(folder)
+    place = cache_root() / "data" / f"adopted-{_key(parts, source)}"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):
+            if not place.is_dir():
+                progress(f"{folder} was prepared by others: checking and sealing it in the cache")
+                temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
+                try:
+                    build(folder, parts, source, temporary, progress)
+                    temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
+                    os.rename(temporary, place)
+                finally:
+                    shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise RequestError(
+            f"cannot write the data cache {place.parent} ({error.strerror or error}); "
+            "set SMOL_CACHE to a folder that can be written"
+        ) from None
+    return load_folder(place)
+
+
+def describe(preparation: dict[str, Any]) -> list[str]:
+    """Lines for people: how validation came about, and what is not known."""
+    lines = [f"prepared by others; {preparation['validation']}"]
+    if preparation["rows_without_target"]:
+        lines.append(f"{preparation['rows_without_target']:,} rows without a target left out")
+    lines.append(preparation["tokenizer"])
+    return lines
+
+
+def _tokenizer(folder: Path, chosen: str | None, progress: Progress) -> Path | None:
+    """The tokenizer's folder: the one chosen, else the folder itself if it holds one."""
+    if chosen is not None:
+        from harness.data import given
+
+        return given.find(chosen, progress)
+    return folder if (folder / "tokenizer.json").is_file() else None
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """`train`, and `validation` where there is such a part. Raises RequestError."""
+    if not (folder / "dataset_dict.json").is_file():
+        return {"train": folder}
+    try:
+        names = json.loads((folder / "dataset_dict.json").read_bytes())["splits"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"{folder / 'dataset_dict.json'} cannot be read ({error})") from None
+    if "train" not in names:
+        raise RequestError(f"{folder} has no split 'train', only {', '.join(map(str, names))}")
+    held = next((name for name in VAL_NAMES if name in names), None)
+    return {"train": folder / "train"} | ({"validation": folder / held} if held else {})
+
+
+def _key(parts: dict[str, Path], tokenizer: Path | None) -> str:
+    """Of the bytes that decide what is built."""
+    files = {
+        f"{part}/{path.name}": _sha256(path)
+        for part, place in parts.items()
+        for path in sorted(place.iterdir())
+        if path.suffix == ".arrow" or path.name == "state.json"
+    }
+    name = _sha256(tokenizer / "tokenizer.json") if tokenizer else UNKNOWN
+    return digest({"format": _FORMAT, "files": files, "tokenizer": name})
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RequestError(f"cannot read {path} ({error.strerror or error})") from None

@@ -1,0 +1,277 @@
+"""Sealing a folder that others prepared: ids and labels checked, validation held out, rows written.
+
+Block by block, so that memory stays flat. May not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.config import DataConfig, Source, digest
+from harness.data import given
+from harness.data.arrow import close_dataset, close_split, write_rows
+from harness.data.batches import IGNORED, Split
+from harness.data.manifest import SourceUse
+from harness.data.sealing import Scored, write_manifest
+from harness.errors import RequestError
+
+VAL_FRACTION = 0.02
+VAL_TOKENS = 1_048_576
+"""Validation tokens at most."""
+STRETCHES = 16
+"""Held-out rows lie in at most this many stretches, evenly over the folder."""
+_STRETCH_ROWS = 4
+_BLOCK = 4096
+"""Rows that are in memory at once."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What one pass over a part found."""
+
+    vocab_size: int
+    """The largest id and one."""
+    masked: bool
+    """Labels leave tokens out."""
+    trainable: np.ndarray
+    """(rows,) bool: which rows have a target."""
+    text_digest: str
+
+
+def _check(split: Split) -> _Checked:
+    """Raises RequestError for ids or labels that cannot be trained on."""
+    largest, masked = -1, False
+    trainable = np.ones(split.rows, dtype=bool)
+    whole = hashlib.sha256()
+    for rows in _blocks(np.arange(split.rows)):
+        tokens = split.take("input_ids", rows)
+        if tokens.min() < 0:
+            raise RequestError(f"{split.folder} has negative token ids in 'input_ids'")
+        largest = max(largest, int(tokens.max()))
+        whole.update(np.ascontiguousarray(tokens, dtype="<i4").data)
+        if "labels" not in split.names:
+            continue
+        labels = split.take("labels", rows)
+        if labels.shape != tokens.shape:
+            raise RequestError(
+                f"{split.folder}: 'labels' have {labels.shape[1]} tokens a row, 'input_ids' "
+                f"{tokens.shape[1]}"
+            )
+        scored = labels != IGNORED
+        if (labels != tokens)[scored].any():
+            raise RequestError(_wrong_labels(split, tokens, labels, int(rows[0])))
+        masked |= not scored.all()
+        trainable[rows] = scored[:, 1:].any(axis=1)
+        whole.update(np.packbits(scored).data)
+    return _Checked(largest + 1, masked, trainable, whole.hexdigest())
+
+
+def _wrong_labels(split: Split, tokens: np.ndarray, labels: np.ndarray, first: int) -> str:
+    ahead = labels[:, :-1]
+    if (ahead == tokens[:, 1:])[ahead != IGNORED].all():
+        return (
+            f"{split.folder}: 'labels' are shifted by one token already; they must stand at the "
+            f"token itself, as transformers' do ({IGNORED} where there is no target)"
+        )
+    row, column = np.argwhere((labels != IGNORED) & (labels != tokens))[0]
+    return (
+        f"{split.folder}: row {first + row} has label {labels[row, column]} at token "
+        f"{tokens[row, column]} (position {column}); a label is its token, or {IGNORED}"
+    )
+
+
+def hold_out(rows: int, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
+    """(train, validation): which rows stand on each side, ascending.
+
+    About `VAL_FRACTION` of the rows in whole stretches, evenly spaced; the row on either side of a
+    stretch is in neither part, since a document may go on from one row to the next. Raises
+    ValueError for too few rows.
+    """
+    wanted = max(1, min(round(VAL_FRACTION * rows), VAL_TOKENS // seq_len))
+    stretches = max(1, min(STRETCHES, wanted // _STRETCH_ROWS))
+    if rows < wanted + 2 * stretches + 1:
+        raise ValueError(f"{rows} rows are too few")
+    side = np.zeros(rows, dtype=np.int8)
+    for i in range(stretches):
+        length = wanted * (i + 1) // stretches - wanted * i // stretches
+        first = (2 * i + 1) * rows // (2 * stretches) - length // 2
+        side[first - 1 : first + length + 1] = 2
+        side[first : first + length] = 1
+    return np.flatnonzero(side == 0), np.flatnonzero(side == 1)
+
+
+def build(
+    folder: Path, parts: dict[str, Path], tokenizer: Path | None, out: Path, progress: Progress
+) -> None:
+    """Check the parts (`train`, and maybe `validation`) and write the prepared folder `out`.
+
+    Raises RequestError for what cannot be trained on.
+    """
+    splits = {part: Split(place) for part, place in parts.items()}
+    seq_len = splits["train"].seq_len
+    if splits.get("validation", splits["train"]).seq_len != seq_len:
+        raise RequestError(
+            f"{folder}: training sequences have {seq_len} tokens, validation sequences "
+            f"{splits['validation'].seq_len}"
+        )
+    checked = {part: _check(split) for part, split in splits.items()}
+    vocab_size = max(one.vocab_size for one in checked.values())
+    sizes = np.zeros(vocab_size, dtype=np.int32)
+    if tokenizer is not None:
+        sizes = given.install(tokenizer, out)
+        if len(sizes) < vocab_size:
+            raise RequestError(
+                f"{folder} has token {vocab_size - 1}, but its tokenizer only {len(sizes)} tokens"
+            )
+    else:
+        np.save(out / "token_bytes.npy", sizes)
+    train, val, how = _sides(folder, splits, checked)
+    masked = any(one.masked for one in checked.values())
+    holder = splits.get("validation", splits["train"])
+    counts = _write(out / "dataset" / "train", splits["train"], train, masked, len(sizes))
+    _write(out / "dataset" / "validation", holder, val, masked, len(sizes))
+    close_dataset(out / "dataset", ["train", "validation"])
+    scored, use = _scored(
+        splits["train"], holder, train, val, counts, sizes, known=tokenizer is not None
+    )
+    name = folder.resolve().name
+    prepared = write_manifest(
+        out,
+        DataConfig(
+            sources=(Source(name=name, kind="files", share=1.0, text_column="input_ids"),),
+            seq_len=seq_len,
+            vocab_size=len(sizes),
+            train_tokens=None,
+            val_fraction=VAL_FRACTION,
+            val_tokens=VAL_TOKENS,
+            split_seed=0,
+        ),
+        [
+            SourceUse(
+                name=name,
+                kind="files",
+                share=1.0,
+                achieved_share=1.0,
+                text_digest=digest([one.text_digest for one in checked.values()], length=64),
+                **use,
+            )
+        ],
+        vocab_size=len(sizes),
+        train_dropped=0,
+        val_dropped=0,
+        scored=scored,
+        preparation={
+            "kind": "adopted",
+            "labels": "with targets left out" if masked else "every token",
+            "validation": how,
+            "rows_without_target": int(sum((~one.trainable).sum() for one in checked.values())),
+            "tokenizer": "tokenizer unknown: no bits per byte, and nothing can be sampled; "
+            "--tokenizer names it"
+            if tokenizer is None
+            else "tokenizer given",
+        },
+    )
+    progress(f"{prepared.manifest.train_rows:,} training and {prepared.manifest.val_rows:,} "
+             f"validation sequences of {seq_len}; {how}")  # fmt: skip
+
+
+def _sides(
+    folder: Path, splits: dict[str, Split], checked: dict[str, _Checked]
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """(training rows, validation rows, how validation came about)."""
+    usable = checked["train"].trainable
+    if "validation" in splits:
+        train = np.flatnonzero(usable)
+        val = np.flatnonzero(checked["validation"].trainable)
+        how = f"validation is its split '{splits['validation'].folder.name}'"
+    else:
+        rows, seq_len = splits["train"].rows, splits["train"].seq_len
+        try:
+            train, val = hold_out(rows, seq_len)
+        except ValueError as error:
+            raise RequestError(
+                f"{folder} has no validation split, and {error} to hold one out"
+            ) from None
+        left = rows - len(train) - len(val)
+        how = (
+            f"validation is {len(val):,} of its rows in stretches spread evenly, {left:,} rows "
+            "beside them left out; where its rows were shuffled, a document may stand on both sides"
+        )
+        train, val = train[usable[train]], val[usable[val]]
+    for name, side in (("training", train), ("validation", val)):
+        if not len(side):
+            raise RequestError(f"{folder} has no {name} row with a target")
+    return train, val, how
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), _BLOCK):
+        yield rows[start : start + _BLOCK]
+
+
+def _write(
+    place: Path, split: Split, rows: np.ndarray, masked: bool, vocab_size: int
+) -> np.ndarray:
+    """The rows as our own files. Returns (vocabulary,) how often each token is a target."""
+    place.mkdir(parents=True)
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    whole = hashlib.sha256()
+    columns: dict[str, np.ndarray] = {}
+    for number, block in enumerate(_blocks(rows)):
+        columns = {"input_ids": split.take("input_ids", block)}
+        targets = columns["input_ids"]
+        if masked:
+            has = "labels" in split.names
+            targets = split.take("labels", block) if has else columns["input_ids"]
+            columns["labels"] = targets
+        counts += np.bincount(targets[targets != IGNORED], minlength=vocab_size)
+        if place.name == "validation":  # where documents end is not known: each row is one
+            first = number * _BLOCK
+            documents = np.arange(first, first + len(block))
+            columns["documents"] = np.repeat(documents[:, None], split.seq_len, axis=1)
+        for array in columns.values():
+            whole.update(np.ascontiguousarray(array, dtype="<i4").data)
+        write_rows(place / f"data-{number:05d}.arrow", columns)
+    close_split(place, list(columns), split.seq_len, whole.hexdigest())
+    return counts
+
+
+def _scored(
+    train: Split,
+    holder: Split,
+    train_rows: np.ndarray,
+    val_rows: np.ndarray,
+    counts: np.ndarray,
+    sizes: np.ndarray,
+    *,
+    known: bool,
+) -> tuple[Scored, dict[str, int]]:
+    """The validation targets' score under the unigram model, and the source's sums."""
+    nats = np.log(counts.sum() + len(counts)) - np.log(counts + 1)
+    tokens = size = 0
+    unigram = 0.0
+    val_bytes = train_bytes = 0
+    for block in _blocks(val_rows):
+        targets = holder.batch(block).targets
+        targets = targets[targets != IGNORED]
+        tokens += targets.size
+        size += int(sizes[targets].sum(dtype=np.int64))
+        unigram += float(nats[targets].sum())
+        val_bytes += int(sizes[holder.take("input_ids", block)].sum(dtype=np.int64))
+    for block in _blocks(train_rows) if known else ():
+        train_bytes += int(sizes[train.take("input_ids", block)].sum(dtype=np.int64))
+    return Scored(tokens, size, len(val_rows), unigram), {
+        "train_documents": len(train_rows),
+        "train_tokens": len(train_rows) * train.seq_len,
+        "train_bytes": train_bytes,
+        "val_documents": len(val_rows),
+        "val_tokens": len(val_rows) * train.seq_len,
+        "val_bytes": val_bytes,
+    }
