@@ -16,6 +16,22 @@ from models import presets as models
 MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Keller Jordan's quintic for Newton-Schulz (kellerjordan.github.io/posts/muon)."""
 
+EMBEDDED_TALKS = (
+    Source(name="python-functions", kind="stdlib-functions", share=0.8),
+    Source(name="chatterbot", kind="wheel-talk", share=0.2),
+)
+"""Conversations that need no Hub, in the shares of SmolTalk's subsets."""
+SMOLTALK = (
+    Source(name="smol-magpie-ultra", kind="hub", share=0.8, dataset="HuggingFaceTB/smoltalk"),
+    Source(name="everyday-conversations", kind="hub", share=0.2, dataset="HuggingFaceTB/smoltalk"),
+)
+"""By conversation, as the seed card has it."""
+SMOLLM_CORPUS = (
+    Source(name="fineweb-edu-dedup", kind="hub", share=0.7, dataset="HuggingFaceTB/smollm-corpus"),
+    Source(name="cosmopedia-v2", kind="hub", share=0.3, dataset="HuggingFaceTB/smollm-corpus"),
+)
+"""By token, as the seed card has it."""
+
 
 def run(scale: str) -> RunConfig:
     """The dense model's run at a scale: data, batch, optimizer, schedule, length.

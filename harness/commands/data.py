@@ -15,15 +15,12 @@ from harness.data.sealing import PREPARATION, built_beside, check_place, resumab
 from harness.errors import RequestError, nearest
 
 if TYPE_CHECKING:
-    from harness.data.conversations import Talk
     from harness.data.hub import Batch, Table
     from harness.data.pretrain import PretrainRequest
     from harness.data.read_ahead import TextSource
     from harness.data.sft import TalkSource
 
 SOURCES = ("hub", "embedded")
-SMOLTALK = "HuggingFaceTB/smoltalk"
-SMOLTALK_SHARES = {"smol-magpie-ultra": 0.8, "everyday-conversations": 0.2}
 SFT_CONVERSATIONS = 50_000
 CORPUS = "HuggingFaceTB/smollm-corpus"
 CORPUS_SHARES = {"fineweb-edu-dedup": 0.7, "cosmopedia-v2": 0.3}
@@ -210,23 +207,11 @@ def tables(
 
 
 def _streamed(table: Table, share: float, request: PretrainRequest) -> TextSource:
-    from harness.data import hub
-    from harness.data.read_ahead import TextSource
-    from harness.data.units import held_out
+    from harness.data import sources
 
-    def batches(start: dict[str, Any] | None) -> Iterator[Batch]:
-        return hub.batches(table, request.seed, rows=BATCH_ROWS, progress=say, start=start)
-
-    def held(text: str) -> bool:
-        unit = hashlib.sha256(text.encode()).hexdigest()
-        return held_out(request.seed, unit, request.val_fraction)
-
-    return TextSource(
-        table.name, "files" if table.local else "hub", share, table.column,
-        f"{table.name} in local files" if table.local
-        else f"{table.label}/{table.split} at {table.revision}",
-        batches, held,
-    )  # fmt: skip
+    return sources.streamed_text(
+        table, share, seed=request.seed, val_fraction=request.val_fraction, progress=say
+    )
 
 
 def _embedded_texts(request: PretrainRequest) -> list[TextSource]:
@@ -282,31 +267,15 @@ def _tokenizer(chosen: str | None, source: str, scale: str = "smoke") -> Path:
 
 
 def _embedded_talks() -> list[TalkSource]:
-    from harness.data import conversations
-    from harness.data.sft import TalkSource
+    from harness import presets
+    from harness.data import sources
 
-    return [
-        TalkSource("python-functions", "stdlib-functions", 0.8, conversations.functions(),
-                   "the standard library's documented functions"),
-        TalkSource("chatterbot", "wheel-talk", 0.2, conversations.chatterbot(say),
-                   f"{conversations.CHATTERBOT.filename} from PyPI"),
-    ]  # fmt: skip
+    return [sources.talk_source(source, 0, say) for source in presets.EMBEDDED_TALKS]
 
 
 def _hub_talks(seed: int) -> list[TalkSource]:
     """SmolTalk's two subsets at its newest commit, looked up before anything else starts."""
-    from harness.data import hub
-    from harness.data.conversations import talk
-    from harness.data.sft import TalkSource
+    from harness import presets
+    from harness.data import sources
 
-    def rows(table: hub.Table) -> Iterator[Talk | None]:
-        for batch in hub.batches(table, seed, rows=256, progress=say):
-            for messages in batch.values:
-                yield talk(messages)
-
-    sources = []
-    for subset, share in SMOLTALK_SHARES.items():
-        table = hub.pin(hub.Table(SMOLTALK, subset, "train", "messages"), say)
-        origin = f"{SMOLTALK}/{subset}/train at {table.revision}"
-        sources.append(TalkSource(subset, "hub", share, rows(table), origin))
-    return sources
+    return [sources.talk_source(source, seed, say) for source in presets.SMOLTALK]

@@ -34,7 +34,12 @@ def prepare(
     """
     place = _place(data)
     if not place.is_dir():
-        _build_once(data, place, progress)
+        if data.format == "text" and any(source.kind == "hub" for source in data.sources):
+            from harness.data.sources import build_hub
+
+            build_hub(data, _tokenizer(data, progress), place, progress)
+        else:
+            _build_once(data, place, progress)
     prepared = load_folder(place)
     if verify:
         prepared.check()
@@ -57,9 +62,14 @@ def _build_once(data: DataConfig, place: Path, progress: Callable[[str], None]) 
                 return  # another process was first
             temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
             try:
-                from harness.data.build import build
+                if data.format == "chat":
+                    from harness.data.sources import build_chat
 
-                build(data, temporary, progress)
+                    build_chat(data, _tokenizer(data, progress), temporary, progress)
+                else:
+                    from harness.data.build import build
+
+                    build(data, temporary, progress)
                 temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
                 os.rename(temporary, place)
             finally:
@@ -71,6 +81,21 @@ def _build_once(data: DataConfig, place: Path, progress: Callable[[str], None]) 
         ) from None
 
 
+def _tokenizer(data: DataConfig, progress: Callable[[str], None]) -> Path:
+    """The folder of the tokenizer that the specification names. Raises RequestError."""
+    if data.tokenizer == "smollm2":
+        from harness.data import given
+
+        return given.find(given.SMOLLM2, progress)
+    if not data.fitted_on:
+        raise RequestError(
+            f"data of format {data.format} from {data.sources[0].kind} needs a tokenizer: "
+            "data.tokenizer=smollm2, or data.fitted_on"
+        )
+    texts = {"sources": data.fitted_on, "fitted_on": (), "format": "text", "conversations": None}
+    return prepare(data.model_copy(update=texts), progress=progress).folder
+
+
 def _place(data: DataConfig) -> Path:
     names = [source.name for source in data.sources]
     if len(set(names)) < len(names):
@@ -78,7 +103,9 @@ def _place(data: DataConfig) -> Path:
     spec = data.model_dump(mode="json")
     for source in spec["sources"]:
         del source["paths"]  # what the files hold counts, not where they lie
-    inputs = [_fingerprint(source) for source in data.sources]
+    for source in spec["fitted_on"]:
+        del source["paths"]
+    inputs = [_fingerprint(source) for source in (*data.sources, *data.fitted_on)]
     key = digest({"format": _FORMAT, "spec": spec, "inputs": inputs})
     return cache_root() / "data" / key
 
@@ -89,4 +116,10 @@ def _fingerprint(source: Source) -> str:
 
     if source.kind == "files":
         return files.fingerprint(source)
+    if source.kind == "hub":
+        return ""  # once prepared it stays: its manifest tells the commit that was read
+    if source.kind == "wheel-talk":
+        from harness.data.conversations import CHATTERBOT
+
+        return CHATTERBOT.sha256
     return (stdlib if source.kind.startswith("stdlib") else wheels).fingerprint()

@@ -25,7 +25,7 @@ from harness.data.build import unigram_nats
 from harness.data.chat import ChatFormat, Encoded, Message
 from harness.data.conversations import Talk
 from harness.data.manifest import END_OF_TEXT, Prepared, SourceUse
-from harness.data.mix import shuffled
+from harness.data.mix import interleave, shuffled
 from harness.data.packing import PADDING, Rows, pack
 from harness.data.sealing import Progress, Scored, write_manifest
 from harness.data.units import held_out
@@ -56,6 +56,8 @@ class SftRequest:
     seq_len: int
     val_fraction: float
     seed: int
+    val_tokens: int | None = None
+    """Held-out tokens at most, in whole conversations by share; None keeps all."""
 
 
 @dataclass
@@ -75,8 +77,10 @@ def build(
     tokenizer: Path,
     folder: Path,
     progress: Progress,
+    spec: DataConfig | None = None,
 ) -> Prepared:
-    """Write the prepared mix into an empty folder.
+    """Write the prepared mix into an empty folder; `spec` is what asked for it, where something
+    did.
 
     Raises RequestError for sources that give too little, or a tokenizer without ChatML.
     """
@@ -87,11 +91,12 @@ def build(
     chat = ChatFormat(folder)
     pools = [_read(source, request, chat, progress) for source in sources]
     taken = _take(request, sources, pools)
+    held = _held(request, sources, pools)
     progress("packing whole conversations")
     end = chat.id_of(END_OF_TEXT)
     train, train_owner = pack([(s, e) for s, many in enumerate(taken) for e in many],
                                request.seq_len, end)  # fmt: skip
-    val, val_owner = pack([(s, e) for s, pool in enumerate(pools) for e in pool.val],
+    val, val_owner = pack([(s, e) for s, many in enumerate(held) for e in many],
                            request.seq_len, end)  # fmt: skip
     progress(f"writing {len(train.tokens):,} training and {len(val.tokens):,} validation sequences")
     write_split(folder / "dataset" / "train", train.columns())
@@ -102,7 +107,7 @@ def build(
     learnt = train.labels[train.labels != IGNORED]
     return write_manifest(
         folder,
-        _spec(request, sources, len(sizes)),
+        spec or _spec(request, sources, len(sizes)),
         uses,
         vocab_size=len(sizes),
         train_dropped=0,
@@ -113,7 +118,7 @@ def build(
             documents=len(val_owner),
             unigram_nats=unigram_nats(learnt, targets, len(sizes)),
         ),
-        preparation=_preparation(request, sources, pools, taken, train, val),
+        preparation=_preparation(request, sources, pools, (taken, held), train, val),
     )
 
 
@@ -195,6 +200,31 @@ def _take(
     return taken
 
 
+def _held(
+    request: SftRequest, sources: Sequence[TalkSource], pools: Sequence[Pool]
+) -> list[list[Encoded]]:
+    """Of each source, the conversations to validate on: all that are held out, or as many by
+    share as `val_tokens` allow."""
+    if request.val_tokens is None:
+        return [pool.val for pool in pools]
+    mixed = interleave(
+        [
+            iter([pool.val[j] for j in shuffled(len(pool.val), request.seed, i)])
+            for i, pool in enumerate(pools)
+        ],
+        [source.share for source in sources],
+        lambda one: len(one.tokens),
+    )
+    held: list[list[Encoded]] = [[] for _ in pools]
+    left = request.val_tokens
+    for i, one in mixed:
+        left -= len(one.tokens)
+        if left < 0:
+            break
+        held[i].append(one)
+    return held
+
+
 def _epochs(items: Sequence[Encoded], seed: int, source: int) -> Iterator[Encoded]:
     epoch = 0
     while True:
@@ -262,10 +292,11 @@ def _preparation(
     request: SftRequest,
     sources: Sequence[TalkSource],
     pools: Sequence[Pool],
-    taken: Sequence[Sequence[Encoded]],
+    chosen: tuple[Sequence[Sequence[Encoded]], Sequence[Sequence[Encoded]]],
     train: Rows,
     val: Rows,
 ) -> dict[str, Any]:
+    taken, held = chosen
     total = sum(map(len, taken))
     return {
         "kind": "sft",
@@ -285,10 +316,10 @@ def _preparation(
                 "conversations": len(many),
                 "distinct": len(pool.train),
                 "epochs": round(len(many) / len(pool.train), 4),
-                "validation": len(pool.val),
+                "validation": len(out),
                 "left_out": {name: n for name, n in sorted(pool.counts.items()) if n},
             }
-            for source, pool, many in zip(sources, pools, taken, strict=True)
+            for source, pool, many, out in zip(sources, pools, taken, held, strict=True)
         ],
     }
 
