@@ -147,14 +147,23 @@ def read_all(results: Path) -> list[Evaluation]:
         inside = path.relative_to(results)
         if path.is_dir() or any(part.startswith(".") for part in inside.parts):
             continue
-        name = inside.as_posix()
-        try:
-            evaluation = Evaluation.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise RequestError(f"{name} cannot be read: {error.strerror}") from None
-        except ValidationError as error:
-            raise RequestError(f"{name} is not a valid evaluation: {explain(error)}") from None
-        if path_of(evaluation) != name:
-            raise RequestError(f"{name} says of itself that it is {path_of(evaluation)}")
-        found.append(evaluation)
+        found.append(read(path, inside.as_posix()))
     return found
+
+
+def read(path: Path, name: str) -> Evaluation:
+    """One evaluation; `name` is how messages call it, and where it says that it belongs.
+
+    Raises RequestError for a foreign or corrupt file, or one that was moved or renamed.
+    """
+    try:
+        if not path.is_file():  # reading a pipe would wait for a writer, perhaps for ever
+            raise RequestError(f"{name} is not an evaluation: it is no regular file")
+        evaluation = Evaluation.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RequestError(f"{name} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise RequestError(f"{name} is not a valid evaluation: {explain(error)}") from None
+    if path_of(evaluation) != name:
+        raise RequestError(f"{name} says of itself that it is {path_of(evaluation)}")
+    return evaluation

@@ -6,10 +6,12 @@ that is not a record is named, never skipped. May not import torch or pandas.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -120,12 +122,25 @@ def _compact(name: str, value: Any) -> str:
         ) from None
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A record, and the digest of the very bytes that it was read from."""
+
+    record: Record
+    sha256: str
+
+
 def read_all(results: Path) -> list[Record]:
     """All records of a results folder, in order of their paths; none where nothing was measured.
 
     Hidden files are passed over. Raises RequestError naming the file for anything else that is
     not a valid record in its place.
     """
+    return [stored.record for stored in read_stored(results)]
+
+
+def read_stored(results: Path) -> list[Stored]:
+    """As `read_all`, with the digest of each file. Raises RequestError as it does."""
     folder = results / FOLDER
     for place in (results, folder):
         if place.exists() and not place.is_dir():
@@ -135,7 +150,7 @@ def read_all(results: Path) -> list[Record]:
         relative = path.relative_to(results).as_posix()
         if any(part.startswith(".") for part in path.relative_to(results).parts) or path.is_dir():
             continue
-        records.append(read(path, relative))
+        records.append(_read(path, relative))
     return records
 
 
@@ -144,11 +159,17 @@ def read(path: Path, relative: str) -> Record:
 
     Raises RequestError for a foreign or corrupt file, or one that was moved or renamed.
     """
+    return _read(path, relative).record
+
+
+def _read(path: Path, relative: str) -> Stored:
     if not _FILE_NAME.fullmatch(path.name) or len(PurePosixPath(relative).parts) != 4:
         raise RequestError(
             f"{relative} is not a record: expected {FOLDER}/<recipe>/<arm>/<key>.<attempt>.json"
         )
     try:
+        if not path.is_file():  # reading a pipe would wait for a writer, perhaps for ever
+            raise RequestError(f"{relative} is not a record: it is no regular file")
         text = path.read_bytes()
     except OSError as error:
         raise RequestError(f"{relative} cannot be read: {error.strerror}") from None
@@ -158,14 +179,14 @@ def read(path: Path, relative: str) -> Record:
         raise RequestError(f"{relative} is not a valid record: {_fault(text, error)}") from None
     if path_of(record) != relative:
         raise RequestError(f"{relative} says of itself that it is {path_of(record)}")
-    return record
+    return Stored(record, hashlib.sha256(text).hexdigest())
 
 
 def _fault(text: bytes, error: ValidationError) -> str:
     """What is wrong with a file, its schema's version first: it explains all other faults."""
     try:
         content = json.loads(text)
-    except ValueError as why:
+    except (ValueError, RecursionError) as why:
         return f"not JSON ({why})"
     if not isinstance(content, dict):
         return "not a JSON object"

@@ -6,7 +6,7 @@ not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from harness.records.evaluation import Evaluation, Unigram, path_of
@@ -103,23 +103,3 @@ def _unigrams(scored: Sequence[Evaluation]) -> list[tuple[float, Row]]:
         name = "unigram" if len(known) == 1 else f"unigram {data[:8]}"
         rows.append((unigram.bits_per_byte, Row(name, tuple(cells))))
     return rows
-
-
-def answer(address: str, cell: Cell, evaluations: Mapping[str, Evaluation]) -> str:
-    """Where a cell comes from, as `smol trace` prints it."""
-    lines = [
-        f"{address} = {cell.text}",
-        f"  what         {cell.metric}",
-        f"  aggregation  {cell.aggregation}",
-        f"  n            {cell.n}",
-    ]
-    if cell.interval:
-        lines.append(f"  interval     [{cell.interval[0]:.6f}, {cell.interval[1]:.6f}], 95 %")
-    used = [evaluations[path] for path in cell.records]
-    lines.append(f"  evaluations  {len(used)}")
-    for e in used:
-        lines.append(f"    {path_of(e)}  {e.subject.name} ({e.subject.digest[:16]})")
-        lines += [f"      {e.subject.detail}"] if e.subject.detail else []
-        lines.append(f"      text {e.text_digest[:16]}, tokenizer {e.tokenizer_digest[:16]}")
-    lines += [f"  reproduce    {command}" for command in sorted({e.command for e in used})]
-    return "\n".join(lines)

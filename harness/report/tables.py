@@ -83,6 +83,18 @@ class Table:
             for column, cell in zip(self.columns, row.cells, strict=True)
         }
 
+    def words(self) -> dict[str, Cell]:
+        """Address -> caption and notes, as cells of all the records behind the table."""
+        records = tuple(dict.fromkeys(p for r in self.rows for c in r.cells for p in c.records))
+        texts = {"caption": self.caption}
+        texts |= {f"note-{number}": note for number, note in enumerate(self.notes, 1)}
+        return {
+            f"{self.name}/{what}": Cell(
+                text, records, f"{what} of the view", "worded from the view's records", len(records)
+            )
+            for what, text in texts.items()
+        }
+
 
 def markdown(table: Table) -> str:
     """The fenced block of a table: caption, aligned pipe table, notes, command."""

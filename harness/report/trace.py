@@ -1,84 +1,180 @@
-"""From a cell of the card back to its records, configuration and command. May not import torch."""
+"""From a cell of the card back to its records, configuration and command. May not import torch.
+
+Answers from `cells.json` where a card was written, and reads only the records of the cell that was
+asked for; without a card, from the records as they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RequestError, nearest
 from harness.records import evaluation, store
+from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import references, views
-from harness.report.frame import Section, sections
-from harness.report.tables import Cell, Table
+from harness.report import cells, document
+from harness.report.cells import Entry, Index
+
+WORDS = ("caption", "figure", "note-")
+"""How the addresses begin, after the view, of what stands outside a table's cells."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file behind a cell: the lines that say what it is, and what it holds if it is read."""
+
+    lines: list[str]
+    content: Record | Evaluation | None
 
 
 class Tracer:
-    """The cells of one results folder, read once. `trace` asks it a single question."""
+    """The cells of one results folder, read once."""
 
     def __init__(self, results: Path) -> None:
-        """Raises RequestError for a broken records folder."""
-        records = store.read_all(results)
+        """Raises RequestError for a broken index, or without one a broken records folder."""
         self.results = results
-        self._records = {store.path_of(record): record for record in records}
-        self._tables: dict[str, tuple[Section | None, Table]] = {
-            table.name: (section, table)
-            for section in sections(records)
-            for table in views.tables(section)
-        }
-        scored = evaluation.read_all(results)
-        self._evaluations = {evaluation.path_of(one): one for one in scored}
-        self._tables |= {table.name: (None, table) for table in references.tables(scored)}
+        self._files: dict[str, _File] = {}
+        self._index: Index = cells.load(results) or document.build(document.read(results)).index
 
-    def cells(self) -> dict[str, Cell]:
-        """Every cell of the card by its address `view/row/column`, in the card's order."""
-        return {
-            address: cell
-            for _, table in self._tables.values()
-            for address, cell in table.cells().items()
-        }
+    def cells(self) -> dict[str, Entry]:
+        """Every cell of the card by its address, in the card's order."""
+        return self._index.cells
 
     def trace(self, cell_id: str) -> str:
         """Where a cell comes from; see the module's `trace`."""
-        if not self._tables:
+        if not self._index.cells:
             raise RequestError(
                 f"no cell '{cell_id}': nothing has been measured in '{self.results}' yet"
             )
-        section, table, row, column = self._locate(cell_id)
-        address = f"{table.name}/{row}/{column}"
-        cell = table.cells()[address]
-        if section is None:
-            return references.answer(address, cell, self._evaluations)
-        used = [self._records[path] for path in dict.fromkeys(cell.records)]
-        return _answer(section, table, address, cell, used)
+        view, address = self._locate(cell_id)
+        cell = self._index.cells[address]
+        lines = [
+            f"{address} = {cell.text}",
+            f"  what         {cell.metric}",
+            f"  aggregation  {cell.aggregation}",
+            f"  n            {cell.n}",
+        ]
+        if cell.interval:
+            lines.append(f"  interval     [{cell.interval[0]:.6f}, {cell.interval[1]:.6f}], 95 %")
+        lines.append(f"  records      {len(cell.records) or 'none'}")
+        files = [self._file(path) for path in cell.records]
+        lines += [line for file in files for line in file.lines]
+        runs = [file.content for file in files if isinstance(file.content, Record)]
+        commands = {file.content.command for file in files if file.content is not None}
+        lines += self._stems(runs)
+        for arm, diff in _diffs(runs).items():
+            lines.append(f"  arm {arm}, against the recipe's base")
+            lines += [f"    {path} = {value!r}" for path, value in diff.items()] or [
+                "    no difference"
+            ]
+        if not commands and (command := self._index.views[view].command):
+            commands.add(command)
+        lines += [f"  reproduce    {command}" for command in sorted(commands)]
+        return "\n".join(lines)
 
-    def _locate(self, cell_id: str) -> tuple[Section | None, Table, str, str]:
-        """The table, row and column that an address names. A row's name may hold slashes."""
+    def _locate(self, cell_id: str) -> tuple[str, str]:
+        """The view and the full address that are meant. A row's name may hold slashes."""
         parts = [part.strip() for part in cell_id.strip().strip("`").split("/")]
-        if parts[0] not in self._tables:
-            raise RequestError(f"no view '{parts[0]}'{nearest(parts[0], self._tables)}")
-        section, table = self._tables[parts[0]]
-        rows = [row.name for row in table.rows]
-        columns = [column.name for column in table.columns]
+        name, views = parts[0], self._index.views
+        if name not in views:
+            raise RequestError(f"no view '{name}'{nearest(name, views)}")
+        view = views[name]
+        if len(parts) == 2 and parts[1].startswith(WORDS):
+            address = "/".join(parts)
+            if address in self._index.cells:
+                return name, address
         if len(parts) < 3:
-            raise RequestError(
-                f"'{cell_id}' is not view/row/column; view '{table.name}' has the rows "
-                f"{', '.join(rows)} and the columns {', '.join(columns)}"
+            words = [
+                address.partition("/")[2]
+                for address in self._index.cells
+                if address.startswith(tuple(f"{name}/{word}" for word in WORDS))
+            ]
+            table = (
+                f"the rows {', '.join(view.rows)}, the columns {', '.join(view.columns)}, "
+                if view.rows
+                else ""
             )
-        headers = {c.header: c.name for c in table.columns} | {name: name for name in columns}
+            raise RequestError(
+                f"'{cell_id}' is not view/row/column; view '{name}' has {table}"
+                f"and {', '.join(words)}"
+            )
+        headers = {header: column for column, header in view.columns.items()}
+        headers |= {column: column for column in view.columns}
         for split in range(2, len(parts)):  # a unit in a heading may hold a slash, too
             row, column = "/".join(parts[1:split]), "/".join(parts[split:])
-            if row in rows and column in headers:
-                return section, table, row, headers[column]
+            if row in view.rows and column in headers:
+                return name, f"{name}/{row}/{headers[column]}"
         row, column = "/".join(parts[1:-1]), parts[-1]
-        if not any("/".join(parts[1:]).startswith(f"{known}/") for known in rows):
-            raise RequestError(f"view '{table.name}' has no row '{row}'{nearest(row, rows)}")
-        raise RequestError(
-            f"view '{table.name}' has no column '{column}'{nearest(column, columns)}"
-        )
+        if not any("/".join(parts[1:]).startswith(f"{known}/") for known in view.rows):
+            raise RequestError(f"view '{name}' has no row '{row}'{nearest(row, view.rows)}")
+        raise RequestError(f"view '{name}' has no column '{column}'{nearest(column, view.columns)}")
+
+    def _file(self, path: str) -> _File:
+        """A file behind a cell, read once."""
+        if path not in self._files:
+            self._files[path] = self._open(path)
+        return self._files[path]
+
+    def _open(self, path: str) -> _File:
+        place = self.results / path
+        if not place.is_file():
+            return _File([f"    {path}  gone since the card was written"], None)
+        sha256 = hashlib.sha256(place.read_bytes()).hexdigest()
+        changed = sha256 != self._index.sources.get(path)
+        line = f"    {path}  changed since the card was written" if changed else f"    {path}"
+        if path.startswith(f"{store.FOLDER}/"):
+            record = store.read(place, path)
+            return _File([f"{line}  {record.status}  {record.name}"], record)
+        if path.startswith(f"{evaluation.FOLDER}/"):
+            one = evaluation.read(place, path)
+            return _File([line, *_subject(one)], one)
+        return _File([line], None)
+
+    def _stems(self, runs: Sequence[Record]) -> Iterator[str]:
+        """The runs that these started from, where they are not among them."""
+        known = {record.key for record in runs}
+        stems: dict[str, Record] = {}
+        for record in runs:
+            if record.parent in known or (stem := self._parent(record)) is None:
+                continue
+            stems[store.path_of(stem)] = stem
+        if stems:
+            yield "  started from"
+        for path, stem in stems.items():
+            yield f"    {path}  {stem.status}  {stem.name}"
+
+    def _parent(self, record: Record) -> Record | None:
+        """The attempt of a record's parent that it started from: the newest that ended well."""
+        if record.parent is None:
+            return None
+        of_parent = (record.recipe, record.arm, record.parent)
+        last = store.next_attempt(self.results, *of_parent)
+        for attempt in range(last - 1, 0, -1):
+            found = self._file(store.relative_path(*of_parent, attempt)).content
+            if isinstance(found, Record) and found.status == "ok":
+                return found
+        return None
 
 
-def all_cells(results: Path) -> dict[str, Cell]:
+def _subject(one: Evaluation) -> list[str]:
+    subject = one.subject
+    lines = [f"      {subject.name} ({subject.digest[:16]})"]
+    lines += [f"      {subject.detail}"] if subject.detail else []
+    return [*lines, f"      text {one.text_digest[:16]}, tokenizer {one.tokenizer_digest[:16]}"]
+
+
+def _diffs(runs: Sequence[Record]) -> dict[str, dict[str, object]]:
+    """Arm -> its configuration's difference, in the recipe's order."""
+    diffs = {record.arm: record.diff for record in runs}
+    asked = runs[0].question.arms if runs else ()
+    order = [arm for arm in asked if arm in diffs]
+    return {arm: diffs[arm] for arm in [*order, *(a for a in diffs if a not in order)]}
+
+
+def all_cells(results: Path) -> dict[str, Entry]:
     """Every cell of the card by its address `view/row/column`, in the card's order."""
     return Tracer(results).cells()
 
@@ -90,37 +186,3 @@ def trace(results: Path, cell_id: str) -> str:
     stand or not. Raises RequestError naming the part that is not there and the nearest one.
     """
     return Tracer(results).trace(cell_id)
-
-
-def _answer(section: Section, table: Table, address: str, cell: Cell, used: list[Record]) -> str:
-    lines = [
-        f"{address} = {cell.text}",
-        f"  what         {cell.metric}",
-        f"  aggregation  {cell.aggregation}",
-        f"  n            {cell.n}",
-    ]
-    if cell.interval:
-        lines.append(f"  interval     [{cell.interval[0]:.6f}, {cell.interval[1]:.6f}], 95 %")
-    lines.append(f"  records      {len(used) or 'none'}")
-    lines += [f"    {store.path_of(r)}  {r.status}  {r.name}" for r in used]
-    known = {(r.recipe, r.arm, r.key): r for r in section.group.records}
-    parents = [known.get((r.recipe, r.arm, r.parent or "")) for r in used]
-    stems = {store.path_of(p): p for p in parents if p is not None and p not in used}
-    if stems:
-        lines.append("  started from")
-        lines += [f"    {path}  {stem.status}  {stem.name}" for path, stem in stems.items()]
-    for arm, diff in _diffs(section, used).items():
-        lines.append(f"  arm {arm}, against the recipe's base")
-        lines += [f"    {path} = {value!r}" for path, value in diff.items()] or [
-            "    no difference"
-        ]
-    commands = {r.command for r in used} or {table.command or section.group.command}
-    lines += [f"  reproduce    {command}" for command in sorted(commands)]
-    return "\n".join(lines)
-
-
-def _diffs(section: Section, used: list[Record]) -> Mapping[str, dict[str, object]]:
-    """Arm -> its configuration's difference, in the recipe's order."""
-    diffs = {record.arm: record.diff for record in used}
-    order = [arm for arm in section.group.question.arms if arm in diffs]
-    return {arm: diffs[arm] for arm in [*order, *(a for a in diffs if a not in order)]}

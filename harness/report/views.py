@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from harness.records.store import path_of
 from harness.report import accidents, comparison, costs, curves, experts, tuning_tables
 from harness.report import scope as scopes
 from harness.report.curves import Curves
 from harness.report.experts import Heats
 from harness.report.frame import Section
-from harness.report.tables import Table
+from harness.report.tables import Cell, Table
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,37 @@ class Figure:
     alt: str
     """What the picture shows, for those who do not see it."""
     caption: str
+    records: tuple[str, ...]
+    """Files that the data come from, relative to the results folder."""
+    command: str
+    """What reproduces them."""
 
     @property
     def file(self) -> str:
         """In `<results>/figures/`."""
         return f"{self.name}.png"
 
+    def cells(self) -> dict[str, Cell]:
+        """Address -> the picture and its caption, as cells."""
+        made = f"drawn from data of digest {self.data.digest}"
+        n = len(self.records)
+        return {
+            f"{self.name}/figure": Cell(self.file, self.records, self.alt, made, n),
+            f"{self.name}/caption": Cell(
+                self.caption, self.records, "caption of the view", "of the figure", n
+            ),
+        }
+
 
 def _comparison(section: Section) -> list[Table]:
     tables = [comparison.losses(section), comparison.comparisons(section), costs.costs(section)]
     return [table for table in tables if table.rows]  # a single arm has no difference
+
+
+def _origin(section: Section) -> dict[str, Any]:
+    """What a figure of a section's group says of its origin."""
+    records = tuple(path_of(record) for record in section.group.records)
+    return {"records": records, "command": section.group.command}
 
 
 def _curves(section: Section) -> Figure:
@@ -49,6 +72,7 @@ def _curves(section: Section) -> Figure:
             "decaying to a horizon; points: endpoints with their 95 % t interval. The first "
             "updates lie above the frame."
         ),
+        **_origin(section),
     )
 
 
@@ -65,6 +89,7 @@ def _experts(section: Section) -> Figure | None:
             "even one, mean over seeds, ranked within each layer and seed because an expert's "
             "number means nothing across seeds. Right of each row: routing entropy / ln experts."
         ),
+        **_origin(section),
     )
 
 

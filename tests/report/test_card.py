@@ -33,6 +33,7 @@ def drawn_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     written = card.regenerate(results)
     assert [p.relative_to(results).as_posix() for p in written] == [
         "MODEL_CARD.md",
+        "cells.json",
         FIGURE,
         EXPERTS,
         "figures/figures.json",
@@ -58,14 +59,13 @@ def test_a_fresh_card_passes_and_is_not_written_again(results: Path) -> None:
     assert f"]({FIGURE})" in text
     assert f"]({EXPERTS})" in text
     assert "## Measured on CPU" in text
-    assert "GPU\n" not in text
-    assert "$" not in text
+    assert "### Measured on GPU" not in text
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
     assert "Nothing has been measured yet" in card.render(tmp_path)
-    assert card.check(tmp_path) == "MODEL_CARD.md is missing"
-    assert card.regenerate(tmp_path) == [tmp_path / "MODEL_CARD.md"]
+    assert card.check(tmp_path) == "MODEL_CARD.md is missing\ncells.json is missing"
+    assert card.regenerate(tmp_path) == [tmp_path / "MODEL_CARD.md", tmp_path / "cells.json"]
     assert card.check(tmp_path) is None
 
 
@@ -118,6 +118,18 @@ def _age_drawing_code(results: Path) -> None:
     index.write_text(json.dumps(content))
 
 
+def _edit_what_no_view_shows(results: Path) -> None:
+    path = sorted((results / "records/dense_vs_moe/dense").iterdir())[0]
+    text = path.read_text()
+    assert '"load_before": 0.1' in text
+    path.write_text(text.replace('"load_before": 0.1', '"load_before": 0.2'))
+
+
+def _edit_cells(results: Path) -> None:
+    path = results / "cells.json"
+    path.write_text(path.read_text().replace('"n":3', '"n":4', 1))
+
+
 def _crlf(results: Path) -> None:
     text = (results / "MODEL_CARD.md").read_bytes()
     (results / "MODEL_CARD.md").write_bytes(text.replace(b"\n", b"\r\n"))
@@ -133,6 +145,8 @@ def _crlf(results: Path) -> None:
         (_remove_index, f"{FIGURE}: not in figures.json"),
         (_spoil_index, f"{FIGURE}: not in figures.json"),
         (_age_drawing_code, f"{FIGURE}: stale: the drawing code has changed"),
+        (_edit_what_no_view_shows, "records/dense_vs_moe/dense/"),
+        (_edit_cells, '"n":4'),
         (_crlf, "line ends"),
     ],
 )

@@ -45,7 +45,9 @@ def test_best_first_with_the_unigram_where_it_falls(results: Path) -> None:
 
 def test_every_cell_is_traced_to_files_that_are_there(results: Path) -> None:
     tracer = Tracer(results)
-    cells = {a: c for a, c in tracer.cells().items() if a.startswith("references.")}
+    cells = {
+        a: c for a, c in tracer.cells().items() if a.startswith("references.") and a.count("/") > 1
+    }
     assert len(cells) == (4 + 1) * len(references.COLUMNS)
     for address, cell in cells.items():
         answer = tracer.trace(address)

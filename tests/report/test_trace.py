@@ -11,6 +11,7 @@ from harness.records import store
 from harness.report import card
 from harness.report.trace import Tracer, all_cells, trace
 from tests.report.factory import broken, campaign, of, older, swap
+from tests.report.followed import follow
 
 VIEW = "dense_vs_moe.smoke.cpu.loss"
 
@@ -26,36 +27,44 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_number_of_the_cards_tables_is_traced(results: Path) -> None:
+def test_every_number_of_the_card_is_traced(results: Path) -> None:
     """Addresses are composed as a reader would: from the printed card alone."""
     tracer = Tracer(results)
-    cells = tracer.cells()
-    seen = set()
-    view, header = "", []
-    for line in card.render(results).splitlines():
-        if line.startswith("**`"):
-            view, header = line.split("`")[1], []
-        if not line.startswith("|") or line.startswith("| -"):
-            continue
-        texts = [text.strip() for text in line.strip("|").split(" | ")]
-        if not header:
-            header = texts
-            continue
-        for column, text in zip(header[1:], texts[1:], strict=True):
-            address = f"{view}/{texts[0]}/{column}"
-            answer = tracer.trace(address)
-            first = answer.splitlines()[0]
-            assert first.endswith(f" = {text}"), address
-            name = first.removesuffix(f" = {text}")
-            assert name in cells
-            assert cells[name].records or text == "–"
-            for path in cells[name].records:
-                assert (results / path).is_file()
-                assert path in answer
-            assert "reproduce    smol run dense_vs_moe --scale smoke" in answer
-            seen.add(name)
-    assert seen == set(cells)
+    text = card.render(results)
+    seen = follow(text, tracer)
+    assert seen == set(tracer.cells())
     assert len(seen) > 100
+    for address in seen:
+        paths = tracer.cells()[address].records
+        assert all((results / path).is_file() for path in paths)
+        assert all(path in tracer.trace(address) for path in paths)
+
+
+def test_every_number_of_the_committed_card_is_traced() -> None:
+    committed = Path(__file__).parents[2] / "results"
+    seen = follow((committed / card.CARD).read_text("utf-8"), Tracer(committed))
+    assert len(seen) > 100
+
+
+def test_cells_on_disk_say_what_the_records_do_and_notice_what_changed(results: Path) -> None:
+    before = Tracer(results)
+    card.regenerate(results)
+    written = Tracer(results)
+    assert written.cells() == before.cells()
+    address = f"{VIEW}/dense/val_loss@tokens"
+    assert written.trace(address) == before.trace(address)
+    path = results / written.cells()[address].records[0]
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"load_before": 0.1', b'"load_before": 0.2'))
+    assert content != path.read_bytes()
+    assert "changed since the card was written" in trace(results, address)
+    path.unlink()
+    assert "gone since the card was written" in trace(results, address)
+    path.write_bytes(content)
+    (results / "cells.json").write_text("{")
+    with pytest.raises(RequestError, match=r"cells\.json is not an index.*`smol card`"):
+        trace(results, address)
+    (results / "cells.json").unlink()
 
 
 def test_an_answer_names_records_stems_configuration_and_interval(results: Path) -> None:

@@ -1,0 +1,126 @@
+"""`cells.json`, beside the card: where every number of every view comes from.
+
+A cell's address is `view/row/column`; a caption, a note and a figure are cells too
+(`view/caption`, `view/note-1`, `view/figure`). Each has its text, metric, aggregation, n, interval
+and the files that it was computed from. The digests of all files stand here as well, so that an
+edit of a record is seen even where no view shows the field. May not import torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from harness.config import Frozen, explain
+from harness.errors import RequestError
+from harness.report.tables import Cell, Table
+from harness.report.views import Figure
+
+FILE = "cells.json"
+SCHEMA_VERSION = 1
+
+
+class Entry(Frozen):
+    """One cell, as `tables.Cell` has it."""
+
+    text: str
+    metric: str
+    aggregation: str
+    n: int
+    interval: tuple[float, float] | None = None
+    records: tuple[str, ...] = ()
+
+
+class View(Frozen):
+    """What an address needs of a view, and what reproduces it."""
+
+    rows: tuple[str, ...] = ()
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Name -> heading as printed, unit included."""
+    command: str | None = None
+
+
+class Index(Frozen):
+    """The whole file."""
+
+    schema_version: Literal[1]
+    sources: dict[str, str]
+    """File, relative to the results folder -> SHA-256 of the bytes that the card was made from."""
+    views: dict[str, View]
+    cells: dict[str, Entry]
+
+
+def of(views: Iterable[Table | Figure], sources: Mapping[str, str]) -> Index:
+    """The index of a card's views, in the card's order."""
+    seen: dict[str, View] = {}
+    cells: dict[str, Entry] = {}
+    for view in views:
+        if isinstance(view, Table):
+            seen[view.name] = View(
+                rows=tuple(row.name for row in view.rows),
+                columns={column.name: column.header for column in view.columns},
+                command=view.command,
+            )
+            found = {**view.cells(), **view.words()}
+        else:
+            seen[view.name] = View(command=view.command)
+            found = view.cells()
+        cells |= {address: _entry(cell) for address, cell in found.items()}
+    ordered = dict(sorted(sources.items()))
+    return Index(schema_version=SCHEMA_VERSION, sources=ordered, views=seen, cells=cells)
+
+
+def _entry(cell: Cell) -> Entry:
+    return Entry.model_construct(
+        text=cell.text,
+        metric=cell.metric,
+        aggregation=cell.aggregation,
+        n=cell.n,
+        interval=cell.interval,
+        records=tuple(dict.fromkeys(cell.records)),
+    )
+
+
+def to_json(index: Index) -> str:
+    """The file's text: a source, a view or a cell a line, so that a change shows as one."""
+    blocks = [
+        f' "schema_version": {index.schema_version}',
+        _block("sources", index.sources),
+        _block("views", {name: _fields(view) for name, view in index.views.items()}),
+        _block("cells", {name: _fields(cell) for name, cell in index.cells.items()}),
+    ]
+    return "{\n" + ",\n".join(blocks) + "\n}\n"
+
+
+def _fields(one: Frozen) -> dict[str, Any]:
+    return {name: value for name, value in vars(one).items() if value not in (None, (), {})}
+
+
+def _block(name: str, content: Mapping[str, Any]) -> str:
+    lines = [
+        f"  {json.dumps(key, ensure_ascii=False)}: "
+        + json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        for key, value in content.items()
+    ]
+    return f' "{name}": {{\n' + ",\n".join(lines) + "\n }"
+
+
+def load(results: Path) -> Index | None:
+    """The index on disk; None where no card was written yet.
+
+    Raises RequestError for a file that is not one.
+    """
+    path = results / FILE
+    if not path.exists():
+        return None
+    mend = "`smol card` writes it again"
+    try:
+        return Index.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RequestError(f"{FILE} cannot be read: {error.strerror}; {mend}") from None
+    except ValidationError as error:
+        raise RequestError(f"{FILE} is not an index of cells: {explain(error)}; {mend}") from None

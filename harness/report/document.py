@@ -1,0 +1,125 @@
+"""The card as a document: what is read from a results folder, and the views in their order.
+
+`read` has the effects, `build` is a pure function of what was read. May not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.records import evaluation, store
+from harness.records.evaluation import Evaluation
+from harness.records.schema import Record
+from harness.report import cells, drawn, prose, references, views
+from harness.report.cells import Index
+from harness.report.frame import Section, sections
+from harness.report.tables import Table, escape, fence, markdown, one_line
+from harness.report.views import Figure
+
+Part = str | Table | Figure
+"""Of a card: words, or a view."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a card is made from."""
+
+    records: Sequence[Record]
+    evaluations: Sequence[Evaluation]
+    digests: dict[str, str]
+    """File, relative to the results folder -> SHA-256 of its bytes."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """The card, as text and as views."""
+
+    text: str
+    figures: tuple[Figure, ...]
+    index: Index
+
+
+def read(results: Path) -> Inputs:
+    """Everything in a results folder that a card shows. Raises RequestError for a broken one."""
+    stored = store.read_stored(results)
+    digests = {store.path_of(one.record): one.sha256 for one in stored}
+    scored = evaluation.read_all(results)
+    for one in scored:
+        path = evaluation.path_of(one)
+        digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
+    return Inputs([one.record for one in stored], scored, digests)
+
+
+def build(inputs: Inputs) -> Document:
+    """The whole card."""
+    parts = _parts(inputs)
+    shown = [part for part in parts if not isinstance(part, str)]
+    return Document(
+        text="\n\n".join(_text(part) for part in parts) + "\n",
+        figures=tuple(view for view in shown if isinstance(view, Figure)),
+        index=cells.of(shown, inputs.digests),
+    )
+
+
+def _parts(inputs: Inputs) -> list[Part]:
+    if not inputs.records and not inputs.evaluations:
+        return [prose.HEAD, prose.EMPTY]
+    found = sections(inputs.records)
+    return [
+        prose.HEAD,
+        prose.DETAILS,
+        prose.USES,
+        prose.RISKS,
+        prose.START,
+        prose.DATA,
+        prose.DATA_OF_RUNS,
+        prose.EVALUATION,
+        *_results(found, inputs.evaluations),
+        prose.EXAMINATION,
+        prose.IMPACT,
+        prose.SPECIFICATIONS,
+        prose.INFRASTRUCTURE,
+        prose.GLOSSARY,
+    ]
+
+
+def _results(found: Sequence[Section], scored: Sequence[Evaluation]) -> list[Part]:
+    parts: list[Part] = []
+    device = None
+    for section in found:
+        if section.device != device:
+            device = section.device
+            parts.append(prose.DEVICES.get(device, f"### Measured on {device}"))
+            if device == "cpu":
+                parts.append(prose.CPU_NOTE)
+        parts += _section(section)
+    if scored:
+        parts += [prose.REFERENCES, *references.tables(scored)]
+    return parts
+
+
+def _section(section: Section) -> list[Part]:
+    scope, *tables = views.tables(section)
+    return [
+        f"#### {section.recipe} at {section.scale} scale: `{section.name}`",
+        escape(section.group.question.summary),
+        scope,
+        *views.figures(section),
+        *(
+            f"This version of smol draws no view named '{escape(name)}'."
+            for name in views.unknown(section)
+        ),
+        *tables,
+    ]
+
+
+def _text(part: Part) -> str:
+    if isinstance(part, Table):
+        return markdown(part)
+    if isinstance(part, Figure):
+        image = f"![{one_line(part.alt)}]({drawn.FOLDER}/{part.file})"
+        return fence(part.name, f"{image}\n\n{part.caption}")
+    return part

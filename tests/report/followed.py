@@ -1,0 +1,61 @@
+"""A card read as a person reads it: each number in a view, followed by the address it stands at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from harness.report.trace import Tracer
+
+VIEW = re.compile(r"<!-- view: (\S+) begin -->\n(.*?)\n<!-- view: \1 end -->", re.DOTALL)
+NUMBER = re.compile(r"\d")
+
+
+def addresses(card: str) -> Iterator[tuple[str, str]]:
+    """(address, printed text) of all that stands in a card's views. Raises ValueError for a line
+    in a view that has no address."""
+    for view, content in VIEW.findall(card):
+        header: list[str] = []
+        notes = 0
+        for line in filter(None, content.splitlines()):
+            if line.startswith("|"):
+                texts = [text.strip() for text in line.strip("|").split(" | ")]
+                if set(line) <= set("|-: "):
+                    continue
+                if not header:
+                    header = texts
+                    continue
+                for column, text in zip(header[1:], texts[1:], strict=True):
+                    yield f"{view}/{texts[0]}/{column}", text
+            elif line.startswith(f"**`{view}`** "):
+                yield f"{view}/caption", line.removeprefix(f"**`{view}`** ")
+            elif line.startswith("!["):
+                yield f"{view}/figure", line.rpartition("/")[2].removesuffix(")")
+            elif line.startswith("- "):
+                notes += 1
+                yield f"{view}/note-{notes}", line.removeprefix("- ")
+            elif line.startswith("Reproduce: "):
+                continue  # the command, which every answer ends with
+            elif not header:
+                yield f"{view}/caption", line
+            else:
+                raise ValueError(f"{view}: nothing leads to '{line}'")
+
+
+def follow(card: str, tracer: Tracer) -> set[str]:
+    """The addresses that `smol trace` leads home from, in its own spelling.
+
+    Raises AssertionError where the answer is not what is printed, or names nothing behind it.
+    """
+    seen = set()
+    for address, printed in addresses(card):
+        answer = tracer.trace(address)
+        first = answer.splitlines()[0]
+        assert first.endswith(f" = {printed}"), (address, printed, first)
+        name = first.removesuffix(f" = {printed}")
+        cell = tracer.cells()[name]
+        if NUMBER.search(printed):
+            assert cell.records or "resolved configuration" in cell.aggregation, name
+        assert "reproduce    smol " in answer, name
+        seen.add(name)
+    return seen
