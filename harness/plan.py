@@ -250,7 +250,9 @@ def make(
                 runs += _stages_of(arm, place, outside, taken, (first, given), tokenizer_digest)
             else:
                 outside["tokenizer"] = tokenizer_digest(arm.config.data)
-                runs += _runs_of(arm, place, ends, outside)
+                runs += _runs_of(arm, place, ends, outside, whole=recipe.timing is not None)
+    if recipe.timing is not None:
+        runs = abba(runs)
     return Plan(entry, recipe, scale, device, cut_by, count, grid, runs)
 
 
@@ -323,10 +325,30 @@ def follow_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     return Recipe(**{**recipe.__dict__, "horizons": horizons})
 
 
+def abba(runs: Sequence[Run]) -> list[Run]:
+    """Timing launches in their order: block by block (a block is a seed), in it length by length
+    and arm by arm, every other block backwards: A B, B A, A B ... So what drifts slowly, such as
+    a machine's temperature, falls on all arms alike.
+    """
+    ordered: list[Run] = []
+    for place, seed in enumerate(dict.fromkeys(run.seed for run in runs)):
+        block = sorted((run for run in runs if run.seed == seed), key=lambda run: run.last_update)
+        ordered += reversed(block) if place % 2 else block
+    return ordered
+
+
 def _runs_of(
-    arm: Arm, place: Mapping[str, Any], ends: list[Endpoint], outside: Mapping[str, Any]
+    arm: Arm,
+    place: Mapping[str, Any],
+    ends: list[Endpoint],
+    outside: Mapping[str, Any],
+    *,
+    whole: bool,
 ) -> list[Run]:
-    """The runs of one arm and seed: `place` holds what they share, `outside` enters their keys."""
+    """The runs of one arm and seed: `place` holds what they share, `outside` enters their keys.
+
+    `whole` makes each horizon a run of its own, as a cosine needs and a timing wants.
+    """
     by_update: dict[int, list[Endpoint]] = {}
     for end in sorted(ends, key=lambda e: e.update):
         by_update.setdefault(end.update, []).append(end)
@@ -334,19 +356,20 @@ def _runs_of(
     def run(**fields: Any) -> Run:
         return _run(arm, arm.config, place, outside, **fields)
 
-    if arm.config.schedule.name == "cosine":
+    schedule = arm.config.schedule
+    starts = {
+        update: min(schedule.warmup_updates, update) if schedule.name == "cosine"
+        else update - max(1, round(schedule.decay_fraction * update))
+        for update in by_update
+    }  # fmt: skip
+    if whole or schedule.name == "cosine":
         return [
             run(
                 stage=f"train-{together[0].horizon}", first_update=0, last_update=update,
-                decay_start=min(arm.config.schedule.warmup_updates, update), branch_at=(),
-                endpoints=tuple(together), parent=None,
+                decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=None,
             )
             for update, together in by_update.items()
         ]  # fmt: skip
-    starts = {
-        update: update - max(1, round(arm.config.schedule.decay_fraction * update))
-        for update in by_update
-    }
     stem = run(
         stage="stem", first_update=0, last_update=max(starts.values()), decay_start=None,
         branch_at=tuple(sorted(set(starts.values()))), endpoints=(), parent=None,

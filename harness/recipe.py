@@ -119,10 +119,26 @@ class Match:
     by: Literal["active", "total"]
 
 
+@dataclass(frozen=True)
+class Launches:
+    """The recipe times its arms: every arm and every length is launched on its own, with nothing
+    else running, arms interleaved (ABBA). The launches of one seed are a block, within which arms
+    are paired; horizons are the run lengths, each a whole run from an initialisation.
+    """
+
+    margin: float
+    """Nats a token: a variant whose loss is not within this of its reference shows no speed-up."""
+    cache: Literal["private", "shared"] = "private"
+    """Of compiled code: `private` is empty at each launch (cold), `shared` the user's own (warm).
+    """
+    fewest: int = 5
+    """Blocks below which no ratio is given."""
+
+
 class Primary(Frozen):
     """The one question that a recipe asks beforehand; everything else is exploratory."""
 
-    metric: Literal["val_loss"]
+    metric: Literal["val_loss", "tokens_per_second"]
     at: str
     """A horizon's name."""
     pairs: tuple[tuple[str, str], ...]
@@ -145,6 +161,8 @@ class Recipe:
     tuned_by: str | None = None
     """The recipe whose equal searches choose the arms' learning rates and weight decay. The card
     holds what was used against what its records found."""
+    timing: Launches | None = None
+    """Set where the question is one of speed."""
     views: Sequence[str] = ("comparison", "curves")
     """Names of views in `harness.report.views`, by name so that a recipe stays light."""
 
