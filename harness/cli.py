@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 records_app = typer.Typer(help="Validate a results folder; drop checkpoints of finished runs.")
+bench_app = typer.Typer(help="How fast the update is here, against others'.")
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", show_default=False)]
 ScaleOption = Annotated[str, typer.Option("--scale", help="smoke, proxy or full.")]
@@ -290,7 +291,53 @@ def records_clean(results: ResultsOption = None) -> None:
     report.clean_records(results=results)
 
 
+@bench_app.callback()
+def bench() -> None:
+    """How fast the update is here, against others'."""
+
+
+@bench_app.command("step")
+def bench_step(
+    model: Annotated[
+        str, typer.Option("--model", help="dense, moe-active, moe-total or moe-160m.")
+    ] = "dense",
+    scale: ScaleOption = "full",
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Sequences.")] = None,
+    seq: Annotated[int | None, typer.Option("--seq", min=2, help="Tokens in a sequence.")] = None,
+    compile_: Annotated[
+        str, typer.Option("--compile", help="Of ours: eager, blocks or whole.")
+    ] = "blocks",
+    optim: Annotated[str, typer.Option("--optim", help="adamw or muon.")] = "adamw",
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            help="Comma-separated: transformers, transformers-compiled, moe-loop, torch-muon, "
+            "ours-eager, ours-blocks, ours-whole.",
+        ),
+    ] = "",
+    device: DeviceOption = "auto",
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="All cores.")] = None,
+    rounds: Annotated[int, typer.Option("--rounds", help="Everyone's turns.")] = 5,
+    updates: Annotated[int, typer.Option("--updates", help="Timed in each turn.")] = 2,
+    losses: Annotated[
+        int,
+        typer.Option("--losses", help="Exit 1 if the losses of so many updates are not a peer's."),
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """The time of one update, ours and others', in interleaved rounds, with intervals."""
+    from harness.commands.bench import step
+
+    step(
+        model_name=model, scale=scale, batch=batch, seq=seq, compile_=compile_, optim=optim,
+        against=against, device=device, threads=threads, rounds=rounds, updates=updates,
+        losses=losses, as_json=as_json,
+    )  # fmt: skip
+
+
 app.add_typer(records_app, name="records")
+app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
 
 

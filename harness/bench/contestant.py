@@ -1,0 +1,118 @@
+"""One contestant of `smol bench step` in its own process: `python -P -m harness.bench.contestant`.
+
+Reads its setting and then commands from standard input, writes answers to standard output, one
+JSON object a line, and waits without using the processor while others are at work. A process of
+its own, so that its peak memory is its own, and compiled code, thread pools and allocator state
+of one contestant cannot help or hinder another.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import itertools
+import os
+import resource
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.bench.peers import Contestant, build
+from harness.bench.setting import Answer, Command, Setting
+
+ZIPF_OFFSET = 2.7
+"""Of the tokens' distribution (Mandelbrot's form): a loss that falls as a text's does at first."""
+
+
+def tokens_of(setting: Setting, update: int) -> np.ndarray:
+    """(batch, seq) int64: what every contestant's update number `update` trains on.
+
+    Independent draws, token i with a probability proportional to 1 / (i + 2.7).
+    """
+    weights = 1.0 / (np.arange(setting.model.vocab_size) + ZIPF_OFFSET)
+    bounds = np.cumsum(weights / weights.sum())
+    draws = np.random.default_rng([setting.seed, update]).random((setting.batch, setting.seq))
+    return np.searchsorted(bounds, draws).clip(max=setting.model.vocab_size - 1).astype(np.int64)
+
+
+def peak_bytes(device: str) -> int:
+    """The highest resident memory of this process, or of the device's allocator on CUDA."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():  # unlike getrusage, not inherited from the parent through exec
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def release(device: str) -> None:
+    """Give unused memory back, so that those who wait do not hold what the next one needs."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    elif sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+        if trim is not None:
+            trim(0)
+
+
+def serve(setting: Setting, commands: Any, answers: Any) -> None:
+    """Build, make the first update, answer, and then do as told until the input ends."""
+    torch.set_num_threads(setting.threads)
+    numbers = itertools.count(1)
+
+    def one() -> tuple[float, float]:
+        tokens = tokens_of(setting, next(numbers))
+        started = time.perf_counter()
+        loss = contestant.update(tokens)
+        return time.perf_counter() - started, loss
+
+    def answer(**fields: Any) -> None:
+        text = Answer(peak_bytes=peak_bytes(setting.device), **fields).model_dump_json()
+        answers.write(text + "\n")
+        answers.flush()
+
+    contestant: Contestant = build(setting)
+    tokens = tokens_of(setting, 0)
+    started = time.perf_counter()
+    contestant.prepare()
+    loss = contestant.update(tokens)
+    first = time.perf_counter() - started
+    answer(first_update_seconds=first, losses=(loss,), parameters=contestant.parameters)
+    release(setting.device)
+    for line in commands:
+        command = Command.model_validate_json(line)
+        results = [one() for _ in range(command.updates)]
+        timed = tuple(seconds for seconds, _ in results[command.untimed :])
+        answer(seconds=timed, losses=tuple(loss for _, loss in results))
+        release(setting.device)
+
+
+def main() -> int:
+    """The process. Exit code 1 where it failed; its last answer says why."""
+    # What libraries print must not mix with the answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        setting = Setting.model_validate_json(sys.stdin.readline())
+        serve(setting, sys.stdin, answers)
+    except Exception as error:
+        traceback.print_exc()
+        lines = str(error).strip().splitlines() or [""]
+        failed = f"{type(error).__name__}: {lines[0][:300]}"
+        answers.write(Answer(failed=failed).model_dump_json() + "\n")
+        answers.flush()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

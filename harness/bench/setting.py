@@ -1,0 +1,67 @@
+"""What a contestant of `smol bench step` is told, and what it answers: one JSON object a line.
+
+May not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.config import Frozen, OptimConfig
+from models.config import ModelConfig
+
+OURS = ("ours-eager", "ours-blocks", "ours-whole", "torch-muon")
+"""Variants of our own update: the other ways to compile it, and torch's Muon in it."""
+PEERS = ("transformers", "transformers-compiled", "moe-loop")
+"""Others' ways to do the same update."""
+CONTESTANTS = ("ours", *OURS, *PEERS)
+
+Compile = Literal["eager", "blocks", "whole"]
+
+
+class Setting(Frozen):
+    """The same for all contestants of a comparison, but for `contestant`."""
+
+    contestant: str
+    """One of CONTESTANTS, or `matmul`: the product that a peak is taken from."""
+    model: ModelConfig
+    batch: int
+    """Sequences in the update, one micro-step."""
+    seq: int
+    """Tokens in a sequence."""
+    compile: Compile
+    """Of `ours`."""
+    optim: OptimConfig
+    device: Literal["cpu", "cuda"]
+    threads: int
+    seed: int
+    """Of the initial weights and of the data."""
+
+    @property
+    def tokens(self) -> int:
+        """Of one update."""
+        return self.batch * self.seq
+
+
+class Command(Frozen):
+    """From the parent: make so many updates, the first `untimed` of which do not count."""
+
+    updates: int
+    untimed: int
+
+
+class Answer(Frozen):
+    """After a command, or (the first) after the contestant is built and has made one update."""
+
+    seconds: tuple[float, ...] = ()
+    """Of each timed update, on the contestant's own clock, device synchronised."""
+    losses: tuple[float, ...] = ()
+    """Of every update, the untimed too."""
+    first_update_seconds: float | None = None
+    """From the model with its initial weights on the device to the end of the first update:
+    optimizer, compilation, update. Only in the first answer."""
+    peak_bytes: int = 0
+    """The process's resident memory at its highest so far; on CUDA the allocator's."""
+    parameters: int = 0
+    failed: str | None = None
+    """Why the contestant cannot go on; nothing follows."""
