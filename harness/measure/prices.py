@@ -15,6 +15,7 @@ from harness.errors import RequestError
 from harness.measure.facts import read_toml
 from harness.measure.hardware import peaks
 
+FILE = "prices.toml"
 UNIT = "USD/h"
 NO_PRICE = "n/a"
 
@@ -45,7 +46,7 @@ def prices(results: Path | None = None) -> list[Price]:
     Raises RequestError naming the entry for a missing field, another unit, an unknown device or
     a value that is not a positive number.
     """
-    entries = read_toml("prices.toml", results).get("price", [])
+    entries = read_toml(FILE, results).get("price", [])
     return [_price(number, entry) for number, entry in enumerate(entries, 1)]
 
 

@@ -21,7 +21,6 @@ from harness.report.tables import Cell, Table
 from harness.report.views import Figure
 
 FILE = "cells.json"
-SCHEMA_VERSION = 1
 
 
 class Entry(Frozen):
@@ -71,7 +70,7 @@ def of(views: Iterable[Table | Figure], sources: Mapping[str, str]) -> Index:
             found = view.cells()
         cells |= {address: _entry(cell) for address, cell in found.items()}
     ordered = dict(sorted(sources.items()))
-    return Index(schema_version=SCHEMA_VERSION, sources=ordered, views=seen, cells=cells)
+    return Index(schema_version=1, sources=ordered, views=seen, cells=cells)
 
 
 def _entry(cell: Cell) -> Entry:

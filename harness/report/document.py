@@ -10,10 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.measure.prices import FILE as PRICES
+from harness.measure.prices import Price, prices
 from harness.records import evaluation, store
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import cells, drawn, prose, references, views
+from harness.report import (
+    architecture,
+    cells,
+    drawn,
+    impact,
+    metadata,
+    pipeline,
+    projection,
+    prose,
+    references,
+    views,
+)
 from harness.report.cells import Index
 from harness.report.frame import Section, sections
 from harness.report.tables import Table, escape, fence, markdown, one_line
@@ -29,6 +42,7 @@ class Inputs:
 
     records: Sequence[Record]
     evaluations: Sequence[Evaluation]
+    prices: Sequence[Price]
     digests: dict[str, str]
     """File, relative to the results folder -> SHA-256 of its bytes."""
 
@@ -50,7 +64,10 @@ def read(results: Path) -> Inputs:
     for one in scored:
         path = evaluation.path_of(one)
         digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
-    return Inputs([one.record for one in stored], scored, digests)
+    own = results / "facts" / PRICES
+    if own.is_file():
+        digests[f"facts/{PRICES}"] = hashlib.sha256(own.read_bytes()).hexdigest()
+    return Inputs([one.record for one in stored], scored, prices(results), digests)
 
 
 def build(inputs: Inputs) -> Document:
@@ -69,18 +86,30 @@ def _parts(inputs: Inputs) -> list[Part]:
         return [prose.HEAD, prose.EMPTY]
     found = sections(inputs.records)
     return [
+        metadata.front_matter(found, inputs.evaluations, pipeline.datasets()),
         prose.HEAD,
         prose.DETAILS,
         prose.USES,
         prose.RISKS,
         prose.START,
         prose.DATA,
+        pipeline.mixes(),
         prose.DATA_OF_RUNS,
+        prose.PROCEDURE,
+        pipeline.commands(),
+        pipeline.issues(),
+        prose.HYPERPARAMETERS,
+        pipeline.hyperparameters(),
+        pipeline.settings(),
+        prose.SPEED,
+        projection.cost(inputs.records, inputs.prices),
         prose.EVALUATION,
         *_results(found, inputs.evaluations),
         prose.EXAMINATION,
         prose.IMPACT,
+        *([impact.impact(inputs.records)] if inputs.records else []),
         prose.SPECIFICATIONS,
+        architecture.architecture(),
         prose.INFRASTRUCTURE,
         prose.GLOSSARY,
     ]

@@ -98,9 +98,27 @@ DATA = """\
 
 DATA_OF_RUNS = """\
 What the runs below were trained on stands in the scope of each section: sources and their \
-achieved shares, tokens in one epoch, and, in the cost tables, the epochs made."""
+achieved shares, tokens in one epoch, and, in the cost tables, the epochs made. The metadata's \
+`datasets` are those that the pipeline reads at `full`."""
 
-PROCEDURE = "### Training Procedure"
+PROCEDURE = """\
+### Training Procedure
+
+#### Preprocessing
+
+Documents are split before packing, tokenized with byte-level BPE, joined by an end-of-document \
+token and packed into sequences of one length; conversations are packed whole. Two stages: \
+pretraining, then fine-tuning on conversations from its weights, the hand-over proven by an equal \
+loss on a probe batch before saving and after loading."""
+
+HYPERPARAMETERS = """\
+#### Training Hyperparameters
+
+- **Training regime:** fp32 master weights and optimizer state, compute in the precision that each \
+table states (bf16 unless it says otherwise), losses and reductions in fp32
+
+What the arms of a comparison used stands in its records; `smol trace` prints how an arm differs \
+from its recipe's base."""
 
 SPEED = "#### Speeds, Sizes, Times"
 

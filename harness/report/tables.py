@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A named view: `name/row/column` is the address of a cell."""
+    """A named view, of one row at least: `name/row/column` is the address of a cell."""
 
     name: str
     caption: str
@@ -86,11 +86,12 @@ class Table:
     def words(self) -> dict[str, Cell]:
         """Address -> caption and notes, as cells of all the records behind the table."""
         records = tuple(dict.fromkeys(p for r in self.rows for c in r.cells for p in c.records))
+        origin = "the view's records" if records else self.rows[0].cells[0].aggregation
         texts = {"caption": self.caption}
         texts |= {f"note-{number}": note for number, note in enumerate(self.notes, 1)}
         return {
             f"{self.name}/{what}": Cell(
-                text, records, f"{what} of the view", "worded from the view's records", len(records)
+                text, records, f"{what} of the view", f"worded from {origin}", len(records)
             )
             for what, text in texts.items()
         }
