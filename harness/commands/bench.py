@@ -176,6 +176,7 @@ def _text(report: dict[str, Any]) -> str:
 
 
 def check_losses(results: dict[str, contest.Result], updates: int) -> None:
+    """Raises CheckFailed where a peer's losses of the first `updates` updates are not ours."""
     ours = results["ours"]
     for name, result in results.items():
         if result is ours or name == "torch-muon":  # the same question, another optimizer

@@ -42,7 +42,7 @@ def test_two_contestants_in_turn():
 
 
 def test_a_contestant_that_fails_is_named_with_its_reason():
-    with pytest.raises(RunFailed, match="^transformers: RequestError: transformers has no such"):
+    with pytest.raises(RunFailed, match=r"^transformers: RequestError: transformers has no such"):
         contest.compete([setting("transformers", "moe-160m")], rounds=1, updates=1)
 
 
