@@ -10,9 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.config import Frozen
 from harness.plan import Run
-from harness.records.schema import Code, Question, Record
+from harness.records.schema import Code, Launch, Question, Record
 
 
 class Job(Frozen):
@@ -29,8 +31,12 @@ class Job(Frozen):
     folder: str
     data_folder: str
     parent_folder: str | None
+    given: str | None = None
+    """Of a run that starts from a given model: its checkpoint, or transformers' folder."""
     attempt: int
     concurrent_runs: int
+    launch: Launch | None = None
+    """Set where the run is timed: it then runs alone."""
     launched_at: float
     """Seconds since the epoch, so that a process's start-up counts as set-up."""
 
@@ -54,6 +60,15 @@ class RunFiles:
         self.final = folder / "final_model.pt"
         self.summary = folder / "metrics.json"
         self.plot = folder / "metrics_plot.png"
+        self.compile_cache = folder / "compile-cache"
+
+    def ended_with(self, source_digest: str) -> bool:
+        """Whether final weights are there, and the last process here ran that code."""
+        try:
+            last = Job.model_validate_json(self.job.read_bytes(), strict=False)
+        except (FileNotFoundError, ValidationError):
+            return False
+        return self.final.is_file() and last.code.source_digest == source_digest
 
     def branch(self, update: int, source_digest: str) -> Path:
         """The state after `update` updates, from which a decay starts; of one code alone."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 from harness import plan as planning
-from harness import profiles
-from harness.commands import places
+from harness import profiles, stages
+from harness.commands import places, run_data
+from harness.commands import start as starts
+from harness.commands.start import Given
 from harness.config import RunConfig, canonical, parse_overrides
 from harness.data.adopted import open_folder
 from harness.data.prepare import Prepared, prepare
@@ -25,7 +29,7 @@ from harness.plan import Plan, Run
 from harness.profiles import Profile
 from harness.recipe import Entry, Scale, find
 from harness.records import store
-from harness.records.schema import Question, Record
+from harness.records.schema import Launch, Question, Record
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,22 @@ class Request:
     seeds: int | None
     overrides: Mapping[str, Any]
     stage: str | None
-    data: Path | None
+    data: Sequence[str]
+    """Folders instead of the recipe's data, `DIR` or `STAGE=DIR`."""
     tokenizer: str | None
     results: Path
     jobs: int | None
     dry_run: bool
     fresh: bool
     keep: bool
+    given: Given | None = None
+    """The model that the first stage (or `stage`) starts from."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What sets this request's records apart from the recipe's own."""
+        given = {"--from": self.given.name} if self.given else {}
+        return {**self.overrides, **given}
 
 
 def read_scale(text: str) -> Scale:
@@ -78,7 +91,8 @@ def run(
     seeds: int | None,
     sets: list[str],
     stage: str | None,
-    data: Path | None,
+    data: list[str],
+    start: str | None,
     tokenizer: str | None = None,
     results: Path | None,
     jobs: int | None,
@@ -86,23 +100,29 @@ def run(
     fresh: bool,
     keep: bool,
 ) -> None:
-    """Execute a recipe. `tokenizer` says what a `data` folder that others prepared was made with.
+    """Execute a recipe. `tokenizer` says what a `data` folder that others prepared was made with;
+    `start` names the model that the first stage (or `stage`) starts from.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
     if fresh and keep:
         raise RequestError("--fresh and --keep exclude each other")
-    if tokenizer is not None and data is None:
+    if tokenizer is not None and not data:
         raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
     known = read_scale(scale)
     request = Request(
         recipe, known, read_device(device), seeds, parse_overrides(sets), stage, data,
         tokenizer, places.results_folder(known, results), jobs, dry_run, fresh, keep,
     )  # fmt: skip
+    if start is not None and not dry_run:
+        given = starts.find(start, scale=known, results=request.results)
+        request = dataclasses.replace(request, given=given)
     entry = find(recipe)
     profile = device_profile(request.device)
-    _, grid = planning.resolve(entry, known, request.overrides, profile)
+    built, grid = planning.resolve(entry, known, request.overrides, profile)
+    taken, first = stages.chosen(built.stages, stage, start is not None)
+    folders = run_data.read_folders(data, taken, stage)
     if dry_run:
         from harness.commands.show import show
 
@@ -110,7 +130,13 @@ def run(
         return
     store.check_writable(request.results)
     records = store.read_all(request.results)
-    prepared = _prepare([arm.config for arm in grid], request)
+    needs = run_data.wanted(grid, taken)
+    at_first = [need.config for need in needs if need.stage == first]
+    if request.given is not None:
+        starts.check_architecture(request.given, at_first)
+    prepared = run_data.prepare_all(needs, folders, tokenizer)
+    if request.given is not None:
+        starts.check_tokenizer(request.given, [prepared[canonical(c.data)] for c in at_first])
     plan = planning.make(
         entry,
         known,
@@ -120,43 +146,12 @@ def run(
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
         device_class=hardware.device_class(request.device),
         profile=profile,
+        given=request.given.name if request.given else None,
+        start=first,
     )
     todo = _select(plan, records, prepared, request)
     done = _launch(todo, plan, prepared, request) if todo else []
     _report(request, done, nothing_to_do=not todo)
-
-
-def _prepare(configs: Sequence[RunConfig], request: Request) -> dict[str, Prepared]:
-    """Each distinct data specification (by its canonical form), prepared."""
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    if request.data is not None:
-        given = open_folder(request.data, tokenizer=request.tokenizer, progress=say)
-        for config in configs:
-            _check_fits(given, config, request.data)
-        return {canonical(config.data): given for config in configs}
-    prepared: dict[str, Prepared] = {}
-    for config in configs:
-        if canonical(config.data) not in prepared:
-            prepared[canonical(config.data)] = prepare(config.data, progress=say)
-    return prepared
-
-
-def _check_fits(folder: Prepared, config: RunConfig, given: Path) -> None:
-    """Raises RequestError where a configuration cannot be trained on a given folder."""
-    manifest = folder.manifest
-    if manifest.seq_len != config.data.seq_len:
-        raise RequestError(
-            f"{given} holds sequences of {manifest.seq_len} tokens; the recipe trains on "
-            f"data.seq_len={config.data.seq_len}"
-        )
-    if manifest.vocab_size > config.model.vocab_size:
-        raise RequestError(
-            f"{given} has a vocabulary of {manifest.vocab_size:,} tokens, and the model one of "
-            f"{config.model.vocab_size:,}: --set model.vocab_size={manifest.vocab_size}"
-        )
 
 
 def _select(
@@ -181,21 +176,28 @@ def _select(
         todo = [*stale, *backlog.pending] or list(plan.runs)
     else:
         todo = list(backlog.pending)
+    todo = backlogs.whole_blocks(todo, plan)
     if request.stage is not None:
         stages = {run.stage for run in plan.runs}
         if request.stage not in stages:
             raise RequestError(f"no stage '{request.stage}'{nearest(request.stage, stages)}")
         todo = [run for run in todo if run.stage == request.stage]
     checkpoints = places.checkpoints_folder(request.results)
-    stems = {run.key: run for run in plan.runs}
+    by_key = {run.key: run for run in plan.runs}
+    missing = {run.key for run in backlog.pending}
 
-    def has_branch(run: Run) -> bool:
-        folder = run_folder(checkpoints, stems[str(run.parent)])
-        return RunFiles(folder).branch(run.first_update, current.source_digest).exists()
+    def can_start(run: Run) -> bool:
+        parent = RunFiles(run_folder(checkpoints, by_key[str(run.parent)]))
+        if run.start == "branch":
+            return parent.branch(run.first_update, current.source_digest).exists()
+        return parent.ended_with(current.source_digest) and run.parent not in missing
 
-    runs, again = backlogs.with_parents(todo, plan, has_branch)
-    for run in again:
-        print(f"  {run.name} runs again: its branch checkpoint is gone, and a later stage needs it")
+    runs, added = backlogs.with_parents(todo, plan, can_start)
+    for run in added:
+        if run.key in missing:
+            print(f"  {run.name} runs first: a later stage starts from it")
+        else:
+            print(f"  {run.name} runs again: its checkpoint is gone, and a later stage needs it")
     return runs
 
 
@@ -212,8 +214,11 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
         tuned_by=recipe.tuned_by,
         arms=tuple(arm.name for arm in plan.arms),
         notes=dict(recipe.notes),
-        horizons=tuple(horizon.name for horizon in recipe.horizons),
+        horizons=tuple(planning.horizon_names(recipe)),
+        stages=tuple(stage.name for stage in recipe.stages),
         views=tuple(recipe.views),
+        margin=recipe.timing.margin if recipe.timing else None,
+        fewest=recipe.timing.fewest if recipe.timing else None,
         overrides=dict(overrides),
     )
 
@@ -225,8 +230,12 @@ def command(request: Request, entry: Entry) -> str:
         words += ["--seeds", str(request.seeds)]
     for path, value in request.overrides.items():
         words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
-    if request.data is not None:
-        words += ["--data", request.data.name]
+    for pair in request.data:
+        name, equals, folder = pair.rpartition("=")
+        words += ["--data", name + equals + Path(folder).name]
+    if request.given is not None:
+        stage = ["--stage", request.stage] if request.stage else []
+        words += [*stage, "--from", Path(request.given.argument).name]
     return shlex.join(words)
 
 
@@ -241,10 +250,14 @@ def _launch(
     from harness.report.run_plot import draw
 
     checkpoints = places.checkpoints_folder(request.results)
-    workers = request.jobs or default_jobs(request.device, runs)
+    timing = plan.recipe.timing
+    if timing is not None and request.jobs not in (None, 1):
+        raise RequestError(f"--jobs {request.jobs}: {request.recipe} times its runs, one at a time")
+    workers = 1 if timing else request.jobs or default_jobs(request.device, runs)
+    campaign = datetime.now(UTC).isoformat(timespec="seconds")
     by_key = {run.key: run for run in plan.runs}
     arms = {arm.name: arm for arm in plan.arms}
-    asked, text = question(plan, request.overrides), command(request, plan.entry)
+    asked, text = question(plan, request.asked), command(request, plan.entry)
     code = provenance.code()
     jobs = [
         Job(
@@ -258,11 +271,13 @@ def _launch(
             folder=str(run_folder(checkpoints, run)),
             data_folder=str(prepared[canonical(run.config.data)].folder.resolve()),
             parent_folder=str(run_folder(checkpoints, by_key[run.parent])) if run.parent else None,
+            given=str(request.given.path) if run.given and request.given else None,
             attempt=store.next_attempt(request.results, run.recipe, run.arm, run.key),
             concurrent_runs=workers,
+            launch=Launch(campaign=campaign, place=place, cache=timing.cache) if timing else None,
             launched_at=0.0,
         )
-        for run in runs
+        for place, run in enumerate(runs)
     ]
     print(
         f"{plan.entry.name} at {plan.scale} on {hardware.device_class(request.device)}: "
@@ -333,7 +348,7 @@ def _print_losses(request: Request) -> None:
 
     for section in sections(store.read_all(request.results)):
         asked = (section.recipe, section.scale, canonical(dict(section.overrides)))
-        if asked != (request.recipe, request.scale, canonical(dict(request.overrides))):
+        if asked != (request.recipe, request.scale, canonical(request.asked)):
             continue
         table = comparison.losses(section)
         lines = [[table.corner, *(column.header for column in table.columns)]]

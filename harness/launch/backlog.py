@@ -55,6 +55,8 @@ def _changes(record: Record, run: Run, current: Current) -> str:
     if software_set(record.software) != current.software:
         old, new = " ".join(software_set(record.software)), " ".join(current.software)
         changed.append(f"software (python torch numpy) {old} -> {new}")
+    if record.timing and record.timing.launch and record.timing.launch.contaminated:
+        changed.append(f"contaminated ({record.timing.launch.contaminated})")
     manifest = current.manifest_digest(run)
     if record.data is None or record.data.manifest_digest != manifest:
         was = record.data.manifest_digest[:8] if record.data else "none"
@@ -62,20 +64,29 @@ def _changes(record: Record, run: Run, current: Current) -> str:
     return ", ".join(changed)
 
 
+def whole_blocks(todo: Iterable[Run], plan: Plan) -> list[Run]:
+    """`todo` in the plan's order; of a timing recipe, all launches of each block that is touched:
+    only launches of one campaign, made in turn, may be set against each other."""
+    chosen = list(todo)
+    keys, blocks = {run.key for run in chosen}, {run.seed for run in chosen}
+    if plan.recipe.timing is None:
+        return [run for run in plan.runs if run.key in keys]
+    return [run for run in plan.runs if run.seed in blocks]
+
+
 def with_parents(
-    todo: Iterable[Run], plan: Plan, has_branch: Callable[[Run], bool]
+    todo: Iterable[Run], plan: Plan, can_start: Callable[[Run], bool]
 ) -> tuple[list[Run], list[Run]]:
-    """`todo` in the plan's order, and the finished stems among its parents whose branch
-    checkpoint is gone, so that they must run again: (all, those added)."""
+    """`todo` in the plan's order, with those of its ancestors that must run (again) because what
+    they hand over is not there: (all, those added)."""
     chosen = {run.key for run in todo}
-    by_key = {run.key: run for run in plan.runs}
-    added = {
-        run.parent
-        for run in plan.runs
-        if run.key in chosen
-        and run.parent is not None
-        and run.parent not in chosen
-        and not has_branch(run)
-    }
-    runs = [run for run in plan.runs if run.key in chosen | added]
-    return runs, [by_key[key] for key in added if key in by_key]
+    added: list[Run] = []
+    for run in reversed(plan.runs):  # children before parents: a grandparent may be missing too
+        needed = any(
+            child.parent == run.key and child.key in chosen and not can_start(child)
+            for child in plan.runs
+        )
+        if needed and run.key not in chosen:
+            chosen.add(run.key)
+            added.insert(0, run)
+    return [run for run in plan.runs if run.key in chosen], added

@@ -6,6 +6,7 @@ Only this room starts processes. A child that dies without a record gets one fro
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Protocol
 from harness.files import write_atomically
 from harness.job import Job
 from harness.launch.tail import Tail
-from harness.measure import account
+from harness.measure import account, surroundings
 from harness.records import store
 from harness.records.schema import Record, Status
 
@@ -114,9 +115,22 @@ def _start(
 
 
 def start(job: Job, code: Path) -> Child:
-    """Start a job's process. Its output goes to `worker.log` in the run's folder."""
+    """Start a job's process. Its output goes to `worker.log` in the run's folder.
+
+    A timed job waits for a calm machine first, though not for ever.
+    """
     files = job.files
     files.folder.mkdir(parents=True, exist_ok=True)
+    caches: dict[str, str] = {}
+    if job.launch is not None:
+        before = surroundings.wait_for_calm(job.run.device)
+        job = job.model_copy(update={"launch": job.launch.model_copy(update={"before": before})})
+        if job.launch is not None and job.launch.cache == "private":
+            shutil.rmtree(files.compile_cache, ignore_errors=True)
+            caches = {
+                "TORCHINDUCTOR_CACHE_DIR": str(files.compile_cache),
+                "TRITON_CACHE_DIR": str(files.compile_cache / "triton"),
+            }
     job = job.model_copy(update={"launched_at": time.time()})
     write_atomically(files.job, job.model_dump_json(indent=1))
     threads = str(job.run.config.train.threads)
@@ -127,6 +141,7 @@ def start(job: Job, code: Path) -> Child:
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",
+        **caches,
     }
     tail = Tail(files.metrics, job.run.config.tokens_per_update)
     with open(files.log, "ab") as output:
@@ -147,6 +162,7 @@ def _collect(
     on_record: Callable[[Job, Record], None],
 ) -> None:
     record = _record_of(child)
+    shutil.rmtree(child.job.files.compile_cache, ignore_errors=True)
     done.append(record)
     ended[child.job.run.key] = record.status
     on_record(child.job, record)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.job import Job
 from harness.measure import flops, hardware, provenance
-from harness.records.schema import DataUse, Memory, Record, Status
+from harness.records.schema import DataUse, Launch, Memory, Record, Status
 from models.config import active_parameters, expected_initial_loss, total_parameters
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ def record(
     memory: Memory | None = None,
     load_before: float | None = None,
     counted: tuple[int, int] | None = None,
+    compile_seconds: float | None = None,
+    launch: Launch | None = None,
 ) -> Record:
     """The record of a run, as far as it got. Without `progress` nothing was measured.
 
     `counted` are the total and active parameters of the model that was built; where none was,
-    the formula's.
+    the formula's. `launch` is a timed job's, with what was seen around and after it.
     """
     run, config = job.run, job.run.config
     machine = hardware.detect(run.device, load_before)
@@ -44,7 +46,9 @@ def record(
     timing = None
     if progress:
         wall = progress.wall_seconds + time.time() - job.launched_at
-        timing = progress.timing(per_update, wall, job.concurrent_runs)
+        timing = progress.timing(
+            per_update, wall, job.concurrent_runs, compile_seconds=compile_seconds, launch=launch
+        )
     return Record(
         schema_version=1,
         key=run.key,
@@ -76,6 +80,9 @@ def record(
         initial_loss=progress.initial_loss if progress else None,
         expected_initial_loss=expected_initial_loss(config.model),
         handover_loss=progress.handover_loss if progress else None,
+        given=run.given,
+        stage_diff=run.stage_diff,
+        samples=progress.answers() if progress else None,
         validation=validation,
         training=training,
         ends=ends,

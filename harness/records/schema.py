@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from harness.config import Frozen
 
 SCHEMA_VERSION = 1
@@ -37,7 +39,15 @@ class Question(Frozen):
     notes: dict[str, str]
     """Arm -> remark."""
     horizons: tuple[str, ...]
+    stages: tuple[str, ...] = ()
+    """Parents before children; none where a recipe has none."""
     views: tuple[str, ...]
+    margin: float | None = None
+    """Of a timing recipe: losses within this many nats a token are equivalent."""
+    fewest: int | None = None
+    """Of a timing recipe: blocks below which no ratio is given."""
+    choices: dict[str, str] = {}
+    """Fields that the plan resolved from `auto` -> what was chosen, and why."""
     overrides: dict[str, Any]
     """`--set` of the command; anything here marks the result exploratory."""
 
@@ -101,6 +111,66 @@ class ExpertUse(Frozen):
     router that does not choose."""
 
 
+class GpuState(Frozen):
+    """A GPU at one moment, through NVML."""
+
+    sm_mhz: int
+    memory_mhz: int
+    temperature: int
+    """Degrees Celsius."""
+    watts: float
+    throttled: tuple[str, ...]
+    """Reasons of heat, hardware slowdown or power brake; empty where it ran as it should."""
+    processes: int
+    """That hold memory on it."""
+
+
+class MachineState(Frozen):
+    """What a machine was doing before or after a run."""
+
+    load: float | None
+    """One-minute load average; before a launch it still holds the launch before."""
+    others: float | None
+    """Cores that other processes kept busy: in the second before a launch, and, in the state
+    after it, over the whole run. None where the system does not say."""
+    gpu: GpuState | None
+    gpu_note: str | None
+    """Why a GPU's state is not known."""
+
+
+class Launch(Frozen):
+    """What makes a run a timing run."""
+
+    campaign: str
+    """The same for all launches of one command: when it began, UTC."""
+    place: int
+    """In the campaign's order, from 0."""
+    cache: Literal["private", "shared"]
+    """Of compiled code: empty at the start (cold), or the user's own (warm)."""
+    before: MachineState | None = None
+    after: MachineState | None = None
+    contaminated: str | None = None
+    """Why it does not count; None where it does."""
+
+
+class Answer(Frozen):
+    """What a model said to a prompt, greedily."""
+
+    prompt: str
+    text: str
+    tokens: int
+    """With the one that ended it."""
+    ended: bool
+    """By itself, at its end-of-turn or end-of-text token; else at the most tokens it was given."""
+
+
+class Samples(Frozen):
+    """A stage's prompts, answered before its first update and after its last."""
+
+    before: tuple[Answer, ...]
+    after: tuple[Answer, ...]
+
+
 class Timing(Frozen):
     """Seconds on a monotonic clock; every concern is timed apart."""
 
@@ -127,6 +197,11 @@ class Timing(Frozen):
     """Runs that the launcher allowed at once."""
     resumed: int
     """How often the run was interrupted and went on."""
+    compile_seconds: float | None = None
+    """Inside updates and evaluations: torch's compiler, forward and backward. None where it was
+    not recorded."""
+    launch: Launch | None = None
+    """Set exactly where `timed`."""
 
 
 class Memory(Frozen):
@@ -238,6 +313,11 @@ class Record(Frozen):
     """What the initialisation implies: ln vocabulary + half the variance of the logits."""
     handover_loss: tuple[float, float] | None
     """A stage's proof: loss on a probe batch before saving (by the parent) and after loading."""
+    given: str | None = None
+    """The model that the user gave to start from, by its kind and digest; None where none was."""
+    stage_diff: dict[str, Any] = Field(default_factory=dict)
+    """Dotted fields in which a recipe's stage differs from its arm."""
+    samples: Samples | None = None
     validation: tuple[EvalPoint, ...]
     training: tuple[TrainPoint, ...]
     ends: tuple[HorizonEnd, ...]

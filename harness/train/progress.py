@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.records.schema import EvalPoint, ExpertUse, HorizonEnd, Timing, TrainPoint
+from harness.records.schema import (
+    Answer,
+    EvalPoint,
+    ExpertUse,
+    HorizonEnd,
+    Launch,
+    Samples,
+    Timing,
+    TrainPoint,
+)
 
 KEPT_UPDATE_TIMES = 5_000
 KEPT_TRAIN_POINTS = 200
@@ -31,6 +40,8 @@ class Progress:
     training: list[dict[str, Any]] = field(default_factory=list)
     ends: list[dict[str, Any]] = field(default_factory=list)
     experts: dict[str, Any] | None = None
+    samples_before: list[dict[str, Any]] = field(default_factory=list)
+    samples_after: list[dict[str, Any]] = field(default_factory=list)
     setup_seconds: float = 0.0
     eval_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
@@ -54,7 +65,15 @@ class Progress:
         pair = plain["handover_loss"]
         return cls(**{**plain, "handover_loss": tuple(pair) if pair else None})
 
-    def timing(self, tokens_per_update: int, wall_seconds: float, concurrent_runs: int) -> Timing:
+    def timing(
+        self,
+        tokens_per_update: int,
+        wall_seconds: float,
+        concurrent_runs: int,
+        *,
+        compile_seconds: float | None = None,
+        launch: Launch | None = None,
+    ) -> Timing:
         """The record's timing section."""
         # Rounded before anything is computed from them, so that the record agrees with itself.
         times = [round(t, 6) for t in self.update_seconds]
@@ -72,9 +91,20 @@ class Progress:
             checkpoint_seconds=self.checkpoint_seconds,
             data_seconds=self.data_seconds,
             wall_seconds=wall_seconds,
-            timed=False,
+            timed=launch is not None,
             concurrent_runs=concurrent_runs,
             resumed=self.resumed,
+            compile_seconds=compile_seconds,
+            launch=launch,
+        )
+
+    def answers(self) -> Samples | None:
+        """To the stage's prompts, where it had any."""
+        if not self.samples_before and not self.samples_after:
+            return None
+        return Samples(
+            before=tuple(Answer(**one) for one in self.samples_before),
+            after=tuple(Answer(**one) for one in self.samples_after),
         )
 
     def expert_use(self) -> ExpertUse | None:

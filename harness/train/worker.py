@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -23,12 +24,12 @@ from harness.data.manifest import Prepared, load_folder
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.job import Job, MetricsLog, RunFiles
-from harness.measure import account, hardware, provenance
+from harness.measure import account, hardware, provenance, surroundings
 from harness.optim import build
 from harness.records import store
-from harness.records.schema import Memory, Record, Status
+from harness.records.schema import Launch, Memory, Record, Status
 from harness.seeds import derive
-from harness.train import state
+from harness.train import handover, samples, state
 from harness.train.loop import Diverged, Loop, Stopped
 from harness.train.progress import Progress
 from models.lm import LanguageModel, ParameterCount, count_parameters
@@ -48,6 +49,7 @@ class Worker:
         self.prepared: Prepared | None = None
         self.counted: ParameterCount | None = None
         self.load_before = hardware.load_average()
+        self.meter = surroundings.Meter.read() if job.launch else None
         self._stop = False
         self._parent = os.getppid()
 
@@ -62,7 +64,7 @@ class Worker:
             self.job, status, error, progress=self.progress,
             manifest=self.prepared.manifest if self.prepared else None,
             memory=peak_memory(self.run.device), load_before=self.load_before,
-            counted=self.counted,
+            counted=self.counted, compile_seconds=compile_seconds(), launch=self._launch(),
         )  # fmt: skip
         store.write(Path(self.job.results), record)
         self._summarise(record)
@@ -93,8 +95,9 @@ class Worker:
         torch.use_deterministic_algorithms(run.device == "cpu")
         device = torch.device(run.device)
         self.prepared = load_folder(Path(self.job.data_folder))
-        stream = TrainStream(self.prepared.folder, derive(run.seed, "data"))
-        validation = read_validation(self.prepared.folder)
+        masked = config.train.document_mask
+        stream = TrainStream(self.prepared.folder, derive(run.seed, "data"), documents=masked)
+        validation = read_validation(self.prepared.folder, row_documents=masked)
         torch.manual_seed(derive(run.seed, "noise"))
         model = LanguageModel(config.model, build.DTYPES[config.train.dtype])
         model.init_weights(derive(run.seed, "init"))
@@ -103,6 +106,8 @@ class Worker:
         if config.train.compile == "blocks":
             for block in model.blocks:
                 block.compile()
+        elif config.train.compile == "whole":
+            model.loss_sums = torch.compile(model.loss_sums)  # type: ignore[method-assign]
         optimizers = build.build(config.optim, model)
         digest = self.job.code.source_digest
         self.progress = state.resume(
@@ -125,10 +130,20 @@ class Worker:
         Loop(
             run, model, optimizers, stream, validation, progress, device=device,
             files=self.files, log=self.log, source_digest=digest, save=save,
-            should_stop=self._should_stop,
+            should_stop=self._should_stop, answer=self._answer,
         ).go()  # fmt: skip
         metrics = {"ends": progress.ends, "last_update": progress.update}
-        state.save_final(self.files.final, run.key, config, model, metrics)
+        state.save_final(
+            self.files.final, run.key, digest, config, model, metrics, validation, device
+        )
+
+    def _answer(self, model: LanguageModel) -> list[dict[str, Any]]:
+        """To the stage's prompts, in the format of its data."""
+        if not self.run.prompts or self.prepared is None:
+            return []
+        chat = self.run.config.data.format == "chat"
+        found = samples.answer(model, self.run.prompts, self.prepared.folder, chat=chat)
+        return [one.model_dump() for one in found]
 
     def _begin(
         self,
@@ -137,20 +152,37 @@ class Worker:
         validation: Validation,
         device: torch.device,
     ) -> Progress:
-        run = self.run
-        if run.parent is None:
+        run, code = self.run, self.job.code.source_digest
+        if run.start == "init":
             return Progress(update=0, seconds_before=0.0)
-        if self.job.parent_folder is None:
+        if run.start == "given":
+            if self.job.given is None:
+                raise RequestError(f"{run.name} starts from {run.given}: nobody says where it is")
+            return handover.from_given(Path(self.job.given), model, validation, device)
+        if self.job.parent_folder is None or run.parent is None:
             raise RequestError(f"{run.name} starts from run {run.parent}, whose folder is unknown")
-        branch = RunFiles(Path(self.job.parent_folder)).branch(
-            run.first_update, self.job.code.source_digest
-        )
+        parent = RunFiles(Path(self.job.parent_folder))
+        if run.start == "final":
+            known = (run.parent, code)
+            return handover.from_final(parent.final, model, device, parent=known)
+        branch = parent.branch(run.first_update, code)
         return state.start_from_branch(branch, run.parent, model, optimizers, validation, device)
+
+    def _launch(self) -> Launch | None:
+        """A timed job's launch, with what was seen around it and after it."""
+        launch = self.job.launch
+        if launch is None or launch.before is None or self.meter is None:
+            return None
+        during = surroundings.Meter.read().others_since(self.meter)
+        after = surroundings.state(self.run.device, during)
+        resumed = self.progress.resumed if self.progress else 0
+        reason = surroundings.contamination(launch.before, during, after, resumed=resumed)
+        return launch.model_copy(update={"after": after, "contaminated": reason})
 
     def _summarise(self, record: Record) -> None:
         keep = {
             "key", "status", "error", "updates_done", "tokens_done", "validation", "training",
-            "ends", "timing",
+            "ends", "timing", "stage", "config", "tokens_per_update", "handover_loss", "samples",
         }  # fmt: skip
         summary = record.model_dump_json(include=keep, indent=1)
         write_atomically(self.files.summary, summary + "\n")
@@ -161,6 +193,20 @@ class Worker:
     def _should_stop(self) -> bool:
         # A worker whose launcher died must not go on in the dark.
         return self._stop or os.getppid() != self._parent
+
+
+def compile_seconds() -> float:
+    """Seconds that torch's compiler has taken in this process, forward and backward graphs.
+
+    From the compiler's own clocks: a frame's whole compilation, and the backward graphs that it
+    compiles later.
+    """
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    if dynamo is None:
+        return 0.0
+    clocks = dynamo.compilation_time_metrics
+    outermost = ("_compile.compile_inner", "backward._backward_impl")
+    return round(sum(sum(clocks.get(name, ())) for name in outermost), 6)
 
 
 def peak_memory(device: str) -> Memory:
