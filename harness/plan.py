@@ -230,6 +230,10 @@ def make(
     """
     overrides = overrides or {}
     recipe, grid = resolve(entry, scale, overrides, profile)
+    if device not in recipe.devices:
+        raise RequestError(
+            f"recipe '{entry.name}' needs --device {' or '.join(recipe.devices)}: {entry.summary}"
+        )
     cut = recipe.base.batch != entry.at(scale).base.batch
     cut_by = profile.name if profile is not None and cut else None
     count = seeds if seeds is not None else entry.seeds[scale]

@@ -1,0 +1,51 @@
+"""Optimizers: our Muon, PyTorch's own, and AdamW for everything.
+
+An arm is an optimizer together with the settings that an equal search found for it: where `TUNED`
+has a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
+
+`proxy`, on two cores with two runs at a time: 3 arms x 5 seeds x 150 updates x 0.9 s / 2 = 17
+minutes, and about two more for validations and the start of 30 processes.
+"""
+
+from collections.abc import Mapping
+
+from harness import presets, tuning
+from harness.config import replace
+from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
+
+NAMES = ("adamw", "muon", "torch-muon")
+SEARCH = "tune_optimizers"
+TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {}
+"""Scale -> optimizer -> the best setting in the records of `SEARCH` (its view `optimum`); for
+every optimizer or for none. A scale that is not here uses the base's settings for all."""
+UPDATES = {"smoke": 60, "proxy": 150, "full": 500}
+"""As many in the search: a rate that is best for short runs may not be for longer ones."""
+
+
+@recipe(
+    "optimizers",
+    primary=Primary(
+        metric="val_loss", at="tokens", pairs=(("adamw", "muon"), ("muon", "torch-muon"))
+    ),
+    seeds={"smoke": 3, "proxy": 5, "full": 5},
+)
+def optimizers(scale: Scale) -> Recipe:
+    """Muon (ours and PyTorch's) against AdamW, each with the settings of an equal search."""
+    base = presets.run(scale)
+    tokens = UPDATES[scale] * base.tokens_per_update
+    base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
+    fields = ["optim.name", *tuning.FIELDS] if scale in TUNED else ["optim.name"]
+    arms = {
+        name: {
+            "optim.name": name,
+            **(TUNED[scale][name].changes(base) if scale in TUNED else {}),
+        }
+        for name in NAMES
+    }
+    return Recipe(
+        base,
+        axes=[Axis("optimizer", fields, arms)],
+        horizons=[Tokens(tokens)],
+        tuned_by=SEARCH,
+        views=["comparison", "curves"],
+    )
