@@ -90,13 +90,25 @@ def run(
     device: DeviceOption = "auto",
     seeds: SeedsOption = None,
     sets: SetOption = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="Only runs of this stage.")] = None,
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Only runs of this stage, and what they need.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="What the first stage, or --stage, starts from: smollm2, a run, a checkpoint, or "
+            "transformers' folder.",
+        ),
+    ] = None,
     data: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
             "--data",
+            metavar="[STAGE=]DIR",
             help="A prepared folder instead of the recipe's data: ours, or any that `datasets` "
-            "saved with input_ids (and labels) of one length.",
+            "saved with input_ids (and labels) of one length. For --stage, else for the first.",
         ),
     ] = None,
     data_tokenizer: Annotated[
@@ -118,9 +130,9 @@ def run(
     from harness.commands.run import run as run_recipe
 
     run_recipe(
-        recipe, scale=scale, device=device, seeds=seeds, sets=sets or [], stage=stage, data=data,
-        tokenizer=data_tokenizer, results=results, jobs=jobs, dry_run=dry_run, fresh=fresh,
-        keep=keep,
+        recipe, scale=scale, device=device, seeds=seeds, sets=sets or [], stage=stage,
+        data=data or [], start=start, tokenizer=data_tokenizer, results=results, jobs=jobs,
+        dry_run=dry_run, fresh=fresh, keep=keep,
     )  # fmt: skip
 
 
@@ -193,6 +205,23 @@ def eval_(
         int | None, typer.Option("--context", help="Tokens; default: as it was trained.")
     ] = None,
     record: Annotated[bool, typer.Option("--record", help="Keep it for the card.")] = False,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            "--tasks",
+            help="lm-evaluation-harness's, by name or as YAML files, with commas; stdlib-cloze "
+            "needs no Hub. Instead of a text.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Of --tasks: the first samples only.")
+    ] = None,
+    fewshot: Annotated[
+        int | None, typer.Option("--fewshot", min=0, help="Of --tasks: examples in the prompt.")
+    ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Of --tasks: through the chat template.")
+    ] = False,
     scale: ModelScale = None,
     results: ResultsOption = None,
     tokenizer: TokenizerOption = None,
@@ -200,7 +229,20 @@ def eval_(
     dtype: DtypeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Loss and bits per byte of a model on a text, with an interval over documents."""
+    """Loss and bits per byte of a model on a text, with an interval over documents; or tasks."""
+    if tasks is not None:
+        from harness.commands.tasks import evaluate_tasks
+
+        if text or data is not None or record:
+            raise RequestError("--tasks goes without --text, --data and --record")
+        evaluate_tasks(
+            model, tasks, limit=limit, fewshot=fewshot, chat=chat, tokenizer=tokenizer,
+            scale=scale, results=results, device=device, dtype=dtype, context=context,
+            as_json=as_json,
+        )  # fmt: skip
+        return
+    if limit is not None or fewshot is not None or chat:
+        raise RequestError("--limit, --fewshot and --chat go with --tasks")
     from harness.commands.evaluate import evaluate
 
     evaluate(

@@ -18,9 +18,8 @@ from harness import profiles, stages
 from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.start import Given
-from harness.config import RunConfig, canonical, parse_overrides
-from harness.data.adopted import open_folder
-from harness.data.prepare import Prepared, prepare
+from harness.config import canonical, parse_overrides
+from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.job import Job, RunFiles, run_folder
 from harness.launch import backlog as backlogs

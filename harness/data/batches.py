@@ -10,12 +10,14 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from harness.data.manifest import END_OF_TEXT
 from harness.errors import RequestError
 
 IGNORED = -100
@@ -30,6 +32,9 @@ class Batch:
     """(rows, seq_len) int64."""
     targets: np.ndarray
     """(rows, seq_len) int64: the next token of the row; IGNORED at its end and where masked."""
+    documents: np.ndarray | None = None
+    """(rows, seq_len) int64: the document of each token, counted from 0 in each row; None where
+    nobody asked."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,15 @@ class Validation:
     """(rows, seq_len) int64: the document of each token, counted from 0."""
     token_bytes: np.ndarray
     """(vocabulary,) int64: UTF-8 bytes of each token, 0 for special tokens."""
+    row_documents: np.ndarray | None = None
+    """(rows, seq_len) int64: as `Batch.documents`, where they were asked for."""
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """In order, `rows` at a time; the last may be shorter."""
         for start in range(0, len(self.tokens), rows):
             part = slice(start, start + rows)
-            yield Batch(self.tokens[part], self.targets[part])
+            documents = None if self.row_documents is None else self.row_documents[part]
+            yield Batch(self.tokens[part], self.targets[part], documents)
 
 
 class Split:
@@ -98,13 +106,43 @@ class Split:
             out[i] = chunks[chunk][row - self._starts[chunk]]
         return out
 
-    def batch(self, rows: np.ndarray) -> Batch:
-        """Tokens and targets of the rows asked for."""
+    def batch(self, rows: np.ndarray, *, documents: bool = False) -> Batch:
+        """Tokens and targets of the rows asked for, and their documents if they are wanted."""
         tokens = self.take("input_ids", rows)
         labels = self.take("labels", rows) if "labels" in self.names else tokens
         targets = np.full_like(tokens, IGNORED)
         targets[:, :-1] = labels[:, 1:]
-        return Batch(tokens, targets)
+        return Batch(tokens, targets, self.documents(rows, tokens) if documents else None)
+
+    def documents(self, rows: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """(len(rows), seq_len) int64: the document of each token, counted from 0 in each row.
+
+        From the column `documents`, else from the end-of-document tokens, which belong to the
+        document that they end. Padding counts as a document. Raises RequestError where neither
+        is known.
+        """
+        begins = np.zeros(tokens.shape, dtype=bool)
+        if "documents" in self.names:
+            stored = self.take("documents", rows)
+            begins[:, 1:] = stored[:, 1:] != stored[:, :-1]
+        else:
+            begins[:, 1:] = tokens[:, :-1] == self.end_of_document
+        return begins.cumsum(axis=1)
+
+    @cached_property
+    def end_of_document(self) -> int:
+        """The token that ends a document. Raises RequestError where no tokenizer names it."""
+        for folder in (self.folder, *self.folder.parents[:2]):
+            file = folder / "tokenizer.json"
+            if not file.is_file():
+                continue
+            for token in json.loads(file.read_bytes()).get("added_tokens", []):
+                if token["content"] == END_OF_TEXT:
+                    return int(token["id"])
+        raise RequestError(
+            f"{self.folder} has no column 'documents' and no tokenizer with {END_OF_TEXT}: where "
+            "its documents end is not known, so train.document_mask must be false"
+        )
 
     def _rectangle(self, column: str, chunk: pa.Array) -> np.ndarray:
         if chunk.null_count or not pa.types.is_nested(chunk.type):
@@ -142,8 +180,12 @@ class TrainStream:
     takes the rows [u S, (u + 1) S), so arms with other batch sizes see the same prefix.
     """
 
-    def __init__(self, folder: Path, data_seed: int) -> None:
-        """Raises RequestError for a folder without readable training rows."""
+    def __init__(self, folder: Path, data_seed: int, *, documents: bool = False) -> None:
+        """With `documents` the batches say which document each token belongs to.
+
+        Raises RequestError for a folder without readable training rows.
+        """
+        self._documents = documents
         self._split = read_split(folder, "train")
         self._seed = data_seed
         self._epoch = -1
@@ -153,7 +195,7 @@ class TrainStream:
 
     def rows(self, first: int, count: int) -> Batch:
         """`count` rows of the stream from position `first` on: arrays (count, seq_len)."""
-        return self._split.batch(self.positions(first, count))
+        return self._split.batch(self.positions(first, count), documents=self._documents)
 
     def positions(self, first: int, count: int) -> np.ndarray:
         """(count,) which rows of the train split those are."""
@@ -180,14 +222,15 @@ class TrainStream:
         return self._order
 
 
-def read_validation(folder: Path) -> Validation:
-    """All validation rows of a prepared folder.
+def read_validation(folder: Path, *, row_documents: bool = False) -> Validation:
+    """All validation rows of a prepared folder, with `row_documents` if they are wanted.
 
-    Without a `documents` column each row counts as a document. Raises RequestError.
+    Without a `documents` column each row counts as a document when losses are summed. Raises
+    RequestError.
     """
     split = read_split(folder, "validation")
     every = np.arange(split.rows)
-    batch = split.batch(every)
+    batch = split.batch(every, documents=row_documents)
     if "documents" in split.names:
         documents = split.take("documents", every)
     else:
@@ -197,7 +240,7 @@ def read_validation(folder: Path) -> Validation:
         token_bytes = np.load(path, allow_pickle=False).astype(np.int64)
     except (OSError, ValueError) as error:
         raise RequestError(f"cannot read {path}: {error}") from None
-    return Validation(batch.tokens, batch.targets, documents, token_bytes)
+    return Validation(batch.tokens, batch.targets, documents, token_bytes, batch.documents)
 
 
 def _open(folder: Path) -> list[pa.Table]:

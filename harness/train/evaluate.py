@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from harness.data.batches import Validation
+from harness.data.batches import Batch, Validation
 from harness.records.schema import ExpertUse
 from models.lm import LanguageModel
+
+PROBE_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,11 @@ def evaluate(
     was_training = model.training
     model.eval()
     nats = np.zeros(data.targets.shape, dtype=np.float64)
-    with torch.no_grad():
-        for start in range(0, len(data.tokens), eval_batch):
-            rows = slice(start, start + eval_batch)
-            losses = model.token_losses(
-                torch.from_numpy(data.tokens[rows]).to(device),
-                torch.from_numpy(data.targets[rows]).to(device),
-            )
-            nats[rows] = losses.double().cpu().numpy()
+    done = 0
+    for batch in data.batches(eval_batch):
+        losses = token_losses(model, batch, device)
+        nats[done : done + len(losses)] = losses.double().cpu().numpy()
+        done += len(losses)
     model.train(was_training)
     return _score(nats, data)
 
@@ -99,13 +98,22 @@ def expert_use(
     )
 
 
-def probe_loss(model: LanguageModel, data: Validation, device: torch.device) -> float:
-    """The loss on a fixed batch, the first eight validation rows: a hand-over's proof."""
-    rows = slice(0, 8)
+def probe_batch(data: Validation) -> Batch:
+    """The fixed batch of a hand-over's proof: the first validation rows."""
+    return next(data.batches(PROBE_ROWS))
+
+
+def probe_loss(model: LanguageModel, batch: Batch, device: torch.device) -> float:
+    """The mean loss on a fixed batch: a hand-over's proof."""
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        targets = torch.from_numpy(data.targets[rows]).to(device)
-        losses = model.token_losses(torch.from_numpy(data.tokens[rows]).to(device), targets)
+    losses = token_losses(model, batch, device)
     model.train(was_training)
-    return float(losses.double().sum() / (targets >= 0).sum())
+    return float(losses.double().sum() / (batch.targets >= 0).sum())
+
+
+def token_losses(model: LanguageModel, batch: Batch, device: torch.device) -> torch.Tensor:
+    """(rows, seq_len) fp32 on the device: each target's cross-entropy, nats; 0 where ignored."""
+    tokens = torch.from_numpy(batch.tokens).to(device)
+    targets = torch.from_numpy(batch.targets).to(device)
+    return model.token_losses(tokens, targets)

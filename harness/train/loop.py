@@ -47,13 +47,15 @@ class Loop:
         source_digest: str,
         save: Callable[[bool], None],
         should_stop: Callable[[], bool],
+        answer: Callable[[LanguageModel], list[dict[str, Any]]],
     ) -> None:
-        """`save(finished)` writes the rolling checkpoint; `should_stop()` is asked each update."""
+        """`save(finished)` writes the rolling checkpoint; `should_stop()` is asked each update;
+        `answer(model)` is what the model says to the stage's prompts."""
         self.run, self.model, self.optimizers = run, model, optimizers
         self.stream, self.validation, self.progress = stream, validation, progress
         self.device, self.files, self.log = device, files, log
         self.source_digest = source_digest
-        self.save, self.should_stop = save, should_stop
+        self.save, self.should_stop, self.answer = save, should_stop, answer
         self.flops_per_update = run.config.tokens_per_update * flops_per_token(
             run.config.model, run.config.data.seq_len
         )
@@ -64,6 +66,10 @@ class Loop:
         Raises Diverged, or Stopped once the state is saved.
         """
         run, train, progress = self.run, self.run.config.train, self.progress
+        if progress.update == 0 and run.start in ("final", "given") and not progress.validation:
+            self._validate()  # what the stage begins with, on what it is to learn
+        if progress.update == 0 and not progress.samples_before:
+            progress.samples_before = self._answers()
         while progress.update < run.last_update:
             if self.should_stop():
                 self._checkpoint(finished=False)
@@ -77,7 +83,14 @@ class Loop:
                 self._branch()
             if progress.update % train.checkpoint_every == 0 < run.last_update - progress.update:
                 self._checkpoint(finished=False)
+        progress.samples_after = self._answers()
         self._checkpoint(finished=True)
+
+    def _answers(self) -> list[dict[str, Any]]:
+        started = time.perf_counter()
+        answers = self.answer(self.model)
+        self.progress.eval_seconds += time.perf_counter() - started
+        return answers
 
     def _update(self) -> None:
         run, config, progress = self.run, self.run.config, self.progress
@@ -98,7 +111,7 @@ class Loop:
             )
         progress.update += 1
         progress.update_seconds.append(seconds)
-        if number == 0:
+        if number == 0 and run.start == "init":
             progress.initial_loss = result.loss
         point = {
             "update": progress.update,

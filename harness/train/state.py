@@ -16,7 +16,7 @@ from harness.data.batches import Validation
 from harness.errors import RequestError
 from harness.optim.build import Optimizers
 from harness.train import checkpoint
-from harness.train.evaluate import probe_loss
+from harness.train.evaluate import probe_batch, probe_loss
 from harness.train.progress import Progress
 from models.lm import LanguageModel
 
@@ -76,7 +76,7 @@ def save_branch(
         **_common(key, model, optimizers),
         "update": progress.update,
         "seconds": progress.seconds,
-        "probe_loss": probe_loss(model, validation, device),
+        "probe_loss": probe_loss(model, probe_batch(validation), device),
     }
     checkpoint.save(path, content)
 
@@ -98,7 +98,7 @@ def start_from_branch(
     if content["key"] != parent_key:
         raise RequestError(f"{path.name} is of run {content['key']}, not of {parent_key}")
     _restore(content, model, optimizers)
-    loss = probe_loss(model, validation, device)
+    loss = probe_loss(model, probe_batch(validation), device)
     return Progress(
         update=content["update"],
         seconds_before=content["seconds"],
@@ -107,17 +107,36 @@ def start_from_branch(
 
 
 def save_final(
-    path: Path, key: str, config: RunConfig, model: LanguageModel, metrics: dict[str, Any]
+    path: Path,
+    key: str,
+    source_digest: str,
+    config: RunConfig,
+    model: LanguageModel,
+    metrics: dict[str, Any],
+    validation: Validation,
+    device: torch.device,
 ) -> None:
-    """Model state, configuration and metrics: what sampling, export and the next stage need."""
+    """Model state, configuration and metrics: what sampling, export and the next stage need.
+
+    With the probe batch and the loss on it, so that whatever loads it can prove that it did.
+    """
+    batch = probe_batch(validation)
+    documents = None if batch.documents is None else torch.from_numpy(batch.documents)
     checkpoint.save(
         path,
         {
             "format": FORMAT,
             "key": key,
+            "source_digest": source_digest,
             "model": model.state_dict(),
             "config": config.model_dump(mode="json"),
             "metrics": metrics,
+            "probe": {
+                "tokens": torch.from_numpy(batch.tokens).int(),
+                "targets": torch.from_numpy(batch.targets).int(),
+                "documents": documents,
+                "loss": probe_loss(model, batch, device),
+            },
         },
     )
 
