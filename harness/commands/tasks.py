@@ -1,0 +1,189 @@
+"""`smol eval MODEL --tasks ...`: lm-evaluation-harness's tasks on a model of ours.
+
+Tasks are its own by name (most read their data from the Hub), a local YAML file in its format, or
+`stdlib-cloze`, which needs no Hub.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.commands import models
+from harness.commands.run import read_device
+from harness.data import cloze
+from harness.errors import RequestError, nearest
+
+if TYPE_CHECKING:
+    from harness.train.tasks import HarnessModel
+
+BOOTSTRAP = 1000
+"""Resamples of the metrics whose standard error has no formula."""
+
+
+def evaluate_tasks(
+    argument: str,
+    tasks: str,
+    *,
+    limit: int | None,
+    fewshot: int | None,
+    chat: bool,
+    tokenizer: Path | None,
+    scale: str | None,
+    results: Path | None,
+    device: str,
+    dtype: str | None,
+    context: int | None,
+    as_json: bool,
+) -> None:
+    """Run the tasks and print each metric. Raises RequestError."""
+    if importlib.util.find_spec("lm_eval") is None:
+        raise RequestError("--tasks needs lm_eval: pip install 'smol-harness[eval]'")
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    if not names:
+        raise RequestError(f"--tasks names no task; {cloze.NAME} needs no Hub")
+    _quiet()
+    found = models.resolve(argument, scale=scale, results=results)
+    device = read_device(device)
+    loaded = models.load(found, dtype=dtype, device=device, tokenizer=tokenizer)
+    model = harness_model(loaded, context=context)
+    scored = run_tasks(model, names, limit=limit, fewshot=fewshot, chat=chat)
+    said: dict[str, Any] = {
+        "model": found.name,
+        "digest": found.digest(),
+        "dtype": loaded.dtype,
+        "context": model.max_length,
+        "chat_template": chat,
+        "lm_eval": importlib.metadata.version("lm_eval"),
+        "tasks": _metrics(scored),
+    }
+    if as_json:
+        print(json.dumps(said, indent=1))
+        return
+    print(f"{said['model']} ({said['dtype']}, context {said['context']}), "
+          f"lm_eval {said['lm_eval']}")  # fmt: skip
+    for name, task in said["tasks"].items():
+        for metric, value in task["metrics"].items():
+            error = value["stderr"]
+            spread = f" ± {error:.4f} (standard error)" if error is not None else ""
+            print(f"  {name}  {metric}  {value['value']:.4f}{spread}  n={task['samples']}")
+
+
+def harness_model(loaded: models.Loaded, *, context: int | None = None) -> HarnessModel:
+    """The loaded model behind lm-evaluation-harness's interface. Raises RequestError."""
+    from harness.data import tokenizer as tokenizers
+    from harness.data.chat import ChatFormat
+    from harness.train.tasks import HarnessModel
+
+    most = loaded.model.config.max_seq_len
+    if context is not None and not 1 < context <= most:
+        raise RequestError(f"--context {context} is outside 2..{most}")
+    encoder = tokenizers.load(loaded.tokenizer_folder)
+    encoder.encode_special_tokens = False  # a prompt may hold special tokens by their names
+    try:
+        chat: ChatFormat | None = ChatFormat(loaded.tokenizer_folder)
+    except RequestError:
+        chat = None  # without a template; --chat will say so
+    start = loaded.tokens.get("bos_token_id")
+    return HarnessModel(
+        loaded.model,
+        encoder,
+        context=context or loaded.context,
+        start=loaded.start if start is None else int(start),
+        stops=loaded.stops,
+        chat=chat,
+    )
+
+
+def run_tasks(
+    model: HarnessModel,
+    names: Sequence[str],
+    *,
+    limit: int | None = None,
+    fewshot: int | None = None,
+    chat: bool = False,
+) -> dict[str, Any]:
+    """What `lm_eval.evaluate` returns, samples included.
+
+    Raises RequestError for a task that is not known, cannot be loaded or cannot be run.
+    """
+    from lm_eval import evaluate
+
+    if chat and model.chat is None:
+        raise RequestError("--chat, but the model's tokenizer has no chat template")
+    loaded = _load(names)
+    for task in loaded["tasks"].values():
+        if fewshot is not None:
+            task.set_config(key="num_fewshot", value=fewshot)
+        task.set_fewshot_seed(seed=0)
+    try:
+        scored = evaluate(
+            model, loaded, limit=limit, bootstrap_iters=BOOTSTRAP, apply_chat_template=chat
+        )
+    except ValueError as error:
+        raise RequestError(f"{', '.join(names)}: {_line(error)}") from None
+    assert scored is not None  # None is for the other ranks of a distributed run
+    return dict(scored)
+
+
+def _load(names: Sequence[str]) -> Any:
+    from lm_eval.tasks import TaskManager
+
+    specs = [str(cloze.write()) if name == cloze.NAME else name for name in names]
+    own = [spec.endswith((".yaml", ".yml")) for spec in specs]
+    for spec, is_file in zip(specs, own, strict=True):
+        if is_file and not Path(spec).is_file():
+            raise RequestError(f"--tasks: no file '{spec}'")
+    manager = TaskManager(include_defaults=not all(own))
+    known = {cloze.NAME, *manager.all_tasks}
+    for spec, is_file in zip(specs, own, strict=True):
+        if not is_file and spec not in known:
+            raise RequestError(f"no task '{spec}'{nearest(spec, known)}")
+    try:
+        return manager.load(specs)
+    except Exception as error:  # what data sets and YAML raise has no common class
+        raise RequestError(
+            f"--tasks {','.join(names)} could not be loaded ({_line(error)}); {cloze.NAME}, and a "
+            "YAML file with local data, need no Hub"
+        ) from None
+
+
+def _metrics(scored: dict[str, Any]) -> dict[str, Any]:
+    """Task -> samples, version and metrics with their standard errors."""
+    said: dict[str, Any] = {}
+    for name, values in scored["results"].items():
+        metrics = {}
+        for key, value in values.items():
+            metric, comma, kind = key.partition(",")
+            if comma and not metric.endswith("_stderr") and isinstance(value, int | float):
+                error = values.get(f"{metric}_stderr,{kind}")
+                shown = metric if kind == "none" else f"{metric} ({kind})"
+                known = isinstance(error, int | float)
+                metrics[shown] = {"value": value, "stderr": error if known else None}
+        counts = scored["n-samples"].get(name, {})
+        said[name] = {
+            "samples": counts.get("effective", values.get("sample_len")),
+            "version": scored["versions"].get(name),
+            "metrics": metrics,
+        }
+    return said
+
+
+def _quiet() -> None:
+    """The libraries' progress bars are for terminals."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        from datasets.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
