@@ -1,19 +1,19 @@
-"""Records as pandas frames, and which of them may stand in one table.
+"""Which records may stand in one table, and where their arms' horizons ended.
 
 A section is one (recipe, scale, device class, overrides). Within it a group shares one code
 digest, one software set, one data manifest and one configuration outside the arms' differences;
-a view uses one group, so that no cell mixes codes. May not import torch.
+a view uses one group, so that no cell mixes codes. May not import torch, nor pandas, whose import
+alone would take half of the time that a check of the card may take (`pandas_view` has frames).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-import pandas as pd
 
 from harness.config import NEUTRAL_FIELDS, canonical, digest, flatten
 from harness.measure.provenance import software_set
@@ -21,8 +21,6 @@ from harness.recipe import SCALES
 from harness.records.schema import Question, Record
 from harness.records.store import path_of
 
-SECTION = ["recipe", "scale", "device", "device_class", "overrides"]
-GROUP = ["code", "software", "world_size", "common", "manifest"]
 SEARCH = "tune_"
 """How the name of a recipe's search begins, where its question names none."""
 PACKING = "data.seq_len"
@@ -32,87 +30,154 @@ FROM_SCRATCH = ("stem", "train-")
 """How the stages begin that start from an initialisation."""
 
 
-def runs(records: Sequence[Record]) -> pd.DataFrame:
-    """One row a record: what it is of, what it was run with, and how it ended."""
-    frame = pd.DataFrame.from_records(
-        [
-            {
-                "path": path_of(r),
-                "recipe": r.recipe,
-                "scale": r.scale,
-                "device": r.device,
-                "device_class": r.hardware.device_class,
-                "overrides": canonical(r.question.overrides),
-                "arm": r.arm,
-                "seed": r.seed,
-                "repeat": r.repeat,
-                "stage": r.stage,
-                "key": r.key,
-                "attempt": r.attempt,
-                "created": r.created,
-                "status": r.status,
-                "ok": r.status == "ok",
-                "code": r.code.source_digest,
-                "software": " ".join(software_set(r.software)),
-                "world_size": r.world_size,
-                "manifest": r.data.manifest_digest if r.data else None,
-                "variant": digest(r.diff),
-            }
-            for r in records
-        ],
-        columns=[
-            *SECTION, *GROUP[:3], "manifest", "path", "arm", "seed", "repeat", "stage", "key",
-            "attempt", "created", "status", "ok", "variant",
-        ],
-    )  # fmt: skip
-    frame["common"] = ""
-    for _, rows in frame.groupby([*SECTION, *GROUP[:3]], sort=False):
-        of_group = [records[i] for i in rows.index]
-        varying = {path for record in of_group for path in record.diff}
-        frame.loc[rows.index, "common"] = [_common(record, varying) for record in of_group]
-        if PACKING in varying:
-            same_text = [r.data.tokenizer_digest if r.data else None for r in of_group]
-            frame.loc[rows.index, "manifest"] = same_text
-    # A run that died before it had data belongs to whatever its group has read.
-    by = [*SECTION, *GROUP[:4]]
-    filled = frame.groupby(by, sort=False)["manifest"].transform(lambda m: m.ffill().bfill())
-    frame["manifest"] = filled.fillna("")
-    return frame
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A record, and what decides where it may stand."""
+
+    record: Record
+    path: str
+    section: tuple[str, str, str, str, str]
+    """Recipe, scale, device, device class, overrides."""
+    code: str
+    software: str
+    world_size: int
+    variant: str
+    """Digest of the arm's difference from its base."""
+    common: str = ""
+    """Digest of the configuration outside the fields in which some arm of its kind differs."""
+    manifest: str = ""
+
+    @property
+    def group(self) -> tuple[str, str, int, str, str]:
+        """What must be equal for two runs to stand in one table."""
+        return self.code, self.software, self.world_size, self.common, self.manifest
+
+    @property
+    def age(self) -> tuple[str, str]:
+        """Ascending from the oldest."""
+        return self.record.created, self.path
 
 
-def _common(record: Record, varying: set[str]) -> str:
+def runs(records: Sequence[Record]) -> list[Run]:
+    """The records in their order, each with what decides where it may stand."""
+    found = [_run(record) for record in records]
+    kinds: dict[tuple[Any, ...], list[int]] = {}
+    for place, run in enumerate(found):
+        kinds.setdefault((*run.section, *run.group[:3]), []).append(place)
+    for places in kinds.values():
+        for place, run in zip(places, _placed([found[i] for i in places]), strict=True):
+            found[place] = run
+    return found
+
+
+def _run(record: Record) -> Run:
+    overrides = record.question.overrides
+    return Run(
+        record,
+        path_of(record),
+        (
+            record.recipe,
+            record.scale,
+            record.device,
+            record.hardware.device_class,
+            canonical(overrides) if overrides else "",
+        ),
+        record.code.source_digest,
+        " ".join(software_set(record.software)),
+        record.world_size,
+        digest(record.diff),
+    )
+
+
+def _placed(of_kind: Sequence[Run]) -> list[Run]:
+    """The same runs with what they have in common. One that died before it had data belongs to
+    whatever its neighbours have read."""
+    varying = {path for run in of_kind for path in run.record.diff}
+    known: dict[int, str] = {}  # configurations that are one object are looked at once
+    last: dict[str, str] = {}
+    placed = []
+    for run in of_kind:
+        config = run.record.config
+        if id(config) not in known:
+            known[id(config)] = _common(config, varying)
+        common, data = known[id(config)], run.record.data
+        if data is not None:
+            last[common] = data.tokenizer_digest if PACKING in varying else data.manifest_digest
+        manifest = last.get(common, "")
+        placed.append(dataclasses.replace(run, common=common, manifest=manifest))
+    first: dict[str, str] = {}
+    for run in placed:
+        if run.manifest:
+            first.setdefault(run.common, run.manifest)
+    return [
+        run if run.manifest else dataclasses.replace(run, manifest=first.get(run.common, ""))
+        for run in placed
+    ]
+
+
+def _common(config: dict[str, Any], varying: set[str]) -> str:
     """The digest of the configuration outside the fields in which some arm differs."""
-    fields = flatten(record.config)
+    fields = flatten(config)
     return digest({k: v for k, v in fields.items() if k not in varying and k not in NEUTRAL_FIELDS})
 
 
-def ends(records: Sequence[Record]) -> pd.DataFrame:
-    """One row for each (arm, seed, horizon) that an `ok` run reached, newest first-repeat run.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One (arm, seed, horizon) that an `ok` run reached."""
+
+    path: str
+    arm: str
+    seed: int
+    horizon: str
+    update: int
+    tokens: int
+    flops: float
+    seconds: float
+    val_loss: float
+    bits_per_byte: float | None
+    epochs: float | None
+    unigram: float | None
+    unigram_bits: float | None
+    created: str
+
+
+def ends(records: Iterable[Record]) -> tuple[Endpoint, ...]:
+    """The newest of each (arm, seed, horizon), of first repeats, by arm, horizon and seed.
 
     Where a recipe moved a horizon without touching a configuration, only the newest budget stays.
     """
-    rows = [
-        {
-            "path": path_of(r), "arm": r.arm, "seed": r.seed, "repeat": r.repeat,
-            "created": r.created, "epochs": r.data.epochs if r.data else None,
-            "unigram": r.data.unigram_val_loss if r.data else None,
-            "unigram_bits": r.data.unigram_bits_per_byte if r.data else None,
-            **end.model_dump(),
-        }
-        for r in records
-        if r.status == "ok"
-        for end in r.ends
-    ]  # fmt: skip
-    columns = [
-        "path", "arm", "seed", "repeat", "created", "epochs", "unigram", "unigram_bits",
-        "horizon", "update", "tokens", "flops", "seconds", "val_loss", "bits_per_byte",
-    ]  # fmt: skip
-    frame = pd.DataFrame.from_records(rows, columns=columns)
-    frame = frame[frame["repeat"] == 0].sort_values(["created", "path"], kind="stable")
-    newest = frame.groupby(["arm", "horizon"])["update"].transform("last")
-    frame = frame[frame["update"] == newest]
-    frame = frame.drop_duplicates(["arm", "seed", "horizon"], keep="last")
-    return frame.sort_values(["arm", "horizon", "seed"], kind="stable").reset_index(drop=True)
+    found = sorted(
+        (one for r in records if r.status == "ok" and not r.repeat for one in _ends(r)),
+        key=lambda one: (one.created, one.path),
+    )
+    budget = {(one.arm, one.horizon): one.update for one in found}
+    newest = {
+        (one.arm, one.horizon, one.seed): one
+        for one in found
+        if one.update == budget[one.arm, one.horizon]
+    }
+    return tuple(newest[key] for key in sorted(newest))
+
+
+def _ends(record: Record) -> Iterable[Endpoint]:
+    data = record.data
+    for end in record.ends:
+        yield Endpoint(
+            path=path_of(record),
+            arm=record.arm,
+            seed=record.seed,
+            horizon=end.horizon,
+            update=end.update,
+            tokens=end.tokens,
+            flops=end.flops,
+            seconds=end.seconds,
+            val_loss=end.val_loss,
+            bits_per_byte=end.bits_per_byte,
+            epochs=data.epochs if data else None,
+            unigram=data.unigram_val_loss if data else None,
+            unigram_bits=data.unigram_bits_per_byte if data else None,
+            created=record.created,
+        )
 
 
 @dataclass(frozen=True)
@@ -134,19 +199,19 @@ class Group:
     """Of the newest record."""
 
     @cached_property
-    def ends(self) -> pd.DataFrame:
+    def ends(self) -> tuple[Endpoint, ...]:
         """`ends` of the group's records."""
         return ends(self.records)
 
     @cached_property
-    def by_end(self) -> dict[tuple[str, str], pd.DataFrame]:
+    def by_end(self) -> dict[tuple[str, str], tuple[Endpoint, ...]]:
         """`ends` apart by (arm, horizon); see `reached`."""
-        apart = self.ends.groupby(["arm", "horizon"], sort=False)
-        return {(str(arm), str(horizon)): rows for (arm, horizon), rows in apart}
+        apart = itertools.groupby(self.ends, key=lambda one: (one.arm, one.horizon))
+        return {key: tuple(of_key) for key, of_key in apart}
 
-    def reached(self, arm: str, horizon: str) -> pd.DataFrame:
-        """The endpoints of an arm at a horizon, a row a seed, seeds ascending."""
-        return self.by_end.get((arm, horizon), self.ends.iloc[:0])
+    def reached(self, arm: str, horizon: str) -> tuple[Endpoint, ...]:
+        """The endpoints of an arm at a horizon, one a seed, seeds ascending."""
+        return self.by_end.get((arm, horizon), ())
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -156,13 +221,12 @@ class Group:
     @cached_property
     def done(self) -> int:
         """How many (arm, seed, horizon) of the frozen question were measured."""
-        rows = self.ends
-        asked = (
-            rows["arm"].isin(self.question.arms)
-            & rows["horizon"].isin(self.question.horizons)
-            & rows["seed"].isin(self.question.frozen_seeds)
+        q = self.question
+        arms, horizons = set(q.arms), set(q.horizons)
+        return sum(
+            one.arm in arms and one.horizon in horizons and one.seed in q.frozen_seeds
+            for one in self.ends
         )
-        return int(asked.sum())
 
     @property
     def expected(self) -> int:
@@ -207,11 +271,14 @@ def sections(records: Sequence[Record]) -> list[Section]:
     The group shown is the newest complete one; if none is complete, the one with most
     endpoints, the newest of equals.
     """
-    frame = runs(records)
-    numbers = _device_numbers(frame)
+    known = runs(records)
+    numbers = _device_numbers(known)
+    by_section: dict[tuple[str, ...], list[Run]] = {}
+    for run in known:
+        by_section.setdefault(run.section, []).append(run)
     found = []
-    for _, rows in frame.groupby(SECTION, sort=False):
-        groups = _groups(records, rows)
+    for of_section in by_section.values():
+        groups = _groups(of_section)
         chosen = max(groups, key=lambda g: (g.complete, 0 if g.complete else g.done, g.created))
         one = chosen.records[0]
         number = numbers[one.device, one.hardware.device_class]
@@ -244,47 +311,61 @@ def _with_search(section: Section, found: Sequence[Section]) -> Section:
     return section
 
 
-def _device_numbers(frame: pd.DataFrame) -> dict[tuple[str, str], int]:
+def _device_numbers(known: Iterable[Run]) -> dict[tuple[str, str], int]:
     """(device, device class) -> 1 for the class that was used first on that device, 2, ..."""
-    firsts = frame.groupby(["device", "device_class"])["created"].min().reset_index()
-    firsts = firsts.sort_values(["device", "created", "device_class"])
-    ranks = firsts.groupby("device").cumcount() + 1
-    return {
-        (str(device), str(name)): int(rank)
-        for device, name, rank in zip(firsts["device"], firsts["device_class"], ranks, strict=True)
-    }
+    firsts: dict[tuple[str, str], str] = {}
+    for run in known:
+        where, created = (run.record.device, run.section[3]), run.record.created
+        firsts[where] = min(created, firsts.get(where, created))
+    numbers: dict[tuple[str, str], int] = {}
+    for device, of_device in itertools.groupby(
+        sorted(firsts, key=lambda where: (where[0], firsts[where], where[1])), key=lambda w: w[0]
+    ):
+        for number, (_, name) in enumerate(of_device, start=1):
+            numbers[device, name] = number
+    return numbers
 
 
-def _groups(records: Sequence[Record], rows: pd.DataFrame) -> list[Group]:
-    """The groups of a section's rows, newest first."""
+def _groups(of_section: Sequence[Run]) -> list[Group]:
+    """The groups of a section's runs, newest first."""
+    apart: dict[tuple[Any, ...], list[Run]] = {}
+    for run in of_section:
+        apart.setdefault(run.group, []).append(run)
     groups = []
-    for _, part in rows.groupby(GROUP, sort=False):
-        ordered = part.sort_values(["created", "path"], kind="stable")
-        arms = records[ordered.index[-1]].question.arms
-        newest = ordered.groupby("arm")["variant"].transform("last")
-        current = (ordered["variant"] == newest) & ordered["arm"].isin(arms)
-        groups += [
-            _group(records, ordered[chosen]) for chosen in (current, ~current) if chosen.any()
-        ]
+    for part in apart.values():
+        part.sort(key=lambda run: run.age)
+        arms = set(part[-1].record.question.arms)
+        newest = {run.record.arm: run.variant for run in part}
+        current = [r for r in part if r.record.arm in arms and r.variant == newest[r.record.arm]]
+        chosen = {run.path for run in current}
+        past = [run for run in part if run.path not in chosen]
+        groups += [_group(some) for some in (current, past) if some]
     return sorted(groups, key=lambda g: (g.created, g.code), reverse=True)
 
 
-def _group(records: Sequence[Record], rows: pd.DataFrame) -> Group:
-    order = ["arm", "seed", "repeat", "stage", "attempt"]
-    best = rows.sort_values(["ok", "attempt"]).drop_duplicates(["arm", "key"], keep="last")
-    newest = rows.iloc[-1]
+def _group(part: Sequence[Run]) -> Group:
+    """Of runs in order of age."""
+    best: dict[tuple[str, str], Run] = {}
+    for run in sorted(part, key=lambda run: (run.record.status == "ok", run.record.attempt)):
+        best[run.record.arm, run.record.key] = run
+    newest = part[-1]
     return Group(
-        records=tuple(records[i] for i in best.sort_values(order, kind="stable").index),
-        attempts=tuple(records[i] for i in rows.sort_values(order, kind="stable").index),
-        question=records[rows.index[-1]].question,
-        code=str(newest["code"]),
-        software=str(newest["software"]),
-        manifest=str(newest["manifest"]),
-        world_size=int(newest["world_size"]),
-        created=str(newest["created"]),
+        records=tuple(run.record for run in sorted(best.values(), key=_order)),
+        attempts=tuple(run.record for run in sorted(part, key=_order)),
+        question=newest.record.question,
+        code=newest.code,
+        software=newest.software,
+        manifest=newest.manifest,
+        world_size=newest.world_size,
+        created=newest.record.created,
     )
+
+
+def _order(run: Run) -> tuple[Any, ...]:
+    r = run.record
+    return r.arm, r.seed, r.repeat, r.stage, r.attempt, *run.age
 
 
 def starts_fresh(record: Record) -> bool:
     """Whether the run began from an initialisation rather than from another's checkpoint."""
-    return record.stage.startswith(FROM_SCRATCH) and record.first_update == 0
+    return record.parent is None and record.given is None and record.first_update == 0
