@@ -1,4 +1,4 @@
-"""Everything that a clone needs: `nox -s run -- RECIPE`, `tests`, `lint`, `card`, `slow`.
+"""Everything that a clone needs: `nox -s run -- RECIPE`, `tests`, `lint`, `card`, `bench`, `slow`.
 
 All sessions share one environment, `.venv`, since torch alone is up to several gigabytes. It is
 made on first use and brought up to date when pyproject.toml or constraints.txt change. Afterwards
@@ -69,6 +69,16 @@ def lint(session: nox.Session) -> None:
     call(session, "ruff", "check", ".")
     call(session, "ruff", "format", "--check", ".")
     call(session, "mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The pytest-benchmark suites, kept in results/bench/; arguments go to pytest. Under twenty
+    minutes on two cores, and they mean something only where nothing else runs."""
+    call(
+        session, "pytest", "bench", "--benchmark-quiet", "--timeout=1800", "-p", "no:cacheprovider",
+        "--bench-save=results", *session.posargs,
+    )  # fmt: skip
 
 
 @nox.session

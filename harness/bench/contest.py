@@ -85,9 +85,9 @@ class Player:
         """Wait for the first update. Raises RunFailed where the contestant did."""
         return self._receive()
 
-    def update(self, updates: int, untimed: int) -> Answer:
-        """Have it make updates. Raises RunFailed where it cannot."""
-        self._send(Command(updates=updates, untimed=untimed).model_dump_json())
+    def update(self, updates: int, untimed: int, *, rest: bool = True) -> Answer:
+        """Have it make updates, then give unused memory back. Raises RunFailed where it cannot."""
+        self._send(Command(updates=updates, untimed=untimed, rest=rest).model_dump_json())
         return self._receive()
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,16 @@ def tokens_of(setting: Setting, update: int) -> np.ndarray:
 
     Independent draws, token i with a probability proportional to 1 / (i + 2.7).
     """
-    weights = 1.0 / (np.arange(setting.model.vocab_size) + ZIPF_OFFSET)
-    bounds = np.cumsum(weights / weights.sum())
+    vocabulary = setting.model.vocab_size
     draws = np.random.default_rng([setting.seed, update]).random((setting.batch, setting.seq))
-    return np.searchsorted(bounds, draws).clip(max=setting.model.vocab_size - 1).astype(np.int64)
+    found = np.searchsorted(_bounds(vocabulary), draws)
+    return found.clip(max=vocabulary - 1).astype(np.int64)
+
+
+@cache
+def _bounds(vocabulary: int) -> np.ndarray:
+    weights = 1.0 / (np.arange(vocabulary) + ZIPF_OFFSET)
+    return np.cumsum(weights / weights.sum())
 
 
 def peak_bytes(device: str) -> int:
@@ -93,7 +100,8 @@ def serve(setting: Setting, commands: Any, answers: Any) -> None:
         results = [one() for _ in range(command.updates)]
         timed = tuple(seconds for seconds, _ in results[command.untimed :])
         answer(seconds=timed, losses=tuple(loss for _, loss in results))
-        release(setting.device)
+        if command.rest:
+            release(setting.device)
 
 
 def main() -> int:

@@ -48,6 +48,8 @@ class Command(Frozen):
 
     updates: int
     untimed: int
+    rest: bool = True
+    """Give unused memory back afterwards, since others' turns come."""
 
 
 class Answer(Frozen):
