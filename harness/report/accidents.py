@@ -21,9 +21,8 @@ def statuses(section: Section) -> Table:
     for arm in question.arms:
         of_arm = [record for record in group.records if record.arm == arm]
         paths = [path_of(record) for record in of_arm]
-        ends = group.ends[group.ends["arm"] == arm]
-        reached = ends[ends["horizon"].isin(question.horizons)].groupby("seed")["horizon"].nunique()
-        finished = int((reached == len(question.horizons)).sum())
+        reached = [{end.seed for end in group.reached(arm, h)} for h in question.horizons]
+        finished = len(set.intersection(*reached)) if reached else 0
         cells = [
             plain(
                 f"{finished} of {question.seeds}", paths, "seeds that reached every horizon",

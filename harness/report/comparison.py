@@ -6,6 +6,7 @@ Pure: a section's records in, tables out. May not import torch.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.records.store import path_of
@@ -75,25 +76,26 @@ def _loss_cells(group: Group, arm: str) -> tuple[Cell, ...]:
         rows = group.reached(arm, horizon)
         cells.append(
             estimate(
-                t_interval(list(rows["val_loss"])),
-                list(rows["path"]),
+                t_interval([end.val_loss for end in rows]),
+                [end.path for end in rows],
                 f"validation loss at horizon {horizon}, nats a token",
                 "seeds",
                 digits=LOSS_DIGITS,
             )
         )
     rows = group.reached(arm, question.at)
-    bits = t_interval(list(rows["bits_per_byte"].dropna()))
-    below = t_interval(list((rows["unigram"] - rows["val_loss"]).dropna()))
+    paths = [end.path for end in rows]
+    bits = t_interval([end.bits_per_byte for end in rows if end.bits_per_byte is not None])
+    below = t_interval([end.unigram - end.val_loss for end in rows if end.unigram is not None])
     where = f"at horizon {question.at}"
     return (
         *cells,
         estimate(
-            bits, list(rows["path"]), f"validation bits per byte {where}", "seeds",
+            bits, paths, f"validation bits per byte {where}", "seeds",
             digits=LOSS_DIGITS,
         ),
         estimate(
-            below, list(rows["path"]),
+            below, paths,
             f"unigram model's loss less the arm's, {where}, nats a token", "seeds",
             digits=LOSS_DIGITS,
         ),
@@ -102,11 +104,10 @@ def _loss_cells(group: Group, arm: str) -> tuple[Cell, ...]:
 
 def _unigram_row(group: Group) -> Row:
     """The unigram model of the same training tokens, scored on the same validation tokens."""
-    rows = group.ends
-    paths = sorted(set(rows["path"]))
+    paths = sorted({end.path for end in group.ends})
 
-    def cell(column: str, metric: str) -> Cell:
-        values = sorted(set(rows[column].dropna()))
+    def cell(known: Iterable[float | None], metric: str) -> Cell:
+        values = sorted({value for value in known if value is not None})
         text = ", ".join(f"{value:.{LOSS_DIGITS}f}" for value in values) or NONE
         return plain(text, paths, metric, "the same in all runs of one data manifest")
 
@@ -117,10 +118,15 @@ def _unigram_row(group: Group) -> Row:
             not_applicable,
             not_applicable,
             *(
-                cell("unigram", "unigram model's validation loss, nats a token")
+                cell(
+                    (end.unigram for end in group.ends),
+                    "unigram model's validation loss, nats a token",
+                )
                 for _ in group.question.horizons
             ),
-            cell("unigram_bits", "unigram model's validation bits per byte"),
+            cell(
+                (end.unigram_bits for end in group.ends), "unigram model's validation bits per byte"
+            ),
             not_applicable,
         ),
     )
@@ -175,20 +181,19 @@ def difference_of(
     group: Group, name: str, against: str, arm: str, horizon: str, primary: bool
 ) -> Difference:
     """An arm less another at a horizon, paired by seed, without a verdict."""
-    left, right = group.reached(against, horizon), group.reached(arm, horizon)
-    pairs = left.merge(right, on="seed", suffixes=("_a", "_b"))
-    paths = [p for row in zip(pairs["path_a"], pairs["path_b"], strict=True) for p in row]
+    left = {end.seed: end for end in group.reached(against, horizon)}
+    pairs = [(left[end.seed], end) for end in group.reached(arm, horizon) if end.seed in left]
     return Difference(
         name=name,
         arm=arm,
         against=against,
         horizon=horizon,
         primary=primary,
-        value=paired_difference(list(pairs["val_loss_a"]), list(pairs["val_loss_b"])),
-        noise=t_interval(list(left["val_loss"])),
+        value=paired_difference([a.val_loss for a, _ in pairs], [b.val_loss for _, b in pairs]),
+        noise=t_interval([end.val_loss for end in left.values()]),
         verdict=None,
-        records=tuple(paths),
-        noise_records=tuple(left["path"]),
+        records=tuple(end.path for pair in pairs for end in pair),
+        noise_records=tuple(end.path for end in left.values()),
     )
 
 
@@ -221,7 +226,7 @@ def missing_seeds(group: Group, one: Difference) -> str:
     ended: list[str] = []
     absent: dict[str, list[str]] = {}
     for arm in (one.against, one.arm):
-        there = set(group.reached(arm, one.horizon)["seed"])
+        there = {end.seed for end in group.reached(arm, one.horizon)}
         for seed in sorted(set(group.question.frozen_seeds) - there):
             of_seed = [r.status for r in group.records if (r.arm, r.seed) == (arm, seed)]
             bad = sorted({status for status in of_seed if status != "ok"})
@@ -239,14 +244,13 @@ def missing_seeds(group: Group, one: Difference) -> str:
 def _unequal_budgets(group: Group, one: Difference) -> str | None:
     """A horizon means equal tokens or equal FLOPs, to the update; anything else is no horizon."""
     left, right = (group.reached(arm, one.horizon) for arm in (one.against, one.arm))
-    if left.empty or right.empty:
+    if not left or not right:
         return None
-    a, b = left.iloc[0], right.iloc[0]
-    granularity = 1.0 / a["update"] + 1.0 / b["update"]
-    for budget in ("tokens", "flops"):
-        if abs(a[budget] / b[budget] - 1.0) <= granularity:
-            return None
-    return f"unequal budgets: {a['tokens']:,} and {b['tokens']:,} tokens, and FLOPs differ too"
+    a, b = left[0], right[0]
+    granularity = 1.0 / a.update + 1.0 / b.update
+    if any(abs(x / y - 1.0) <= granularity for x, y in ((a.tokens, b.tokens), (a.flops, b.flops))):
+        return None
+    return f"unequal budgets: {a.tokens:,} and {b.tokens:,} tokens, and FLOPs differ too"
 
 
 def comparisons(section: Section) -> Table:
@@ -329,10 +333,10 @@ def _scope(section: Section, one: Difference) -> str:
     """Scale, model size, tokens per parameter, device: DESIGN's `scope`."""
     of_arm = [record for record in section.group.records if record.arm == one.arm]
     ends = section.group.reached(one.arm, one.horizon)
-    if ends.empty or not of_arm:
+    if not ends or not of_arm:
         return f"{section.scale}, {section.device}"
     active, total = of_arm[0].active_parameters, of_arm[0].total_parameters
-    tokens = float(ends["tokens"].iloc[0])
+    tokens = ends[0].tokens
     size = quantity(total) if total == active else f"{quantity(total)} ({quantity(active)} active)"
     return (
         f"{section.scale}, {size} parameters, {tokens / active:.2g} tokens/active parameter, "

@@ -78,24 +78,29 @@ def _flops(records: Sequence[Record]) -> Cell:
 
 def _budget(group: Group, arm: str, horizon: str) -> Cell:
     rows = group.reached(arm, horizon)
-    text = f"{rows['tokens'].iloc[0]:,}" if len(rows) else NONE
+    text = f"{rows[0].tokens:,}" if rows else NONE
     return plain(
-        text, list(rows["path"]), f"training tokens at horizon {horizon}", "same each seed"
+        text, [end.path for end in rows], f"training tokens at horizon {horizon}", "same each seed"
     )
 
 
 def _minutes(group: Group, arm: str, horizon: str) -> Cell:
     rows = group.reached(arm, horizon)
-    text = f"{rows['seconds'].mean() / 60:.2f}" if len(rows) else NONE
+    text = f"{statistics.fmean(end.seconds for end in rows) / 60:.2f}" if rows else NONE
     metric = f"minutes of updates alone up to horizon {horizon}, the stem's included; {NOT_TIMED}"
-    return plain(text, list(rows["path"]), metric, "mean over seeds")
+    return plain(text, [end.path for end in rows], metric, "mean over seeds")
 
 
 def _epochs(group: Group, arm: str, horizon: str) -> Cell:
-    rows = group.reached(arm, horizon).dropna(subset=["epochs"])
-    text = f"{rows['epochs'].iloc[0]:.2f}" if len(rows) else NONE
+    known = [
+        (end.epochs, end.path) for end in group.reached(arm, horizon) if end.epochs is not None
+    ]
+    text = f"{known[0][0]:.2f}" if known else NONE
     return plain(
-        text, list(rows["path"]), f"passes over the data at horizon {horizon}", "same each seed"
+        text,
+        [path for _, path in known],
+        f"passes over the data at horizon {horizon}",
+        "same each seed",
     )
 
 

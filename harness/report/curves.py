@@ -76,7 +76,7 @@ def curves(section: Section) -> Curves:
             Point(seed=record.seed, tokens=p.tokens, flops=p.flops, val_loss=p.val_loss)
             for p in own
         ]
-    unigrams = group.ends["unigram"].dropna()
+    unigrams = [end.unigram for end in group.ends if end.unigram is not None]
     overrides = ", ".join(f"{k}={v}" for k, v in section.overrides.items())
     return Curves(
         title=f"{section.recipe}, {section.scale} scale, {section.device_class}"
@@ -93,20 +93,20 @@ def curves(section: Section) -> Curves:
             for horizon in question.horizons
             if (end := _end(section, arm, horizon))
         ),
-        unigram=float(unigrams.iloc[0]) if len(unigrams) else None,
+        unigram=unigrams[0] if unigrams else None,
     )
 
 
 def _end(section: Section, arm: str, horizon: str) -> dict[str, Any] | None:
     rows = section.group.reached(arm, horizon)
-    if rows.empty:
+    if not rows:
         return None
-    value = t_interval(list(rows["val_loss"]))
+    value = t_interval([end.val_loss for end in rows])
     return {
         "arm": arm,
         "horizon": horizon,
-        "tokens": int(rows["tokens"].iloc[0]),
-        "flops": float(rows["flops"].iloc[0]),
+        "tokens": rows[0].tokens,
+        "flops": rows[0].flops,
         "val_loss": value.mean,
         "interval": value.interval,
         "n": value.n,

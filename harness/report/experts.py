@@ -49,7 +49,7 @@ def measured(section: Section) -> dict[str, list[tuple[Record, ExpertUse]]]:
     """Arm -> its records at the question's horizon that say where tokens went, a seed each."""
     found = {}
     for arm in section.group.question.arms:
-        shown = set(section.group.reached(arm, section.group.question.at)["path"])
+        shown = {end.path for end in section.group.reached(arm, section.group.question.at)}
         records = [(r, r.experts) for r in section.group.records if r.arm == arm and r.experts]
         if of_arm := [(r, use) for r, use in records if path_of(r) in shown]:
             found[arm] = of_arm

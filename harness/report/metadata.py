@@ -48,7 +48,8 @@ def _of_sections(found: Sequence[Section]) -> list[EvalResult]:
         for arm in question.arms:
             rows = section.group.reached(arm, question.at)
             for metric, column in (("loss", "val_loss"), ("bits_per_byte", "bits_per_byte")):
-                mean = t_interval(list(rows[column].dropna())).mean
+                values = [v for end in rows if (v := getattr(end, column)) is not None]
+                mean = t_interval(values).mean
                 if mean is not None:
                     results.append(
                         EvalResult(

@@ -106,11 +106,11 @@ def _seeds(section: Section) -> str:
 def _budget(section: Section, horizon: str) -> str:
     """The budget that the arms share at a horizon: tokens, or else FLOPs."""
     arms = section.group.question.arms
-    ends = [rows.iloc[0] for a in arms if len(rows := section.group.reached(a, horizon))]
-    tokens = [int(end["tokens"]) for end in ends]
+    ends = [rows[0] for a in arms if (rows := section.group.reached(a, horizon))]
+    tokens = [end.tokens for end in ends]
     if len(set(tokens)) <= 1:
         return f"{tokens[0]:,} tokens each" if tokens else "not reached yet"
-    flops = [float(end["flops"]) for end in ends]
+    flops = [end.flops for end in ends]
     return (
         f"{quantity(flops[0])} active training FLOPs each (to {max(flops) / min(flops) - 1:.1%}); "
         f"{min(tokens):,} to {max(tokens):,} tokens"

@@ -147,9 +147,8 @@ def _asked(
 
 def _point(section: Section, name: str, records: list[Record]) -> Point:
     question = section.group.question
-    rows = section.group.reached(name, question.at)
-    rows = rows[rows["seed"].isin(question.frozen_seeds)]
-    ended = set(rows["seed"])
+    rows = [e for e in section.group.reached(name, question.at) if e.seed in question.frozen_seeds]
+    ended = {end.seed for end in rows}
     diverged = {r.seed for r in records if r.status == "diverged"} - ended
     missing = set(question.frozen_seeds) - ended - diverged
     bad = [path_of(r) for r in records if r.status == "diverged" and r.seed in diverged]
@@ -159,10 +158,10 @@ def _point(section: Section, name: str, records: list[Record]) -> Point:
         decay=values[DECAY],
         arm=name,
         fields=flatten(records[0].config),
-        losses=tuple(rows["val_loss"]),
+        losses=tuple(end.val_loss for end in rows),
         diverged=bool(diverged),
         missing=len(missing),
-        paths=(*rows["path"], *bad),
+        paths=(*(end.path for end in rows), *bad),
     )
 
 
@@ -244,8 +243,8 @@ def summary(section: Section) -> str:
 
 def _how(section: Section, search: Section) -> str:
     """What a search stands on, as far as it may differ from the comparison."""
-    rows = search.group.ends[search.group.ends["horizon"] == search.group.question.at]
-    budgets = sorted(set(rows["tokens"]))
+    at = search.group.question.at
+    budgets = sorted({end.tokens for end in search.group.ends if end.horizon == at})
     tokens = " to ".join(f"{n:,}" for n in dict.fromkeys([*budgets[:1], *budgets[-1:]]))
     code = "" if search.group.code == section.group.code else ", under other code"
     seeds = ", ".join(map(str, search.group.seeds))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.records import store
 from harness.records.schema import Record
-from harness.report import frame
+from harness.report import frame, pandas_view
 from tests.report.factory import broken, campaign, of, older, swap
 
 NEW = [record.model_copy(update={"attempt": 2}) for record in campaign()]
@@ -130,4 +131,16 @@ def test_endpoints_of_a_horizon_that_has_moved_are_left_out() -> None:
     moved = tuple(e.model_copy(update={"update": 60}) for e in good.ends)
     early = good.model_copy(update={"ends": moved, "created": "2026-11-01T00:00:00+00:00"})
     ends = frame.ends(swap(NEW, good, early))
-    assert set(ends[ends["arm"] == "dense"]["seed"]) == {0, 2}
+    assert {end.seed for end in ends if end.arm == "dense"} == {0, 2}
+
+
+def test_the_pandas_view_has_a_row_a_record_and_a_row_an_endpoint() -> None:
+    runs, ends = pandas_view.runs(NEW), pandas_view.ends(NEW)
+    assert list(runs["path"]) == [store.path_of(record) for record in NEW]
+    assert len(ends) == 4 * 3 * 2
+    section = only(NEW)
+    of_arm = ends[(ends["arm"] == "dense") & (ends["horizon"] == "tokens")]
+    assert list(of_arm["val_loss"]) == [
+        e.val_loss for e in section.group.reached("dense", "tokens")
+    ]
+    assert set(ends["section"]) == {section.name}
