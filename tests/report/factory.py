@@ -85,7 +85,7 @@ def question(made: plan.Plan, overrides: dict[str, Any] | None = None, **changes
 def loss_of(arm: str, seed: int, progress: float, annealed: bool) -> float:
     """A made-up curve: from ln 4096 down, lower once annealed, with a little noise of its seed."""
     noise = random.Random(f"{seed}").gauss(0, 0.02) + random.Random(f"{arm}{seed}").gauss(0, 0.008)
-    skill = next(value for name, value in SKILL.items() if arm.startswith(name))
+    skill = next((value for name, value in SKILL.items() if arm.startswith(name)), 6.0)
     floor = skill + (0.0 if annealed else 0.12)
     return round(floor + (8.4 - floor) * math.exp(-4.5 * progress) + noise, 5)
 

@@ -1,0 +1,182 @@
+"""Ratios only between launches that may be compared, fits against the truth, and every refusal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.records.schema import Launch, MachineState, Record
+from harness.report import launches, throughput
+from harness.report.frame import Section, sections
+from harness.report.totals import totals
+from tests.report import factory
+
+FIXED = {"eager": 5.0, "blocks": 25.0, "whole": 45.0}
+UPDATE = {"eager": 0.50, "blocks": 0.40, "whole": 0.50}
+"""Seconds: blocks break even after 20 / 0.1 = 200 updates, whole never."""
+CALM = MachineState(load=2.0, others=0.01, gpu=None, gpu_note=None)
+MADE = factory._plan_of("compile_breakeven", "proxy")
+
+
+def launch_of(**changes: Any) -> Launch:
+    fields = {
+        "campaign": "2026-11-23T10:00:00+00:00", "place": 0, "cache": "private",
+        "before": CALM, "after": CALM, "contaminated": None,
+    }  # fmt: skip
+    return Launch(**{**fields, **changes})
+
+
+def campaign(
+    change: Callable[[Any, int], dict[str, Any]] = lambda run, place: {},
+    loss: Callable[[Any], float] = lambda run: 0.0,
+    noise: float = 0.002,
+) -> list[Record]:
+    """Every launch of the plan, in its order; `change` sets fields of a launch."""
+    asked = factory.question(MADE).model_copy(update={"margin": 0.02, "fewest": 5})
+    found = []
+    for place, run in enumerate(MADE.runs):
+        one = factory.record(MADE, run, asked)
+        wobble = 1.0 + noise * math.sin(7.0 * run.seed + len(run.arm))
+        second = UPDATE[run.arm] * wobble
+        n = run.last_update
+        assert one.timing is not None
+        timing = one.timing.model_copy(
+            update={
+                "update_seconds": (second,) * n, "update_seconds_sum": math.fsum((second,) * n),
+                "steady_tokens_per_second": run.config.tokens_per_update / second,
+                "setup_seconds": FIXED[run.arm], "wall_seconds": FIXED[run.arm] + 2 * second * n,
+                "timed": True, "compile_seconds": 0.0,
+                "launch": launch_of(**{"place": place, **change(run, place)}),
+            }
+        )  # fmt: skip
+        ends = tuple(
+            end.model_copy(update={"val_loss": 5.0 + 0.01 * run.seed + loss(run)})
+            for end in one.ends
+        )  # one seed's losses are alike in all arms
+        found.append(one.model_copy(update={"timing": timing, "ends": ends}))
+    return found
+
+
+def section(records: list[Record]) -> Section:
+    (found,) = sections(records)
+    return found
+
+
+def test_the_plan_interleaves():
+    order = [(run.seed, run.last_update, run.arm) for run in MADE.runs]
+    arms = ["eager", "blocks", "whole"]
+    assert order[:6] == [(0, n, arm) for n in (40, 120) for arm in arms]
+    assert order[6:12] == [(1, n, arm) for n in (120, 40) for arm in arms[::-1]]
+    assert {run.stage for run in MADE.runs} == {"train-short", "train-long"}
+    assert all(run.parent is None and run.first_update == 0 for run in MADE.runs)
+    assert len({run.key for run in MADE.runs}) == len(MADE.runs) == 30
+
+
+def test_a_clean_campaign_gives_ratio_fit_and_break_even():
+    one = section(campaign())
+    blocks = launches.against(one, "blocks")
+    assert blocks.reason is None
+    value, (low, high) = blocks.ratio
+    # The arms' wobbles over blocks differ by up to 0.4 %.
+    assert value == pytest.approx(1.25, rel=0.005)
+    assert low < 1.25 < high
+    assert blocks.log_ratio.n == 5
+    line = launches.arm(one, "blocks").line
+    assert (line.fixed, line.steady) == pytest.approx((25.0, 0.40), rel=0.01)
+    assert blocks.crossing.updates == pytest.approx(200.0, rel=0.02)
+    low, high = blocks.crossing.interval
+    assert low < 200.0 < high
+    whole = launches.against(one, "whole")
+    assert whole.crossing.updates is None
+    table = throughput.throughput(one)
+    cells = table.cells()
+    assert cells[f"{table.name}/blocks/launches"].text == "10 of 10"
+    assert cells[f"{table.name}/blocks/ratio"].text.startswith("1.2")
+    assert cells[f"{table.name}/eager/ratio"].text == throughput.REFERENCE
+    assert throughput.excluded(one) is None
+
+
+def cell(one: Section, column: str, arm: str = "blocks") -> str:
+    table = throughput.throughput(one)
+    return table.cells()[f"{table.name}/{arm}/{column}"].text
+
+
+def test_contaminated_launches_are_rows_and_are_left_out():
+    reason = "other processes kept 0.90 cores busy during the run"
+
+    def busy(run: Any, place: int) -> dict[str, Any]:
+        dirty = (run.arm, run.seed) == ("blocks", 2)
+        return {"contaminated": reason} if dirty else {}
+
+    one = section(campaign(busy))
+    assert cell(one, "launches") == "8 of 10"
+    assert cell(one, "ratio") == (
+        "contaminated: 2 of 20 launches, which leaves 4 of at least 5 blocks"
+    )
+    assert cell(one, "break_even") == "contaminated"
+    assert launches.against(one, "whole").reason is None  # its own pairs are whole
+    rows = throughput.excluded(one)
+    assert {row.name for row in rows.rows} == {"blocks/2/train-short", "blocks/2/train-long"}
+    assert rows.cells()[f"{rows.name}/blocks/2/train-short/reason"].text == (
+        f"contaminated: {reason}"
+    )
+    data = totals(one)
+    assert sum(not point.counted for point in data.points) == 2
+
+
+def test_launches_that_were_not_interleaved_are_not_comparable():
+    order = {arm: i for i, arm in enumerate(("eager", "blocks", "whole"))}
+    one = section(campaign(lambda run, place: {"place": 100 * order[run.arm] + place}))
+    assert cell(one, "ratio") == (
+        "not comparable: 10 pairs of launches were not interleaved, 0 of at least 5 blocks left"
+    )
+
+
+def test_launches_of_two_campaigns_are_not_comparable():
+    one = section(campaign(lambda run, place: {"campaign": run.arm}))
+    assert "were not interleaved" in cell(one, "ratio")
+
+
+def test_a_speed_up_that_costs_loss_is_not_shown():
+    one = section(campaign(loss=lambda run: 0.03 * (run.arm == "blocks")))
+    assert cell(one, "ratio") == (
+        "not comparable: loss differs by +0.0300 to +0.0300 nats, margin 0.02"
+    )
+    assert cell(one, "break_even") == "not comparable"
+    within = section(campaign(loss=lambda run: 0.01 * (run.arm == "blocks")))
+    assert launches.against(within, "blocks").reason is None
+
+
+def test_training_runs_give_no_ratio():
+    records = [
+        r.model_copy(
+            update={"timing": r.timing.model_copy(update={"timed": False, "launch": None})}
+        )
+        for r in campaign()
+    ]
+    one = section(records)
+    assert cell(one, "ratio") == "not comparable: not timed"
+    assert cell(one, "launches") == "0 of 10"
+    assert cell(one, "fixed") == "not measured"
+
+
+def test_a_lost_launch_takes_its_block_only():
+    records = [
+        r for r in campaign() if (r.arm, r.seed, r.stage) != ("blocks", 0, "train-short")
+    ]  # fmt: skip
+    one = section(records)
+    # The block's other length still pairs.
+    assert launches.against(one, "blocks").log_ratio.n == 5
+    none = section([r for r in records if (r.arm, r.seed) != ("blocks", 0)])
+    assert cell(none, "ratio") == "not comparable: 4 of at least 5 blocks"
+
+
+def test_drawing_is_repeatable_with_and_without_what_does_not_count():
+    from harness.report.lines import draw_totals
+
+    for one in (section(campaign()), section(campaign(lambda run, place: {"campaign": run.arm}))):
+        data = totals(one)
+        assert draw_totals(data) == draw_totals(data)
