@@ -26,8 +26,6 @@ SEARCH = "tune_"
 PACKING = "data.seq_len"
 """Where arms differ in it, each has a manifest of its own; they share split, order of documents
 and tokenizer, whose digest then stands for the text."""
-FROM_SCRATCH = ("stem", "train-")
-"""How the stages begin that start from an initialisation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ def _run(record: Record) -> Run:
 def _placed(of_kind: Sequence[Run]) -> list[Run]:
     """The same runs with what they have in common. One that died before it had data belongs to
     whatever its neighbours have read."""
-    varying = {path for run in of_kind for path in run.record.diff}
+    varying = {p for run in of_kind for p in (*run.record.diff, *run.record.stage_diff)}
     known: dict[int, str] = {}  # configurations that are one object are looked at once
     last: dict[str, str] = {}
     placed = []
@@ -109,10 +107,34 @@ def _placed(of_kind: Sequence[Run]) -> list[Run]:
     for run in placed:
         if run.manifest:
             first.setdefault(run.common, run.manifest)
-    return [
+    placed = [
         run if run.manifest else dataclasses.replace(run, manifest=first.get(run.common, ""))
         for run in placed
     ]
+    return _staged(placed, varying) if any(r.record.question.stages for r in placed) else placed
+
+
+def _staged(placed: Sequence[Run], varying: set[str]) -> list[Run]:
+    """The stages of a recipe have data and settings each: one text stands for the newest manifest
+    of every stage, so that a chain stays together (a run of older data keeps its own), and a
+    variant is what was run of all that differs."""
+    newest: dict[str, str] = {}
+    for run in sorted(placed, key=lambda run: run.age):
+        if run.record.data is not None:
+            newest[run.record.stage] = run.manifest
+    together = digest(newest)
+    found = []
+    for run in placed:
+        fields = flatten(run.record.config)
+        current = run.record.data is None or run.manifest == newest[run.record.stage]
+        found.append(
+            dataclasses.replace(
+                run,
+                manifest=together if current else run.manifest,
+                variant=digest({p: fields[p] for p in sorted(varying) if p in fields}),
+            )
+        )
+    return found
 
 
 def _common(config: dict[str, Any], varying: set[str]) -> str:
@@ -335,12 +357,17 @@ def _groups(of_section: Sequence[Run]) -> list[Group]:
     for part in apart.values():
         part.sort(key=lambda run: run.age)
         arms = set(part[-1].record.question.arms)
-        newest = {run.record.arm: run.variant for run in part}
-        current = [r for r in part if r.record.arm in arms and r.variant == newest[r.record.arm]]
+        newest = {_part(run.record): run.variant for run in part}
+        current = [r for r in part if r.record.arm in arms and r.variant == newest[_part(r.record)]]
         chosen = {run.path for run in current}
         past = [run for run in part if run.path not in chosen]
         groups += [_group(some) for some in (current, past) if some]
     return sorted(groups, key=lambda g: (g.created, g.code), reverse=True)
+
+
+def _part(record: Record) -> tuple[str, str]:
+    """What has one current variant: an arm, or where a recipe has stages an arm in its stage."""
+    return record.arm, record.stage if record.question.stages else ""
 
 
 def _group(part: Sequence[Run]) -> Group:
