@@ -174,6 +174,34 @@ def sample(
 
 
 @app.command()
+def chat(
+    model: ModelName,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="One turn; without it, what is typed.")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", help="The system's turn.")] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of an answer at most.")] = 256,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Of the k likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", help="Of the likeliest p.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the sampling.")] = 0,
+    scale: ModelScale = None,
+    results: ResultsOption = None,
+    tokenizer: TokenizerOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = None,
+) -> None:
+    """Talk with a model in ChatML, turn by turn; it stops at its end-of-turn token."""
+    from harness.commands.chat import Sampling
+    from harness.commands.chat import chat as talk
+
+    talk(
+        model, prompt=prompt, system=system, scale=scale, results=results, tokenizer=tokenizer,
+        sampling=Sampling(max_tokens, temperature, top_k, top_p, seed), device=device, dtype=dtype,
+    )  # fmt: skip
+
+
+@app.command()
 def export(
     model: ModelName,
     folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],

@@ -1,4 +1,4 @@
-"""`metrics_plot.png` in a run's folder: loss, validation, learning rate and throughput.
+"""`metrics_plot.png` in a run's folder: loss, validation, learning rates and throughput.
 
 A picture to look at while working; the card's figures come from records. May not import torch.
 """
@@ -36,16 +36,25 @@ def draw(metrics: Path, target: Path, title: str) -> None:
         )  # fmt: skip
     losses.legend(frameon=False)
     losses.set_ylabel("loss (nats a token)")
-    rates.plot(updates, [p["learning_rate_factor"] for p in training])
-    rates.set_ylim(bottom=0)
-    rates.set_ylabel("learning rate / peak")
+    optim = summary["config"]["optim"]
+    for name in ("muon", "adamw") if optim["name"] != "adamw" else ("adamw",):
+        peak = optim[f"{name}_lr"]
+        rates.plot(updates, [peak * p["learning_rate_factor"] for p in training], label=name)
+    if min(p["learning_rate_factor"] for p in training) > 0:
+        rates.set_yscale("log")  # the two differ by an order of magnitude
+    rates.legend(frameon=False)
+    rates.set_ylabel("learning rate")
     norms.plot(updates, [p["grad_norm"] for p in training], lw=0.8)
     norms.set_ylabel("gradient norm")
-    first = updates[0]
-    milliseconds = [1000 * seconds for seconds in timing["update_seconds"]]
-    speed.plot(range(first, first + len(milliseconds)), milliseconds, lw=0.8)
+    first, tokens = updates[0], summary["tokens_per_update"]
+    rates_seen = [tokens / seconds for seconds in timing["update_seconds"]]
+    speed.plot(range(first, first + len(rates_seen)), rates_seen, lw=0.8)
+    if timing["steady_tokens_per_second"]:
+        steady = timing["steady_tokens_per_second"]
+        speed.axhline(steady, color="0.35", ls="--", lw=1.0, label=f"steady: {steady:,.0f}")
+        speed.legend(frameon=False)
     speed.set_ylim(bottom=0)
-    speed.set_ylabel("milliseconds an update")
+    speed.set_ylabel("tokens/s")
     for axes in (norms, speed):
         axes.set_xlabel("update")
     figure.suptitle(f"{title} ({summary['status']})")

@@ -1,0 +1,121 @@
+"""`smol chat`: a conversation in ChatML with a model, answered token by token from a KV cache.
+
+The model's own chat template writes the turns; an answer ends at the end-of-turn token or at
+--max-tokens, and stderr says which.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.commands import models
+from harness.commands.models import Loaded
+from harness.commands.run import read_device
+from harness.data.chat import ChatFormat, Message
+from harness.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn, as `models.generate` takes it."""
+
+    max_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    seed: int
+
+
+def chat(
+    argument: str,
+    *,
+    prompt: str | None,
+    system: str | None,
+    sampling: Sampling,
+    scale: str | None,
+    results: Path | None,
+    tokenizer: Path | None,
+    device: str,
+    dtype: str | None,
+) -> None:
+    """Answer one prompt, or turn by turn what is typed. Raises RequestError."""
+    found = models.resolve(argument, scale=scale, results=results)
+    loaded = models.load(found, dtype=dtype, device=read_device(device), tokenizer=tokenizer)
+    talk = Talk(loaded, ChatFormat(loaded.tokenizer_folder), sampling, system)
+    for words in [prompt] if prompt is not None else _typed():
+        talk.answer(words)
+
+
+def _typed() -> Iterator[str]:
+    """What the user says, a line a turn; a terminal is asked for it, and told how to leave."""
+    on_terminal = sys.stdin.isatty()
+    if on_terminal:
+        print("Say something; an empty line or Ctrl-D ends.", file=sys.stderr)
+    while True:
+        try:
+            line = input("> " if on_terminal else "")
+        except EOFError:
+            return
+        if line.strip():
+            yield line
+        elif on_terminal:
+            return
+
+
+class Talk:
+    """A conversation so far."""
+
+    def __init__(
+        self, loaded: Loaded, template: ChatFormat, sampling: Sampling, system: str | None
+    ) -> None:
+        self.loaded, self.template, self.sampling = loaded, template, sampling
+        self.opening: list[Message] = [{"role": "system", "content": system}] if system else []
+        self.turns: list[Message] = []
+
+    def answer(self, words: str) -> str:
+        """Print the answer as it comes, and keep it. Raises RequestError for a prompt that does
+        not fit, or settings out of range."""
+        from harness.data.pieces import Pieces
+        from models.generate import generate
+
+        s = self.sampling
+        self.turns.append({"role": "user", "content": words})
+        tokens = self._fitting()
+        stops = self.loaded.stops
+        try:
+            stream = generate(
+                self.loaded.model, tokens, s.max_tokens, temperature=s.temperature, top_k=s.top_k,
+                top_p=s.top_p, stop_tokens=stops, seed=s.seed + len(self.turns) // 2,
+            )  # fmt: skip
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        pieces, said, last, count = Pieces(self.loaded.tokenizer), "", -1, 0
+        for last in stream:
+            count += 1
+            said += _say(pieces.push(last))
+        said += _say(pieces.end())
+        print()
+        name = self.loaded.tokenizer.id_to_token(last)
+        why = f"at {name}" if last in stops else f"at --max-tokens {s.max_tokens}"
+        print(f"[{count} tokens; ended {why}]", file=sys.stderr)
+        self.turns.append({"role": "assistant", "content": said})
+        return said
+
+    def _fitting(self) -> list[int]:
+        """The prompt's tokens; the oldest exchange is forgotten, and said so, until they fit."""
+        most = self.loaded.model.config.max_seq_len - self.sampling.max_tokens
+        while True:
+            tokens = self.template.prompt([*self.opening, *self.turns])
+            if len(tokens) <= most or len(self.turns) == 1:
+                return tokens  # one that is too long alone is refused by `generate`
+            del self.turns[:2]
+            print("[too long: the oldest exchange is forgotten]", file=sys.stderr)
+
+
+def _say(text: str) -> str:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return text
