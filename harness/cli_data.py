@@ -109,14 +109,22 @@ def sft(
     seq_len: SeqLenOption = 2048,
     tokenizer: TokenizerOption = None,
     val_fraction: Annotated[float, typer.Option("--val-fraction", help="Held out.")] = 0.05,
+    part_conversations: Annotated[
+        int,
+        typer.Option(
+            "--part-conversations", min=1, help="Kept in one file while reading, to go on from."
+        ),
+    ] = 2048,
     seed: SeedOption = 0,
 ) -> None:
-    """SmolTalk, 80 % smol-magpie-ultra and 20 % everyday-conversations, in ChatML."""
+    """SmolTalk, 80 % smol-magpie-ultra and 20 % everyday-conversations, in ChatML; goes on if cut
+    off."""
     from harness.commands import data
 
     data.prepare_sft(
         out=out, source=source, conversations=conversations, max_epochs=max_epochs,
-        seq_len=seq_len, tokenizer=tokenizer, val_fraction=val_fraction, seed=seed,
+        seq_len=seq_len, tokenizer=tokenizer, val_fraction=val_fraction,
+        part_conversations=part_conversations, seed=seed,
     )  # fmt: skip
 
 

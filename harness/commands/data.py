@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.manifest import describe
-from harness.data.sealing import PREPARATION, built_beside, check_place, resumable
+from harness.data.sealing import PREPARATION, check_place, resumable
 from harness.errors import RequestError, nearest
 
 if TYPE_CHECKING:
     from harness.data.hub import Batch, Table
     from harness.data.pretrain import PretrainRequest
     from harness.data.read_ahead import TextSource
-    from harness.data.sft import TalkSource
 
 SOURCES = ("hub", "embedded")
 SFT_CONVERSATIONS = 50_000
@@ -44,20 +43,23 @@ def prepare_sft(
     seq_len: int,
     tokenizer: str | None,
     val_fraction: float,
+    part_conversations: int,
     seed: int,
 ) -> None:
-    """Write the fine-tuning mix to `out`. Raises RequestError; then nothing is left there."""
-    from harness.data import sft
+    """Write the fine-tuning mix to `out`; what was cut off goes on. Raises RequestError."""
+    from harness import presets
+    from harness.data import sft, sources
 
     _check(source, val_fraction)
     check_place(out)
     if source == "hub" and conversations is None:
         conversations = SFT_CONVERSATIONS
-    request = sft.SftRequest(conversations, max_epochs, seq_len, val_fraction, seed)
-    sources = _hub_talks(seed) if source == "hub" else _embedded_talks()
-    folder = _tokenizer(tokenizer, source)
-    with built_beside(out) as building:
-        prepared = sft.build(request, sources, folder, building, say)
+    request = sft.SftRequest(
+        conversations, max_epochs, seq_len, val_fraction, seed,
+        part_conversations=part_conversations,
+    )  # fmt: skip
+    wanted = presets.SMOLTALK if source == "hub" else presets.EMBEDDED_TALKS
+    prepared = sources.build_talks(request, wanted, _tokenizer(tokenizer, source), out, say)
     preparation = json.loads((out / PREPARATION).read_text(encoding="utf-8"))
     print(sft.describe(preparation))
     print(f"validation: {preparation['val_target_tokens']:,} target tokens; unigram model "
@@ -264,18 +266,3 @@ def _tokenizer(chosen: str | None, source: str, scale: str = "smoke") -> Path:
     prepared = prepare(presets.run(scale).data, progress=say)
     say(f"tokenizer: the one fitted on {scale}'s text, {prepared.manifest.vocab_size:,} tokens")
     return prepared.folder
-
-
-def _embedded_talks() -> list[TalkSource]:
-    from harness import presets
-    from harness.data import sources
-
-    return [sources.talk_source(source, 0, say) for source in presets.EMBEDDED_TALKS]
-
-
-def _hub_talks(seed: int) -> list[TalkSource]:
-    """SmolTalk's two subsets at its newest commit, looked up before anything else starts."""
-    from harness import presets
-    from harness.data import sources
-
-    return [sources.talk_source(source, seed, say) for source in presets.SMOLTALK]

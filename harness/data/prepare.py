@@ -34,7 +34,7 @@ def prepare(
     """
     place = _place(data)
     if not place.is_dir():
-        if data.format == "text" and any(source.kind == "hub" for source in data.sources):
+        if any(source.kind == "hub" for source in data.sources):
             from harness.data.sources import build_hub
 
             build_hub(data, _tokenizer(data, progress), place, progress)

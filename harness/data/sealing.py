@@ -11,7 +11,6 @@ import math
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,26 +135,6 @@ def check_place(out: Path) -> None:
             if not os.access(parent, os.W_OK):
                 raise RequestError(f"cannot write '{out}': {parent} is not writable")
             return
-
-
-@contextmanager
-def built_beside(out: Path) -> Iterator[Path]:
-    """An empty folder beside `out` that takes its place at the end, and vanishes on an error.
-
-    Raises RequestError where `out` exists or cannot be written.
-    """
-    check_place(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-        try:
-            yield temporary
-            temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
-            os.rename(temporary, out)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise RequestError(f"cannot write '{out}' ({error.strerror or error})") from None
 
 
 @contextmanager

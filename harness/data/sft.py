@@ -6,10 +6,9 @@ assistant's tokens only. Everything is a function of the request and the convers
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,32 +17,17 @@ from typing import Any
 import numpy as np
 
 from harness.config import DataConfig, Source
-from harness.data import given
+from harness.data import given, sft_pool
 from harness.data.arrow import close_dataset, write_split
 from harness.data.batches import IGNORED
 from harness.data.build import unigram_nats
-from harness.data.chat import ChatFormat, Encoded, Message
-from harness.data.conversations import Talk
+from harness.data.chat import ChatFormat, Encoded
 from harness.data.manifest import END_OF_TEXT, Prepared, SourceUse
 from harness.data.mix import interleave, shuffled
 from harness.data.packing import PADDING, Rows, pack
 from harness.data.sealing import Progress, Scored, write_manifest
-from harness.data.units import held_out
+from harness.data.sft_pool import Pool, TalkSource
 from harness.errors import RequestError
-
-_BATCH = 256
-
-
-@dataclass(frozen=True)
-class TalkSource:
-    """A source of conversations; None stands for a row that is none."""
-
-    name: str
-    kind: str
-    share: float
-    talks: Iterable[Talk | None]
-    origin: str
-    """For the manifest: where it was read."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +42,8 @@ class SftRequest:
     seed: int
     val_tokens: int | None = None
     """Held-out tokens at most, in whole conversations by share; None keeps all."""
-
-
-@dataclass
-class Pool:
-    """One source's conversations in tokens."""
-
-    train: list[Encoded]
-    val: list[Encoded]
-    counts: Counter[str]
-    text_digest: str
-    exhausted: bool
+    part_conversations: int = sft_pool.PART
+    """Kept in one file while reading."""
 
 
 def build(
@@ -78,18 +53,22 @@ def build(
     folder: Path,
     progress: Progress,
     spec: DataConfig | None = None,
+    work: Path | None = None,
 ) -> Prepared:
-    """Write the prepared mix into an empty folder; `spec` is what asked for it, where something
-    did.
+    """Write the prepared mix into `folder`; `spec` is what asked for it, where something did.
 
+    With `work`, what was read is kept there: cut off and called again, it ends with the same bytes.
     Raises RequestError for sources that give too little, or a tokenizer without ChatML.
     """
     total = sum(source.share for source in sources)
     if abs(total - 1.0) > 1e-6:
         raise RequestError(f"the shares of the conversations sum to {total:g}, not 1")
+    if folder.exists():
+        shutil.rmtree(folder)  # of a try that was cut off while it wrote
+    folder.mkdir()
     sizes = given.install(tokenizer, folder)
     chat = ChatFormat(folder)
-    pools = [_read(source, request, chat, progress) for source in sources]
+    pools = _read(request, sources, chat, progress, work)
     taken = _take(request, sources, pools)
     held = _held(request, sources, pools)
     progress("packing whole conversations")
@@ -122,65 +101,27 @@ def build(
     )
 
 
-def _read(source: TalkSource, request: SftRequest, chat: ChatFormat, progress: Progress) -> Pool:
-    """Read, encode and split until there is enough for one epoch, or no more."""
-    enough = math.inf
-    if request.conversations is not None:
-        enough = round(source.share * request.conversations)
-    pool = Pool([], [], Counter(), "", exhausted=False)
-    digest = hashlib.sha256()
-    talks = iter(source.talks)
-    progress(f"reading {source.name} ({source.origin})")
-    while len(pool.train) < enough:
-        batch = list(islice(talks, _BATCH))
-        if not batch:
-            pool.exhausted = True
-            break
-        usable = [one for one in batch if one is not None and _answered(one.messages)]
-        pool.counts["malformed"] += sum(one is None for one in batch)
-        pool.counts["without an answer"] += len(batch) - len(usable) - sum(
-            one is None for one in batch
+def _read(
+    request: SftRequest,
+    sources: Sequence[TalkSource],
+    chat: ChatFormat,
+    progress: Progress,
+    work: Path | None,
+) -> list[Pool]:
+    """Of each source, what one epoch needs, or all that there is."""
+    pools = []
+    for number, source in enumerate(sources):
+        enough = math.inf
+        if request.conversations is not None:
+            enough = round(source.share * request.conversations)
+        pools.append(
+            sft_pool.read(
+                source, number, chat, progress, enough=enough, seq_len=request.seq_len,
+                val_fraction=request.val_fraction, seed=request.seed, work=work,
+                part=request.part_conversations,
+            )
         )  # fmt: skip
-        encoded = chat.encode_many([one.messages for one in usable])
-        for one, whole in zip(usable, encoded, strict=True):
-            fitted = _fit(one.messages, whole, request.seq_len, chat, pool.counts)
-            if fitted is None:
-                continue
-            validation = held_out(request.seed, one.unit, request.val_fraction)
-            if not validation and len(pool.train) >= enough:
-                continue
-            (pool.val if validation else pool.train).append(fitted)
-            digest.update(f"{validation:d} {len(fitted.tokens)} ".encode())
-            digest.update(np.ascontiguousarray(fitted.tokens, dtype="<i4").data)
-        read = len(pool.train) + len(pool.val)
-        if read // 5000 != (read - len(batch)) // 5000:
-            progress(f"  {source.name}: {read:,} conversations")
-    pool.text_digest = digest.hexdigest()
-    if not pool.train:
-        raise RequestError(f"source '{source.name}' gives no conversation to train on")
-    return pool
-
-
-def _answered(messages: Sequence[Message]) -> bool:
-    return any(message["role"] == "assistant" for message in messages)
-
-
-def _fit(
-    messages: Sequence[Message], whole: Encoded, limit: int, chat: ChatFormat, counts: Counter[str]
-) -> Encoded | None:
-    """A conversation of at most `limit` tokens: itself, or its first turns, or None."""
-    if len(whole.tokens) <= limit:
-        return whole
-    answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    for last, end in reversed(list(zip(answers, whole.turn_ends, strict=True))):
-        if end > limit:
-            continue
-        shorter = chat.encode(messages[: last + 1])
-        if len(shorter.tokens) <= limit:
-            counts["truncated at a turn"] += 1
-            return shorter
-    counts["too long and dropped"] += 1
-    return None
+    return pools
 
 
 def _take(

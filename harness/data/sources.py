@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from harness.config import DataConfig, Source
-from harness.data import conversations, hub, sft
-from harness.data.conversations import Talk
+from harness.data import conversations, hub, sft, sft_pool
 from harness.data.hub import Table
 from harness.data.manifest import Prepared
 from harness.data.read_ahead import TextSource
-from harness.data.sealing import Progress
-from harness.data.sft import SftRequest, TalkSource
+from harness.data.sealing import DATA, Progress, resumable
+from harness.data.sft import SftRequest
+from harness.data.sft_pool import Position, TalkBatch, TalkSource, listed
 from harness.data.units import held_out
 from harness.errors import RequestError
 
 BATCH_ROWS = 64
 """Documents that one process tokenizes at a time."""
-TALK_ROWS = 256
+TALK_ROWS = 64
 BLOCK_ROWS = 2048
 """Sequences in one file of a preparation from the Hub."""
 TALKS = frozenset({"stdlib-functions", "wheel-talk"})
@@ -57,51 +57,103 @@ def streamed_text(
     )  # fmt: skip
 
 
-def streamed_talks(wanted: Table, seed: int, progress: Progress) -> Iterator[Talk | None]:
-    """A table's conversations; None for a row that is none."""
-    for batch in hub.batches(wanted, seed, rows=TALK_ROWS, progress=progress):
-        for messages in batch.values:
-            yield conversations.talk(messages)
+def streamed_talks(
+    wanted: Table, seed: int, progress: Progress
+) -> Callable[[Position | None], Iterator[TalkBatch]]:
+    """A table's conversations, from any position on; None for a row that is none."""
+
+    def batches(start: Position | None) -> Iterator[TalkBatch]:
+        for one in hub.batches(wanted, seed, rows=TALK_ROWS, progress=progress, start=start):
+            yield TalkBatch(one.before, [conversations.talk(messages) for messages in one.values])
+
+    return batches
 
 
-def talk_source(source: Source, seed: int, progress: Progress) -> TalkSource:
-    """The conversations that a source names. Raises RequestError for one that holds none."""
-    talks: Iterable[Talk | None]
+def talk_table(source: Source) -> Table:
+    """What a source of conversations of kind `hub` reads."""
+    return table(source, "messages" if source.text_column == "text" else source.text_column)
+
+
+def talk_source(
+    source: Source, seed: int, progress: Progress, revision: str | None = None
+) -> TalkSource:
+    """The conversations that a source names; of the Hub's, those of a commit, which is looked up
+    where none is given. Raises RequestError for a source that holds none."""
     if source.kind == "stdlib-functions":
-        talks, origin = conversations.functions(), "the standard library's documented functions"
+        found = listed(conversations.functions())
+        origin = "the standard library's documented functions"
     elif source.kind == "wheel-talk":
-        talks = conversations.chatterbot(progress)
+        found = listed(conversations.chatterbot(progress))
         origin = f"{conversations.CHATTERBOT.filename} from PyPI"
     elif source.kind == "hub":
-        column = "messages" if source.text_column == "text" else source.text_column
-        pinned = hub.pin(table(source, column), progress)
-        talks = streamed_talks(pinned, seed, progress)
+        pinned = hub.pin(replace(talk_table(source), revision=revision), progress)
+        found = streamed_talks(pinned, seed, progress)
         origin = f"{pinned.label}/{pinned.split} at {pinned.revision}"
     else:
         raise RequestError(f"source '{source.name}' ({source.kind}) holds no conversations")
-    return TalkSource(source.name, source.kind, source.share, talks, origin)
+    return TalkSource(source.name, source.kind, source.share, found, origin)
+
+
+def build_talks(
+    request: SftRequest,
+    wanted: Sequence[Source],
+    tokenizer: Path,
+    out: Path,
+    progress: Progress,
+    spec: DataConfig | None = None,
+) -> Prepared:
+    """Write the mix of these sources' conversations to `out`; what was cut off goes on.
+
+    The data sets' newest commits are looked up when the preparation begins, and kept in it.
+    Raises RequestError.
+    """
+    asked = {
+        **asdict(request),
+        "sources": [source.model_dump(mode="json") for source in wanted],
+        "tokenizer": hashlib.sha256((tokenizer / "tokenizer.json").read_bytes()).hexdigest(),
+    }
+
+    def pin() -> list[str | None]:
+        return [
+            hub.pin(talk_table(source), progress).revision if source.kind == "hub" else None
+            for source in wanted
+        ]
+
+    with resumable(out, asked, pin, progress, mark=sft_pool.BEGUN) as (work, revisions):
+        sources = [
+            talk_source(source, request.seed, progress, revision)
+            for source, revision in zip(wanted, revisions, strict=True)
+        ]
+        prepared = sft.build(request, sources, tokenizer, work / DATA, progress, spec, work)
+    return Prepared(out, prepared.manifest)
+
+
+def chat_request(data: DataConfig) -> SftRequest:
+    """What a specification of conversations asks for."""
+    return SftRequest(
+        data.conversations, data.max_epochs, data.seq_len, data.val_fraction, data.split_seed,
+        val_tokens=data.val_tokens,
+    )  # fmt: skip
 
 
 def build_chat(data: DataConfig, tokenizer: Path, folder: Path, progress: Progress) -> Prepared:
     """Write the conversations of a specification into an empty folder. Raises RequestError."""
-    request = SftRequest(
-        data.conversations, data.max_epochs, data.seq_len, data.val_fraction, data.split_seed,
-        val_tokens=data.val_tokens,
-    )  # fmt: skip
     sources = [talk_source(source, data.split_seed, progress) for source in data.sources]
-    return sft.build(request, sources, tokenizer, folder, progress, spec=data)
+    return sft.build(chat_request(data), sources, tokenizer, folder, progress, spec=data)
 
 
 def build_hub(data: DataConfig, tokenizer: Path, place: Path, progress: Progress) -> None:
-    """Write a mix of texts from the Hub to `place`; what was cut off goes on. Raises RequestError.
+    """Write a mix from the Hub to `place`; what was cut off goes on. Raises RequestError.
 
     The data sets' newest commits are looked up when the preparation begins, and kept in it.
     """
     from harness.data import pretrain
     from harness.data.pretrain_state import STATE
-    from harness.data.sealing import resumable
     from harness.measure.hardware import cores
 
+    if data.format == "chat":
+        build_talks(chat_request(data), data.sources, tokenizer, place, progress, data)
+        return
     if data.train_tokens is None:
         raise RequestError("data.train_tokens must say how much to read from the Hub")
     if other := [s.name for s in data.sources if s.kind != "hub"]:

@@ -93,6 +93,12 @@ class Bench:
             "--block-rows", "13", "--processes", str(processes),
         ]  # fmt: skip
 
+    def sft(self, out: Path) -> list[str]:
+        return [
+            "sft", "--conversations", "300", "--seq-len", "512", "--out", str(out), "--tokenizer",
+            str(self.folder / "tokenizer"), "--val-fraction", "0.1", "--part-conversations", "50",
+        ]  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
@@ -244,22 +250,74 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(bench, mix):
     assert "exists already" in bench.run(*bench.pretrain(out), code=2)
 
 
-def test_conversations_come_from_the_hub(bench):
-    bench.hub.fault = lambda path, number: "500" if number % 9 == 4 else None
-    out = bench.folder / "sft"
-    printed = bench.run(
-        "sft", "--conversations", "300", "--seq-len", "512", "--out", str(out),
-        "--tokenizer", str(bench.folder / "tokenizer"), "--val-fraction", "0.1",
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def talks(bench) -> Path:
+    """The conversations as a healthy Hub gives them."""
     bench.hub.fault = lambda path, number: None
-    said = json.loads((out / "preparation.json").read_text())
+    bench.run(*bench.sft(bench.folder / "sft"))
+    return bench.folder / "sft"
+
+
+def test_conversations_come_from_the_hub(bench, talks):
+    said = json.loads((talks / "preparation.json").read_text())
     big, small = said["sources"]
     assert big["conversations"] == 240
     assert small["conversations"] == 60
     assert small["distinct"] <= 50
     assert small["epochs"] > 1
+    load_folder(talks).check()
+
+
+def test_failures_cost_retries_and_no_conversation(bench, talks):
+    """Every ninth request fails with a 500, every seventh file's answer breaks off."""
+    hit = []
+
+    def fault(path: str, number: int) -> str | None:
+        kind = "500" if number % 9 == 4 else "drop" if number % 7 == 2 else None
+        if kind == "drop" and not path.endswith(".parquet"):
+            return None
+        if kind:
+            hit.append(kind)
+        return kind
+
+    bench.hub.fault = fault
+    printed = bench.run(*bench.sft(bench.folder / "sft-faulty"))
+    bench.hub.fault = lambda path, number: None
+    assert {"500", "drop"} <= set(hit)
     assert "(asked 20 %)" in printed
-    load_folder(out).check()
+    assert_same_files(talks, bench.folder / "sft-faulty")
+
+
+def test_killed_conversations_end_with_the_same_bytes(bench, talks):
+    """Killed while it reads the first source, then the second, then started again."""
+
+    def slow(path: str, number: int) -> None:
+        if path.endswith(".parquet"):
+            time.sleep(0.1)
+
+    out = bench.folder / "sft-killed"
+    work = out.with_name("sft-killed.partial")
+    bench.hub.fault = slow
+    for part in ("pool-0-00001.npz", "pool-1-00000.npz"):
+        process = bench.start(*bench.sft(out))
+        deadline = time.monotonic() + 60
+        while not (work / part).exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not out.exists()
+    bench.hub.fault = lambda path, number: None
+    changed = [*bench.sft(out), "--max-epochs", "2"]
+    assert "another max_epochs" in bench.run(*changed, code=2)
+    bench.hub.requests.clear()
+    said = bench.run(*bench.sft(out))
+    assert "going on from" in said
+    files = [path for path in bench.hub.requests if path.endswith(".parquet")]
+    assert not [path for path in files if "smol-magpie-ultra" in path]  # it was read to its end
+    assert not work.exists()
+    assert_same_files(talks, out)
 
 
 def test_without_a_hub_one_line_says_what_was_tried(bench):

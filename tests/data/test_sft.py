@@ -12,6 +12,7 @@ from harness.data import sft, tokenizer
 from harness.data.batches import IGNORED, TrainStream, read_validation
 from harness.data.chat import END_OF_TURN, ChatFormat
 from harness.data.manifest import load_folder
+from harness.data.sft_pool import listed
 from harness.errors import RequestError
 
 SEQ = 96
@@ -41,11 +42,10 @@ def made(name: str, count: int, turns: int = 1) -> list[talks.Talk]:
 
 def prepare(folder: Path, fitted: Path, big, small, **changes):
     sources = [
-        sft.TalkSource("big", "test", 0.8, big, "here"),
-        sft.TalkSource("small", "test", 0.2, small, "there"),
+        sft.TalkSource("big", "test", 0.8, listed(big), "here"),
+        sft.TalkSource("small", "test", 0.2, listed(small), "there"),
     ]
     fields = dict(conversations=None, max_epochs=4, seq_len=SEQ, val_fraction=0.1, seed=0)
-    folder.mkdir()
     sft.build(sft.SftRequest(**(fields | changes)), sources, fitted, folder, lambda _: None)
     return load_folder(folder), json.loads((folder / "preparation.json").read_text())
 

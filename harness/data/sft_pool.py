@@ -1,0 +1,244 @@
+"""One source's conversations in tokens, read once and kept on disk part by part.
+
+So a reading that was cut off goes on where it stood, and ends with the same pool.
+What is taken does not depend on how a source cuts its rows into batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.data.chat import ChatFormat, Encoded, Message
+from harness.data.conversations import Talk
+from harness.data.sealing import Progress
+from harness.data.units import held_out
+from harness.errors import RequestError
+
+PART = 2048
+"""Conversations kept in one file."""
+BEGUN = "pool-0-00000.npz"
+"""Stands in the working folder once something was kept."""
+_BATCH = 256
+_SAY_EVERY = 5000
+
+Position = dict[str, Any]
+"""Plain JSON."""
+
+
+@dataclass(frozen=True)
+class TalkBatch:
+    """Consecutive rows of a source; None stands for a row that is no conversation."""
+
+    before: Position
+    """Where reading starts with exactly these rows."""
+    talks: Sequence[Talk | None]
+
+
+@dataclass(frozen=True)
+class TalkSource:
+    """A source of conversations that can start from any of its positions."""
+
+    name: str
+    kind: str
+    share: float
+    batches: Callable[[Position | None], Iterator[TalkBatch]]
+    origin: str
+    """For the manifest: where it was read."""
+
+
+def listed(talks: Sequence[Talk | None]) -> Callable[[Position | None], Iterator[TalkBatch]]:
+    """The batches of conversations that are in memory."""
+
+    def batches(start: Position | None) -> Iterator[TalkBatch]:
+        for row in range(start["row"] if start else 0, len(talks), _BATCH):
+            yield TalkBatch({"row": row}, talks[row : row + _BATCH])
+
+    return batches
+
+
+@dataclass
+class Pool:
+    """What was read of one source."""
+
+    train: list[Encoded] = field(default_factory=list)
+    val: list[Encoded] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    text_digest: str = ""
+
+
+class _Kept:
+    """The parts of one source's pool in a folder; None keeps nothing."""
+
+    def __init__(self, folder: Path | None, number: int) -> None:
+        self.folder, self.number, self.parts = folder, number, 0
+
+    def load(self) -> Iterator[tuple[list[tuple[bool, Encoded]], dict[str, Any]]]:
+        """Each part's conversations (whether held out), and where reading stood after it.
+
+        Raises RequestError for a part that is damaged.
+        """
+        while self.folder is not None and (path := self._path()).is_file():
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    plain = json.loads(arrays["plain"].tobytes())
+                    ends = np.cumsum(arrays["lengths"])
+                    tokens = np.split(arrays["tokens"], ends[:-1]) if len(ends) else []
+                    scored = np.split(arrays["scored"], ends[:-1]) if len(ends) else []
+                    sides = arrays["held"].tolist()
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                raise RequestError(
+                    f"{path} is damaged ({error}); delete {self.folder} and start again"
+                ) from None
+            self.parts += 1
+            yield (
+                [
+                    (side, Encoded(ids, marks, ()))
+                    for side, ids, marks in zip(sides, tokens, scored, strict=True)
+                ],
+                plain,
+            )
+
+    def save(self, found: Sequence[tuple[bool, Encoded]], plain: dict[str, Any]) -> None:
+        """One more part, on the disk when this returns. Atomic."""
+        if self.folder is None:
+            return
+        path = self._path()
+        self.parts += 1
+        tokens = [one.tokens for _, one in found]
+        scored = [one.scored for _, one in found]
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                allow_pickle=False,
+                plain=np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8),
+                lengths=np.array([len(ids) for ids in tokens], dtype=np.int64),
+                tokens=np.concatenate([np.empty(0, np.int32), *tokens]),
+                scored=np.concatenate([np.empty(0, bool), *scored]),
+                held=np.array([side for side, _ in found], dtype=bool),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def _path(self) -> Path:
+        assert self.folder is not None
+        return self.folder / f"pool-{self.number}-{self.parts:05d}.npz"
+
+
+class _Reading:
+    """A pool that grows, and what of it is not kept yet."""
+
+    def __init__(self, source: TalkSource, kept: _Kept, progress: Progress) -> None:
+        self.source, self.kept, self.progress = source, kept, progress
+        self.pool = Pool()
+        self.fresh: list[tuple[bool, Encoded]] = []
+        self.position: Position | None = None
+        self.done = False
+        self._digest = hashlib.sha256()
+        for found, plain in kept.load():
+            for side, one in found:
+                self._add(side, one)
+            self.pool.counts = Counter(plain["counts"])
+            self.position, self.done = plain["position"], plain["done"]
+        if self.pool.train or self.pool.val:
+            progress(f"going on from {len(self.pool.train):,} conversations of {source.name}")
+
+    def take(self, side: bool, one: Encoded) -> None:
+        self._add(side, one)
+        self.fresh.append((side, one))
+        read = len(self.pool.train) + len(self.pool.val)
+        if read % _SAY_EVERY == 0:
+            self.progress(f"  {self.source.name}: {read:,} conversations")
+
+    def keep(self, position: Position | None, *, done: bool) -> None:
+        plain = {"counts": dict(self.pool.counts), "position": position, "done": done}
+        self.kept.save(self.fresh, plain)
+        self.fresh = []
+
+    def finish(self) -> Pool:
+        self.pool.text_digest = self._digest.hexdigest()
+        return self.pool
+
+    def _add(self, side: bool, one: Encoded) -> None:
+        (self.pool.val if side else self.pool.train).append(one)
+        self._digest.update(f"{side:d} {len(one.tokens)} ".encode())
+        self._digest.update(np.ascontiguousarray(one.tokens, dtype="<i4").data)
+
+
+def read(
+    source: TalkSource,
+    number: int,
+    chat: ChatFormat,
+    progress: Progress,
+    *,
+    enough: float = math.inf,
+    seq_len: int,
+    val_fraction: float,
+    seed: int,
+    work: Path | None,
+    part: int = PART,
+) -> Pool:
+    """Read, encode and split until `enough` are there to train on, or no more.
+
+    With `work`, parts of about `part` conversations are kept there, and those that lie there are
+    not read again. Raises RequestError for a source that gives nothing to train on.
+    """
+    reading = _Reading(source, _Kept(work, number), progress)
+    pool = reading.pool
+    if not reading.done:
+        progress(f"reading {source.name} ({source.origin})")
+        for batch in source.batches(reading.position):
+            if len(reading.fresh) >= part:
+                reading.keep(batch.before, done=False)
+            usable = iter(chat.encode_many([
+                one.messages for one in batch.talks if one is not None and _answered(one.messages)
+            ]))  # fmt: skip
+            for one in batch.talks:
+                if len(pool.train) >= enough:
+                    break
+                if one is None:
+                    pool.counts["malformed"] += 1
+                elif not _answered(one.messages):
+                    pool.counts["without an answer"] += 1
+                elif fitted := _fit(one.messages, next(usable), seq_len, chat, pool.counts):
+                    reading.take(held_out(seed, one.unit, val_fraction), fitted)
+            if len(pool.train) >= enough:
+                break
+        reading.keep(None, done=True)
+    if not pool.train:
+        raise RequestError(f"source '{source.name}' gives no conversation to train on")
+    return reading.finish()
+
+
+def _answered(messages: Sequence[Message]) -> bool:
+    return any(message["role"] == "assistant" for message in messages)
+
+
+def _fit(
+    messages: Sequence[Message], whole: Encoded, limit: int, chat: ChatFormat, counts: Counter[str]
+) -> Encoded | None:
+    """A conversation of at most `limit` tokens: itself, or its first turns, or None."""
+    if len(whole.tokens) <= limit:
+        return whole
+    answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    for last, end in reversed(list(zip(answers, whole.turn_ends, strict=True))):
+        if end > limit:
+            continue
+        shorter = chat.encode(messages[: last + 1])
+        if len(shorter.tokens) <= limit:
+            counts["truncated at a turn"] += 1
+            return shorter
+    counts["too long and dropped"] += 1
+    return None
