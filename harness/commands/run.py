@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,8 @@ class Request:
     keep: bool
     given: Given | None = None
     """The model that the first stage (or `stage`) starts from."""
+    only: Callable[[Run], bool] | None = None
+    """Of what is to do, the runs now wanted; None is all."""
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -98,9 +100,11 @@ def run(
     dry_run: bool,
     fresh: bool,
     keep: bool,
+    only: Callable[[Run], bool] | None = None,
 ) -> None:
     """Execute a recipe. `tokenizer` says what a `data` folder that others prepared was made with;
-    `start` names the model that the first stage (or `stage`) starts from.
+    `start` names the model that the first stage (or `stage`) starts from; `only` leaves out runs
+    that are not wanted now, but for those that wanted ones start from.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
@@ -112,7 +116,7 @@ def run(
     known = read_scale(scale)
     request = Request(
         recipe, known, read_device(device), seeds, parse_overrides(sets), stage, data,
-        tokenizer, places.results_folder(known, results), jobs, dry_run, fresh, keep,
+        tokenizer, places.results_folder(known, results), jobs, dry_run, fresh, keep, only=only,
     )  # fmt: skip
     if start is not None and not dry_run:
         given = starts.find(start, scale=known, results=request.results)
@@ -181,6 +185,8 @@ def _select(
         if request.stage not in stages:
             raise RequestError(f"no stage '{request.stage}'{nearest(request.stage, stages)}")
         todo = [run for run in todo if run.stage == request.stage]
+    if request.only is not None:
+        todo = [run for run in todo if request.only(run)]
     checkpoints = places.checkpoints_folder(request.results)
     by_key = {run.key: run for run in plan.runs}
     missing = {run.key for run in backlog.pending}
