@@ -53,7 +53,7 @@ def test_turns_are_interleaved_and_a_drift_hardly_moves_the_ratio():
     assert slow.ratio_to_base is None
     assert fast.base == "slow"
     # Over the 32 calls the drift is fourfold; taken one contestant after the other, the ratio of
-    # medians would have been 0.9.
+    # medians would have been 1.1.
     assert fast.ratio_to_base == pytest.approx(2.0, rel=0.02)
     assert fast.ratio_low < 2.0 < fast.ratio_high  # type: ignore[operator]
     assert fast.extra == {"peak_bytes": 7}
