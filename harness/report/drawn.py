@@ -20,13 +20,20 @@ from harness.files import write_atomically
 from harness.measure.provenance import normal_form
 from harness.report.curves import Curves
 from harness.report.experts import Heats
+from harness.report.sft import StageCurves
+from harness.report.totals import Totals
 
 FOLDER = "figures"
 INDEX = "figures.json"
-DRAWING = {Curves: "figures.py", Heats: "heatmaps.py"}
+DRAWING = {
+    Curves: "figures.py",
+    Heats: "heatmaps.py",
+    Totals: "lines.py",
+    StageCurves: "stage_figures.py",
+}
 """Which file beside this one draws what."""
 
-Data = Curves | Heats
+Data = Curves | Heats | Totals | StageCurves
 """What a figure shows."""
 
 
@@ -56,6 +63,14 @@ def _draw(data: Data) -> bytes:
         from harness.report.figures import draw_curves
 
         return draw_curves(data)
+    if isinstance(data, Totals):
+        from harness.report.lines import draw_totals
+
+        return draw_totals(data)
+    if isinstance(data, StageCurves):
+        from harness.report.stage_figures import draw_stages
+
+        return draw_stages(data)
     from harness.report.heatmaps import draw_experts
 
     return draw_experts(data)

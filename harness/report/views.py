@@ -11,12 +11,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.store import path_of
-from harness.report import accidents, comparison, costs, curves, experts, tuning_tables
+from harness.report import (
+    accidents,
+    comparison,
+    costs,
+    curves,
+    experts,
+    sft,
+    throughput,
+    totals,
+    tuning_tables,
+)
 from harness.report import scope as scopes
 from harness.report.curves import Curves
 from harness.report.experts import Heats
 from harness.report.frame import Section
+from harness.report.sft import StageCurves
 from harness.report.tables import Cell, Table
+from harness.report.totals import Totals
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class Figure:
 
     name: str
     """Section and view."""
-    data: Curves | Heats
+    data: Curves | Heats | Totals | StageCurves
     alt: str
     """What the picture shows, for those who do not see it."""
     caption: str
@@ -93,16 +105,54 @@ def _experts(section: Section) -> Figure | None:
     )
 
 
+def _totals(section: Section) -> Figure | None:
+    data = totals.totals(section)
+    if data is None:
+        return None
+    return Figure(
+        name=f"{section.name}.throughput.figure",
+        data=data,
+        alt=f"{section.recipe} at {section.scale} scale: seconds of a run against its updates",
+        caption=(
+            "Each marker a launch, hollow where it does not count; lines: fixed + updates x "
+            "steady by least squares; dashed: break-even with its 95 % interval, where it lies "
+            "near the launches."
+        ),
+        **_origin(section),
+    )
+
+
+def _stages(section: Section) -> Figure | None:
+    data = sft.curves(section)
+    if data is None:
+        return None
+    return Figure(
+        name=f"{section.name}.stages",
+        data=data,
+        alt=f"{section.recipe} at {section.scale} scale: validation loss in each stage",
+        caption=(
+            "Validation loss in each stage, on that stage's held-out text: mean over seeds, bands "
+            "from the lowest to the highest seed. The panels' losses are of different texts. Of a "
+            "stage from scratch the first updates are left out."
+        ),
+        **_origin(section),
+    )
+
+
 TABLES: Mapping[str, Callable[[Section], list[Table]]] = {
     "comparison": _comparison,
     "tuning": tuning_tables.tables,
     "experts": experts.tables,
+    "throughput": throughput.tables,
+    "sft": sft.tables,
 }
 """Views with tables."""
 
 FIGURES: Mapping[str, Callable[[Section], Figure | None]] = {
     "curves": _curves,
     "experts": _experts,
+    "throughput": _totals,
+    "sft": _stages,
 }
 """Views with a figure; None where the records hold nothing to draw."""
 
