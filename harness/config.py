@@ -176,6 +176,9 @@ class ScheduleConfig(Frozen):
         return self
 
 
+Compile = Literal["eager", "blocks", "whole"]
+
+
 class TrainConfig(Frozen):
     """How long, in what precision, and how often the model is looked at."""
 
@@ -183,7 +186,7 @@ class TrainConfig(Frozen):
     """The base budget that a recipe's horizons refer to."""
     dtype: Literal["bf16", "fp32", "fp64"]
     """Of the forward and backward pass; masters, optimizer state and losses are at least fp32."""
-    compile: Literal["eager", "blocks", "whole"]
+    compile: Compile
     """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph."""
     kernels: tuple[str, ...]
     """The Triton operators to use in place of torch's, by their names in `models.kernels`."""

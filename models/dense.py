@@ -7,21 +7,22 @@ from torch import Tensor, nn
 
 from models.config import ModelConfig
 from models.layers import Attention, LayerCache, Linear, RMSNorm, Rotary
+from models.ops import Ops
 
 
 class SwiGLU(nn.Module):
-    """down(silu(gate(x)) · up(x)) (arXiv 2002.05202, eq. 6)."""
+    """down(silu(gate(x)) · up(x)) (arXiv 2002.05202, eq. 6), gate and up in one product."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
-        self.gate = Linear(config.width, config.ffn)
-        self.up = Linear(config.width, config.ffn)
+        self.ops = ops
+        self.gate_up = Linear(config.width, config.ffn, config.ffn)
         self.down = Linear(config.ffn, config.width)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, s, width) -> (b, s, width)."""
-        return self.dropout(self.down(F.silu(self.gate(x)) * self.up(x)))
+        return self.dropout(self.down(self.ops.swiglu(self.gate_up(x))))
 
 
 class SiLU(nn.Module):
@@ -41,17 +42,23 @@ class SiLU(nn.Module):
 class DenseBlock(nn.Module):
     """Pre-norm attention, then pre-norm feed-forward, each added to its input."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width, config.norm_eps)
-        self.attention = Attention(config)
-        self.feed_forward_norm = RMSNorm(config.width, config.norm_eps)
-        self.feed_forward = (SwiGLU if config.activation == "swiglu" else SiLU)(config)
+        self.attention_norm = RMSNorm(config.width, config.norm_eps, ops)
+        self.attention = Attention(config, ops)
+        self.feed_forward_norm = RMSNorm(config.width, config.norm_eps, ops)
+        self.feed_forward: nn.Module = (
+            SwiGLU(config, ops) if config.activation == "swiglu" else SiLU(config)
+        )
 
     def forward(
-        self, x: Tensor, rotary: Rotary, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        documents: Tensor | None = None,
+        cache: LayerCache | None = None,
     ) -> tuple[Tensor, None]:
         """(b, s, width) -> (b, s, width), and no routing."""
-        x = x + self.attention(self.attention_norm(x), rotary, cache)
-        x = x + self.feed_forward(self.feed_forward_norm(x))
-        return x, None
+        y = self.attention(self.attention_norm(x), rotary, documents, cache)
+        x, normed = self.feed_forward_norm.after_adding(y, x)
+        return x + self.feed_forward(normed), None

@@ -84,7 +84,7 @@ def _steps(
             batch = torch.tensor([unseen], device=device)
             # Not held open across the yield, where the caller's own code runs.
             with torch.inference_mode():
-                hidden, _ = model.hidden(batch, cache)
+                hidden, _ = model.hidden(batch, cache=cache)
                 token = pick(model.logits(hidden[0, -1]))
             yield token
             if token in stop_tokens:

@@ -49,38 +49,49 @@ class _Place(NamedTuple):
 
     theirs: str
     ours: str
-    expert: int | None
+    rows: slice = slice(None)
+    """Of our parameter's last but one dimension, where it holds several matrices."""
+    expert: int | None = None
     """The index in our parameter's first dimension."""
+
+    def of(self, parameter: Tensor) -> Tensor:
+        """The view of our parameter that the tensor is."""
+        matrix = parameter if self.expert is None else parameter[self.expert]
+        return matrix[self.rows]
 
 
 def _places(config: ModelConfig) -> Iterator[_Place]:
-    yield _Place("model.embed_tokens.weight", "embedding.weight", None)
+    inner, shared = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    gate, up = slice(0, config.ffn), slice(config.ffn, 2 * config.ffn)
+    yield _Place("model.embed_tokens.weight", "embedding.weight")
     for layer in range(config.layers):
         theirs, ours = f"model.layers.{layer}.", f"blocks.{layer}."
-        names = {
-            "input_layernorm": "attention_norm",
-            "self_attn.q_proj": "attention.query",
-            "self_attn.k_proj": "attention.key",
-            "self_attn.v_proj": "attention.value",
-            "self_attn.o_proj": "attention.output",
-            "post_attention_layernorm": "feed_forward_norm",
-        }
+        block: dict[str, tuple[str, slice]] = {
+            "input_layernorm": ("attention_norm", slice(None)),
+            "self_attn.q_proj": ("attention.query_key_value", slice(0, inner)),
+            "self_attn.k_proj": ("attention.query_key_value", slice(inner, inner + shared)),
+            "self_attn.v_proj": (
+                "attention.query_key_value", slice(inner + shared, inner + 2 * shared)
+            ),
+            "self_attn.o_proj": ("attention.output", slice(None)),
+            "post_attention_layernorm": ("feed_forward_norm", slice(None)),
+        }  # fmt: skip
         if config.is_moe:
-            names["block_sparse_moe.gate"] = "feed_forward.router"
+            block["block_sparse_moe.gate"] = ("feed_forward.router", slice(None))
         else:
-            names |= {f"mlp.{m}_proj": f"feed_forward.{m}" for m in ("gate", "up", "down")}
-        for their_name, our_name in names.items():
-            yield _Place(f"{theirs}{their_name}.weight", f"{ours}{our_name}.weight", None)
+            block["mlp.gate_proj"] = ("feed_forward.gate_up", gate)
+            block["mlp.up_proj"] = ("feed_forward.gate_up", up)
+            block["mlp.down_proj"] = ("feed_forward.down", slice(None))
+        for their_name, (our_name, rows) in block.items():
+            yield _Place(f"{theirs}{their_name}.weight", f"{ours}{our_name}.weight", rows)
         for expert in range(config.experts):
-            for their_name, our_name in {"w1": "gate", "w3": "up", "w2": "down"}.items():
-                yield _Place(
-                    f"{theirs}block_sparse_moe.experts.{expert}.{their_name}.weight",
-                    f"{ours}feed_forward.{our_name}",
-                    expert,
-                )
-    yield _Place("model.norm.weight", "final_norm.weight", None)
+            prefix = f"{theirs}block_sparse_moe.experts.{expert}"
+            yield _Place(f"{prefix}.w1.weight", f"{ours}feed_forward.inner", gate, expert)
+            yield _Place(f"{prefix}.w3.weight", f"{ours}feed_forward.inner", up, expert)
+            yield _Place(f"{prefix}.w2.weight", f"{ours}feed_forward.down", expert=expert)
+    yield _Place("model.norm.weight", "final_norm.weight")
     if not config.tied:
-        yield _Place("lm_head.weight", "head.weight", None)
+        yield _Place("lm_head.weight", "head.weight")
 
 
 def to_transformers(
@@ -111,10 +122,8 @@ def to_transformers(
         raise ValueError(f"only fp32 master weights are exported, not {', '.join(sorted(odd))}")
     tensors = {}
     for place in _places(config):
-        tensor = state[place.ours]
-        # Cloned where it is part of a larger one: the format wants separate storages.
-        part = tensor if place.expert is None else tensor[place.expert].clone()
-        tensors[place.theirs] = part.cpu().contiguous()
+        # Cloned, since it may be part of a larger one: the format wants separate storages.
+        tensors[place.theirs] = place.of(state[place.ours]).clone().cpu().contiguous()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         metadata = {"format": "pt"}
@@ -229,8 +238,7 @@ def _load(
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise ValueError(f"{folder / WEIGHTS} {what} the tensor '{names[0]}'{more}")
     for place in places:
-        parameter: Tensor = parameters[place.ours]
-        target = parameter if place.expert is None else parameter[place.expert]
+        target = place.of(parameters[place.ours])
         tensor = file.get_tensor(place.theirs)
         if tensor.shape != target.shape:
             field = "vocab_size" if place.theirs == "model.embed_tokens.weight" else "sizes"

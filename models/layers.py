@@ -1,8 +1,8 @@
 """The layers that every model shares: linear maps, RMSNorm, RoPE, attention and its cache.
 
 Weights are kept in the master dtype (fp32, or fp64 in tests) and cast to the activations' dtype
-where they are used, so that gradients arrive in the masters' dtype. May not know which
-feed-forward stands beside the attention, nor anything of the harness.
+where they are used, so that gradients arrive in the masters' dtype (`models/working.py` says how
+often). May not know which feed-forward stands beside the attention, nor anything of the harness.
 
 Shapes: b batch, s sequence, t cached sequence, h heads, k key/value heads, d head width.
 """
@@ -16,10 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import ModelConfig
+from models.kernels.attention import attention
+from models.ops import Ops
 from models.roles import Kind, Role
+from models.working import cast
 
 Rotary = tuple[Tensor, Tensor]
-"""Cosines and sines, each (s, 1, d / 2)."""
+"""Cosines and sines, each (s, 1, d / 2); (b, s, 1, d / 2) where positions differ by sequence."""
 
 
 def reduction_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -33,16 +36,19 @@ def unset(*shape: int) -> nn.Parameter:
 
 
 class Linear(nn.Module):
-    """y = x Wᵀ without bias; the weight is (outputs, inputs)."""
+    """y = x Wᵀ without bias; the weight is (outputs, inputs).
 
-    def __init__(self, inputs: int, outputs: int, kind: Kind = "matrix") -> None:
+    Given several outputs it holds as many matrices, one below the other, in one product.
+    """
+
+    def __init__(self, inputs: int, *outputs: int, kind: Kind = "matrix") -> None:
         super().__init__()
-        self.weight = unset(outputs, inputs)
-        self.own_roles = {"weight": Role(kind, (outputs,))}
+        self.weight = unset(sum(outputs), inputs)
+        self.own_roles = {"weight": Role(kind, outputs)}
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs)."""
-        return F.linear(x, self.weight.to(x.dtype))
+        """(..., inputs) -> (..., all outputs)."""
+        return F.linear(x, cast(self, "weight", x.dtype))
 
 
 class Embedding(nn.Module):
@@ -61,45 +67,41 @@ class Embedding(nn.Module):
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x²) + eps) · weight (arXiv 1910.07467, eq. 4), computed in at least fp32."""
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, width: int, eps: float, ops: Ops) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.ops = eps, ops
         self.weight = unset(width)
         self.own_roles = {"weight": Role("norm")}
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) -> the same shape and dtype."""
-        wide = reduction_dtype(x.dtype)
-        y = F.rms_norm(x.to(wide), self.weight.shape, self.weight.to(wide), self.eps)
-        return y.to(x.dtype)
+        return self.ops.rms_norm(x, self.weight, self.eps)
+
+    def after_adding(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """residual + x, and the norm of it; each (..., width)."""
+        return self.ops.add_rms_norm(x, residual, self.weight, self.eps)
 
 
-def rotary_angles(
-    start: int, length: int, head_dim: int, theta: float, dtype: torch.dtype, device: torch.device
-) -> Rotary:
-    """Cosines and sines of RoPE (arXiv 2104.09864, eq. 15) for positions start .. start+length-1.
+def rotary_angles(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Rotary:
+    """Cosines and sines of RoPE (arXiv 2104.09864, eq. 15) for positions (s,) or (b, s).
 
     Pair i turns by position · theta^(-2i/d). In fp32 the operations are in the order that the
     released weights were trained with; computed anew in each forward pass (a few thousandths of
     it), so that no table has to be saved, moved or cast with the model.
     """
     wide = reduction_dtype(dtype)
-    exponents = torch.arange(0, head_dim, 2, device=device).to(wide) / head_dim
+    exponents = torch.arange(0, head_dim, 2, device=positions.device).to(wide) / head_dim
     frequencies = 1.0 / theta**exponents
-    positions = torch.arange(start, start + length, device=device).to(wide)
-    angles = torch.outer(positions, frequencies)[:, None, :]
+    angles = (positions.to(wide)[..., None] * frequencies)[..., None, :]
     return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Turn the pairs (x_i, x_{i+d/2}): the rotate-half layout, as in transformers' Llama.
-
-    x is (b, s, heads, d); the product is in the tables' dtype, the result in x's.
-    """
-    cos, sin = rotary
-    first, second = x.chunk(2, dim=-1)
-    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return turned.to(x.dtype)
+def positions_within(documents: Tensor) -> Tensor:
+    """(b, s) document numbers, equal ones side by side -> each token's place in its document."""
+    place = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
+    begins = torch.ones_like(documents, dtype=torch.bool)
+    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return place - torch.where(begins, place, 0).cummax(1).values
 
 
 class LayerCache:
@@ -149,37 +151,52 @@ class KVCache:
 class Attention(nn.Module):
     """Causal grouped-query attention (arXiv 2305.13245) with RoPE, optionally QK-norm."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.query = Linear(config.width, config.heads * config.head_dim)
-        self.key = Linear(config.width, config.kv_heads * config.head_dim)
-        self.value = Linear(config.width, config.kv_heads * config.head_dim)
-        self.output = Linear(config.heads * config.head_dim, config.width)
-        self.query_norm: nn.Module = nn.Identity()
-        self.key_norm: nn.Module = nn.Identity()
+        self.ops = ops
+        inner, shared = config.heads * config.head_dim, config.kv_heads * config.head_dim
+        self.query_key_value = Linear(config.width, inner, shared, shared)
+        self.output = Linear(inner, config.width)
+        self.query_norm: nn.Module | None = None
+        self.key_norm: nn.Module | None = None
         if config.qk_norm:
-            self.query_norm = RMSNorm(config.head_dim, config.norm_eps)
-            self.key_norm = RMSNorm(config.head_dim, config.norm_eps)
+            self.query_norm = RMSNorm(config.head_dim, config.norm_eps, ops)
+            self.key_norm = RMSNorm(config.head_dim, config.norm_eps, ops)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotary: Rotary, cache: LayerCache | None = None) -> Tensor:
-        """(b, s, width) -> (b, s, width)."""
+    def forward(
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        documents: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """(b, s, width) -> (b, s, width); `documents` (b, s) bound what a token sees."""
         b, s, _ = x.shape
-        q = self.query_norm(self.query(x).view(b, s, self.heads, self.head_dim))
-        k = self.key_norm(self.key(x).view(b, s, self.kv_heads, self.head_dim))
-        v = self.value(x).view(b, s, self.kv_heads, self.head_dim).transpose(1, 2)
-        q = rotate(q, rotary).transpose(1, 2)  # (b, h, s, d)
-        k = rotate(k, rotary).transpose(1, 2)  # (b, k, s, d)
-        mask = None
-        if cache is not None:
-            k, v = cache.append(k, v)  # (b, k, t, d)
-            mask = _after_cached(s, k.shape[2], x.device)
+        h, k = self.heads, self.kv_heads
+        projected = self.query_key_value(x).view(b, s, h + 2 * k, self.head_dim)
+        both, values = projected.split((h + k, k), dim=2)
+        if self.query_norm is None or self.key_norm is None:
+            queries, keys = self.ops.rope(both, *rotary).split((h, k), dim=2)
+        else:
+            queries, keys = both.split((h, k), dim=2)
+            queries = self.ops.rope(self.query_norm(queries), *rotary)
+            keys = self.ops.rope(self.key_norm(keys), *rotary)
+        if cache is None:
+            y = attention(queries, keys, values, documents)
+        else:
+            y = self._attend(queries, cache, keys, values)
+        return self.dropout(self.output(y.reshape(b, s, h * self.head_dim)))
+
+    def _attend(self, queries: Tensor, cache: LayerCache, keys: Tensor, values: Tensor) -> Tensor:
+        k, v = cache.append(keys.transpose(1, 2), values.transpose(1, 2))  # (b, k, t, d)
+        mask = _after_cached(queries.shape[1], k.shape[2], queries.device)
         y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads
-        )
-        y = y.transpose(1, 2).reshape(b, s, self.heads * self.head_dim)
-        return self.dropout(self.output(y))
+            queries.transpose(1, 2), k, v, attn_mask=mask, is_causal=mask is None,
+            enable_gqa=self.heads != self.kv_heads,
+        )  # fmt: skip
+        return y.transpose(1, 2)
 
 
 def _after_cached(new: int, total: int, device: torch.device) -> Tensor | None:

@@ -6,22 +6,31 @@ is the model's own choice and is not saved with them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from models.config import ModelConfig
 from models.dense import DenseBlock
-from models.kernels.cross_entropy import (
-    IGNORED,
-    linear_cross_entropy,
-    linear_cross_entropy_sum,
+from models.kernels.cross_entropy import IGNORED, linear_cross_entropy
+from models.layers import (
+    Embedding,
+    KVCache,
+    Linear,
+    RMSNorm,
+    positions_within,
+    reduction_dtype,
+    rotary_angles,
 )
-from models.layers import Embedding, KVCache, Linear, RMSNorm, reduction_dtype, rotary_angles
 from models.moe import MoEBlock, Routing
+from models.ops import choose
 from models.roles import Role, collect
+from models.working import copy_of, refreshed
 
 
 class LossSums(NamedTuple):
@@ -51,20 +60,35 @@ class LanguageModel(nn.Module):
     `.double()` with `compute_dtype=torch.float64` is fp64 throughout.
     """
 
-    def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        compute_dtype: torch.dtype = torch.bfloat16,
+        *,
+        kernels: Sequence[str] = (),
+        recompute: bool = False,
+    ) -> None:
+        """`kernels` are the Triton ones to use, by their names in `models.ops.KERNELS`;
+        `recompute` keeps only the blocks' inputs for the backward pass."""
         super().__init__()
         self.config = config
         self.compute_dtype = compute_dtype
+        self.recompute = recompute
+        self.ops = choose(kernels)
         block = MoEBlock if config.is_moe else DenseBlock
         self.embedding = Embedding(config.vocab_size, config.width)
-        self.blocks = nn.ModuleList(block(config) for _ in range(config.layers))
-        self.final_norm = RMSNorm(config.width, config.norm_eps)
+        self.blocks = nn.ModuleList(block(config, self.ops) for _ in range(config.layers))
+        self.final_norm = RMSNorm(config.width, config.norm_eps, self.ops)
         self.head = None if config.tied else Linear(config.width, config.vocab_size, kind="head")
+
+    @property
+    def _head_owner(self) -> Embedding | Linear:
+        return self.embedding if self.head is None else self.head
 
     @property
     def head_weight(self) -> Tensor:
         """(vocab, width): the embedding's own where they are tied."""
-        return self.embedding.weight if self.head is None else self.head.weight
+        return self._head_owner.weight
 
     def init_weights(self, seed: int) -> None:
         """Every matrix and the embedding from N(0, init_std²), every norm 1.
@@ -86,11 +110,20 @@ class LanguageModel(nn.Module):
         """What each parameter is to an optimizer, by the names of `named_parameters`."""
         return collect(self)
 
-    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> tuple[Tensor, list[Routing]]:
+    def working_weights(self) -> AbstractContextManager[None]:
+        """Within, the matrices are used through copies in the compute dtype, made at its
+        beginning: for the micro-steps of one update."""
+        return refreshed(self, self.compute_dtype)
+
+    def hidden(
+        self, tokens: Tensor, documents: Tensor | None = None, cache: KVCache | None = None
+    ) -> tuple[Tensor, list[Routing]]:
         """tokens (b, s) int64 -> final hidden states (b, s, width), and each layer's routing
         (none for a dense model).
 
-        Raises ValueError for more positions than the model has.
+        With `documents`, (b, s) int64 and equal ones side by side, attention and positions end at
+        their borders. With a cache, `tokens` follow those that it holds, and it grows by them.
+        Raises ValueError for more positions than the model has, and for both at once.
         """
         c = self.config
         start = cache.length if cache is not None else 0
@@ -98,13 +131,21 @@ class LanguageModel(nn.Module):
             raise ValueError(
                 f"{start + tokens.shape[1]} tokens are more than the model's {c.max_seq_len}"
             )
-        rotary = rotary_angles(
-            start, tokens.shape[1], c.head_dim, c.rope_theta, self.compute_dtype, tokens.device
-        )
+        if documents is None:
+            positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        elif cache is None:
+            positions = positions_within(documents)
+        else:
+            raise ValueError("a cache holds one document: it takes no document numbers")
+        rotary = rotary_angles(positions, c.head_dim, c.rope_theta, self.compute_dtype)
         x = self.embedding(tokens, self.compute_dtype)
         routings = []
         for layer, block in enumerate(self.blocks):
-            x, routing = block(x, rotary, cache.layers[layer] if cache is not None else None)
+            if self.recompute and torch.is_grad_enabled():
+                x, routing = checkpoint(block, x, rotary, documents, use_reentrant=False)
+            else:
+                layer_cache = cache.layers[layer] if cache is not None else None
+                x, routing = block(x, rotary, documents, layer_cache)
             if routing is not None:
                 routings.append(routing)
         return self.final_norm(x), routings
@@ -114,19 +155,25 @@ class LanguageModel(nn.Module):
 
         With a cache, `tokens` follow those that it holds, and it grows by them.
         """
-        hidden, _ = self.hidden(tokens, cache)
+        hidden, _ = self.hidden(tokens, cache=cache)
         return self.logits(hidden)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Final hidden states (..., width) -> logits (..., vocab)."""
         return F.linear(hidden, self.head_weight.to(hidden.dtype))
 
-    def loss_sums(self, tokens: Tensor, targets: Tensor) -> LossSums:
-        """The losses of a micro-batch: tokens and targets (b, s) int64, target -100 ignored."""
-        hidden, routings = self.hidden(tokens)
-        cross_entropy = linear_cross_entropy_sum(
-            hidden.flatten(0, 1), self.head_weight, targets.flatten()
-        )
+    def loss_sums(
+        self, tokens: Tensor, targets: Tensor, documents: Tensor | None = None
+    ) -> LossSums:
+        """The losses of a micro-batch: tokens and targets (b, s) int64, target -100 ignored.
+
+        `documents` as in `hidden`.
+        """
+        hidden, routings = self.hidden(tokens, documents)
+        cross_entropy = self.ops.head_cross_entropy_sum(
+            hidden.flatten(0, 1), self.head_weight, targets.flatten(),
+            copy_of(self._head_owner, "weight", hidden.dtype),
+        )  # fmt: skip
         scored = (targets != IGNORED).sum()
         if not routings:
             none = hidden.new_zeros((), dtype=reduction_dtype(hidden.dtype))
@@ -142,12 +189,14 @@ class LanguageModel(nn.Module):
         )
 
     @torch.no_grad()
-    def token_losses(self, tokens: Tensor, targets: Tensor) -> Tensor:
+    def token_losses(
+        self, tokens: Tensor, targets: Tensor, documents: Tensor | None = None
+    ) -> Tensor:
         """Cross-entropy of each target, (b, s) fp32 nats, 0 where the target is -100.
 
-        Without gradient, and without ever holding all logits.
+        Without gradient, and without ever holding all logits. `documents` as in `hidden`.
         """
-        hidden, _ = self.hidden(tokens)
+        hidden, _ = self.hidden(tokens, documents)
         losses = linear_cross_entropy(hidden.flatten(0, 1), self.head_weight, targets.flatten())
         return losses.view(targets.shape)
 

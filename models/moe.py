@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import ModelConfig
-from models.kernels.grouped_mm import grouped_mm
 from models.layers import Attention, LayerCache, Linear, RMSNorm, Rotary, reduction_dtype, unset
+from models.ops import Ops
 from models.roles import Role
+from models.working import cast
 
 
 class Routing(NamedTuple):
@@ -41,20 +42,18 @@ class MixtureOfExperts(nn.Module):
     computed in at least fp32. Expert weights are (experts, outputs, inputs).
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
         self.experts, self.top_k, self.noise = config.experts, config.top_k, config.router_noise
+        self.ops = ops
+        self.gated = config.activation == "swiglu"
+        inner = (config.ffn, config.ffn) if self.gated else (config.ffn,)
         self.router = Linear(config.width, config.experts, kind="router")
-        self.gate = (
-            unset(config.experts, config.ffn, config.width)
-            if config.activation == "swiglu"
-            else None
-        )
-        self.up = unset(config.experts, config.ffn, config.width)
+        # Of a gated expert, gate above up, in one product.
+        self.inner = unset(config.experts, sum(inner), config.width)
         self.down = unset(config.experts, config.width, config.ffn)
         self.own_roles = {
-            "gate": Role("expert", (config.ffn,)),
-            "up": Role("expert", (config.ffn,)),
+            "inner": Role("expert", inner),
             "down": Role("expert", (config.width,)),
         }
         self.dropout = nn.Dropout(config.dropout)
@@ -91,12 +90,10 @@ class MixtureOfExperts(nn.Module):
         )
         ends = load.cumsum(0).to(torch.int32)
         sorted_x = take_rows(x, order // self.top_k, inverse, self.top_k)
-        hidden = grouped_mm(sorted_x, self.up.to(x.dtype), ends)
-        if self.gate is None:
-            hidden = F.silu(hidden)
-        else:
-            hidden = F.silu(grouped_mm(sorted_x, self.gate.to(x.dtype), ends)) * hidden
-        return take_rows(grouped_mm(hidden, self.down.to(x.dtype), ends), inverse, order, 1)
+        hidden = self.ops.grouped_mm(sorted_x, cast(self, "inner", x.dtype), ends)
+        hidden = self.ops.swiglu(hidden) if self.gated else F.silu(hidden)
+        y = self.ops.grouped_mm(hidden, cast(self, "down", x.dtype), ends)
+        return take_rows(y, inverse, order, 1)
 
 
 class _TakeRows(torch.autograd.Function):
@@ -128,17 +125,22 @@ def take_rows(x: Tensor, rows: Tensor, back: Tensor, copies: int) -> Tensor:
 class MoEBlock(nn.Module):
     """Pre-norm attention, then a pre-norm mixture of experts, each added to its input."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, ops: Ops) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width, config.norm_eps)
-        self.attention = Attention(config)
-        self.feed_forward_norm = RMSNorm(config.width, config.norm_eps)
-        self.feed_forward = MixtureOfExperts(config)
+        self.attention_norm = RMSNorm(config.width, config.norm_eps, ops)
+        self.attention = Attention(config, ops)
+        self.feed_forward_norm = RMSNorm(config.width, config.norm_eps, ops)
+        self.feed_forward = MixtureOfExperts(config, ops)
 
     def forward(
-        self, x: Tensor, rotary: Rotary, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        documents: Tensor | None = None,
+        cache: LayerCache | None = None,
     ) -> tuple[Tensor, Routing]:
         """(b, s, width) -> (b, s, width), and what the router did."""
-        x = x + self.attention(self.attention_norm(x), rotary, cache)
-        y, routing = self.feed_forward(self.feed_forward_norm(x))
+        y = self.attention(self.attention_norm(x), rotary, documents, cache)
+        x, normed = self.feed_forward_norm.after_adding(y, x)
+        y, routing = self.feed_forward(normed)
         return x + y, routing

@@ -24,6 +24,7 @@ from harness.data.batches import IGNORED, Batch
 from harness.errors import RequestError, nearest
 from harness.optim.build import build as build_optimizers
 from harness.seeds import derive
+from harness.train import compiled
 from harness.train.update import update
 from models.hf import to_transformers
 from models.lm import LanguageModel
@@ -70,7 +71,7 @@ class Ours:
 
     def prepare(self) -> None:
         """As the worker does it."""
-        compile_model(self.model, self.setting.compile)
+        compiled.apply(self.model, self.setting.compile, self.device)
         self.optimizers = build_optimizers(self.setting.optim, self.model)
 
     def update(self, tokens: np.ndarray) -> float:
@@ -81,15 +82,6 @@ class Ours:
             self.model, self.optimizers, Batch(tokens, targets), micro_batch=len(tokens),
             clip_norm=self.setting.optim.clip_norm, factor=1.0, device=self.device,
         ).loss  # fmt: skip
-
-
-def compile_model(model: LanguageModel, how: str) -> None:
-    """`train.compile` applied to a built model."""
-    if how == "blocks":
-        for block in model.blocks:
-            block.compile()
-    elif how == "whole":
-        raise RequestError("the model cannot be compiled whole")
 
 
 Losses = Callable[[nn.Module, torch.Tensor], tuple[torch.Tensor, torch.Tensor | float]]

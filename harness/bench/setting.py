@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.config import Frozen, OptimConfig
+from harness.config import Compile, Frozen, OptimConfig
 from models.config import ModelConfig
 
 OURS = ("ours-eager", "ours-blocks", "ours-whole", "torch-muon")
@@ -16,7 +16,6 @@ PEERS = ("transformers", "transformers-compiled", "moe-loop")
 """Others' ways to do the same update."""
 CONTESTANTS = ("ours", *OURS, *PEERS)
 
-Compile = Literal["eager", "blocks", "whole"]
 
 
 class Setting(Frozen):

@@ -43,15 +43,16 @@ def accumulate(
         raise RequestError("an update has no target token: every label is masked")
     loss = torch.zeros((), device=device)
     routing = torch.zeros((), device=device)
-    for start in range(0, sequences, micro_batch):
-        tokens = torch.from_numpy(batch.tokens[start : start + micro_batch]).to(device)
-        targets = torch.from_numpy(batch.targets[start : start + micro_batch]).to(device)
-        sums = model.loss_sums(tokens, targets)
-        cross_entropy = sums.cross_entropy / targets_in_update
-        routing_share = sums.routing / sequences
-        (cross_entropy + routing_share).backward()
-        loss += cross_entropy.detach()
-        routing += routing_share.detach()
+    with model.working_weights():
+        for start in range(0, sequences, micro_batch):
+            tokens = torch.from_numpy(batch.tokens[start : start + micro_batch]).to(device)
+            targets = torch.from_numpy(batch.targets[start : start + micro_batch]).to(device)
+            sums = model.loss_sums(tokens, targets)
+            cross_entropy = sums.cross_entropy / targets_in_update
+            routing_share = sums.routing / sequences
+            (cross_entropy + routing_share).backward()
+            loss += cross_entropy.detach()
+            routing += routing_share.detach()
     return loss, routing
 
 

@@ -29,7 +29,7 @@ from harness.optim import build
 from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status
 from harness.seeds import derive
-from harness.train import handover, samples, state
+from harness.train import allocator, compiled, handover, samples, state
 from harness.train.loop import Diverged, Loop, Stopped
 from harness.train.progress import Progress
 from models.lm import LanguageModel, ParameterCount, count_parameters
@@ -93,21 +93,22 @@ class Worker:
         run, config = self.run, self.run.config
         torch.set_num_threads(config.train.threads)
         torch.use_deterministic_algorithms(run.device == "cpu")
+        # It would fill every new tensor with NaN: a tenth of an update, to find errors of ours.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         device = torch.device(run.device)
         self.prepared = load_folder(Path(self.job.data_folder))
         masked = config.train.document_mask
         stream = TrainStream(self.prepared.folder, derive(run.seed, "data"), documents=masked)
         validation = read_validation(self.prepared.folder, row_documents=masked)
         torch.manual_seed(derive(run.seed, "noise"))
-        model = LanguageModel(config.model, build.DTYPES[config.train.dtype])
+        model = LanguageModel(
+            config.model, build.DTYPES[config.train.dtype], kernels=config.train.kernels,
+            recompute=config.train.recompute,
+        )  # fmt: skip
         model.init_weights(derive(run.seed, "init"))
         model.to(device)
         self.counted = count_parameters(model)
-        if config.train.compile == "blocks":
-            for block in model.blocks:
-                block.compile()
-        elif config.train.compile == "whole":
-            model.loss_sums = torch.compile(model.loss_sums)  # type: ignore[method-assign]
+        compiled.apply(model, config.train.compile, device)
         optimizers = build.build(config.optim, model)
         digest = self.job.code.source_digest
         self.progress = state.resume(
@@ -225,6 +226,7 @@ def _line(error: BaseException) -> str:
 
 def main() -> int:
     """Execute the job whose file is the only argument."""
+    allocator.keep_freed_memory()
     job = Job.model_validate_json(Path(sys.argv[1]).read_text("utf-8"), strict=False)
     if provenance.ROOT not in Path(next(iter(models.__path__))).resolve().parents:
         print(f"'models' is not the harness's own package: {models.__path__}", file=sys.stderr)

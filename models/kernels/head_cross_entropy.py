@@ -22,8 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from models.kernels import cross_entropy
-from models.kernels.cross_entropy import IGNORED
+from models.kernels.cross_entropy import IGNORED, rows_a_chunk
 from models.kernels.launching import TritonKernel, accumulator
 
 
@@ -127,12 +126,6 @@ def head_cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor) -> T
 def head_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """Row by row, (n,) in at least fp32, 0 where ignored; no gradient."""
     return torch.ops.smol.head_cross_entropy_rows(hidden, weight, targets)
-
-
-def rows_a_chunk(hidden: Tensor, vocab: int) -> int:
-    """How many rows' logits are in memory at once."""
-    fitting = cross_entropy.LOGITS_BYTES // (vocab * hidden.element_size())
-    return max(1, min(hidden.shape[0], fitting))
 
 
 def _launch(logits: Tensor, targets: Tensor, losses: Tensor, gradient: bool) -> None:

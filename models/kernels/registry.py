@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models import presets
+from models import ops, presets
 from models.kernels import grouped_gemm, head_cross_entropy, rms_norm, rope, swiglu
 from models.kernels.cross_entropy import IGNORED
 from models.layers import rotary_angles
@@ -90,7 +90,9 @@ def _rope(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
     heads = DENSE.heads + DENSE.kv_heads
     x = _normal(1, rows, heads, DENSE.head_dim, dtype=dtype, seed=1)
     cpu = torch.device("cpu")
-    return x, *rotary_angles(0, rows, DENSE.head_dim, DENSE.rope_theta, dtype, cpu)
+    return x, *rotary_angles(
+        torch.arange(rows, device=cpu), DENSE.head_dim, DENSE.rope_theta, dtype
+    )
 
 
 def _head(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
@@ -169,13 +171,13 @@ OPS: dict[str, Op] = {
     ),
     # As above, and eager concatenates the halves' gradients (2 in, 2 out).
     "swiglu_fused": Op(
-        swiglu.swiglu_fused_reference, swiglu.swiglu_fused, _swiglu_fused, 1,
+        ops.swiglu, swiglu.swiglu_fused, _swiglu_fused, 1,
         _per_element(DENSE.ffn, 8, 18, 0),
     ),
     # One in, one out, and back. Eager forward: four products of halves (2 in, fp32 2 out), two
     # sums (fp32 2 in, 1 out), concatenation (1 in, 1 out), cast; backward about the same.
     "rope": Op(
-        rope.rope_reference, rope.rope, _rope, 1,
+        ops.rotate, rope.rope, _rope, 1,
         _per_element((DENSE.heads + DENSE.kv_heads) * DENSE.head_dim, 4, 6, 16),
     ),
     "head_cross_entropy": Op(

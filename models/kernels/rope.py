@@ -57,24 +57,18 @@ TURN = TritonKernel(
 )
 
 
-def rope_reference(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_i, x_{i+d/2}) (arXiv 2104.09864, eq. 15, in the rotate-half layout).
-
-    x (b, s, h, d); cos and sin (s, 1, d / 2), in at least fp32; the result in x's dtype.
-    """
-    first, second = x.chunk(2, dim=-1)
-    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return turned.to(x.dtype)
-
-
 def rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`rope_reference` in one kernel: (b, s, h, d) -> (b, s, h, d), contiguous.
+    """`models.ops.rotate` in one kernel: (b, s, h, d) -> (b, s, h, d), contiguous.
 
     x may be a view of a wider projection, tokens a fixed stride apart. The angles get no
     gradient. Raises ValueError where x and the angles do not go together.
     """
-    positions, _, half = cos.shape
-    if x.shape[1] != positions or x.shape[3] != 2 * half or cos.shape != sin.shape:
+    if cos.ndim == 4 and cos.shape[:2] == x.shape[:2]:
+        # Every token has angles of its own: one long sequence.
+        tokens = x.shape[:2]
+        turned = rope(x.flatten(0, 1)[None], cos.flatten(0, 1), sin.flatten(0, 1))
+        return turned[0].unflatten(0, tokens)
+    if cos.shape != (x.shape[1], 1, x.shape[3] // 2) or cos.shape != sin.shape:
         raise ValueError(
             f"x {tuple(x.shape)} wants cosines and sines ({x.shape[1]}, 1, {x.shape[3] // 2}), "
             f"not {tuple(cos.shape)} and {tuple(sin.shape)}"

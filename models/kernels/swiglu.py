@@ -72,19 +72,13 @@ def swiglu_reference(gate: Tensor, up: Tensor) -> Tensor:
     return F.silu(gate) * up
 
 
-def swiglu_fused_reference(gate_up: Tensor) -> Tensor:
-    """The same of a fused projection: (..., 2 · ffn), gate first, -> (..., ffn)."""
-    gate, up = gate_up.chunk(2, dim=-1)
-    return F.silu(gate) * up
-
-
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """`swiglu_reference` in one kernel: gate and up (..., ffn) -> (..., ffn), fp32 inside."""
     return torch.ops.smol.swiglu(gate, up)
 
 
 def swiglu_fused(gate_up: Tensor) -> Tensor:
-    """`swiglu_fused_reference` in one kernel: (..., 2 · ffn) -> (..., ffn), fp32 inside.
+    """`models.ops.swiglu` in one kernel: (..., 2 · ffn) -> (..., ffn), fp32 inside.
 
     Raises ValueError where the last dimension is odd.
     """

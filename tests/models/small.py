@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,10 +41,14 @@ def config(base: dict[str, Any], **changes: Any) -> ModelConfig:
 
 
 def build(
-    base: dict[str, Any], dtype: torch.dtype = torch.float32, seed: int = 0, **changes: Any
+    base: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    kernels: Sequence[str] = (),
+    **changes: Any,
 ) -> LanguageModel:
     """A tiny model that computes in `dtype`, its masters fp64 where that is fp64."""
-    model = LanguageModel(config(base, **changes), dtype)
+    model = LanguageModel(config(base, **changes), dtype, kernels=kernels)
     if dtype == torch.float64:
         model.double()
     model.init_weights(seed)

@@ -5,12 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from models.moe import MixtureOfExperts
+from models.ops import Ops
 from tests.models.small import MOE, SILU_MOE, build, config, relative, tokens
 
 
 def layer(base, **changes):
     torch.manual_seed(0)
-    mixture = MixtureOfExperts(config(base, **changes)).double()
+    mixture = MixtureOfExperts(config(base, **changes), Ops()).double()
     for parameter in mixture.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return mixture
@@ -24,9 +25,12 @@ def naive(mixture, x):
         top, chosen = logits.topk(mixture.top_k)
         row = torch.zeros_like(token)
         for weight, e in zip(top.softmax(0), chosen.tolist(), strict=True):
-            hidden = F.silu((mixture.up if mixture.gate is None else mixture.gate)[e] @ token)
-            if mixture.gate is not None:
-                hidden = hidden * (mixture.up[e] @ token)
+            hidden = mixture.inner[e] @ token
+            if mixture.gated:
+                gate, up = hidden.chunk(2)
+                hidden = F.silu(gate) * up
+            else:
+                hidden = F.silu(hidden)
             row = row + weight * (mixture.down[e] @ hidden)
         rows.append(row)
     return torch.stack(rows).view_as(x)

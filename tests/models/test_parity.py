@@ -63,8 +63,7 @@ def test_logits_and_gradients_equal_transformers(base, shape, tmp_path):
     mine = {name: p.grad for name, p in ours.named_parameters()}
     whole = torch.cat([g.flatten() for g in reference.values()]).norm()
     for place in places:
-        gradient = mine[place.ours]
-        gradient = gradient if place.expert is None else gradient[place.expert]
+        gradient = place.of(mine[place.ours])
         # 1e-3 relative is the contract (measured 1e-5). Some gradients are nothing but rounding
         # (queries and keys of a sequence of 1, experts without tokens): there 1e-6 of the whole.
         bound = 1e-3 * reference[place.theirs].norm() + 1e-6 * whole
@@ -75,7 +74,7 @@ def test_the_checks_above_can_fail(tmp_path):
     ours = build(DENSE)
     to_transformers(ours, tmp_path)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
-    ours.blocks[0].attention.key.weight.data *= 1.01
+    ours.blocks[0].attention.query_key_value.weight.data *= 1.01
     inputs = tokens(2, 13)
     with torch.no_grad():
         assert relative(ours(inputs), theirs(input_ids=inputs).logits) > 1e-4
@@ -96,7 +95,7 @@ def test_qk_norm_equals_qwen3s():
         )
     )  # fmt: skip
     mine = dict(ours.named_parameters())
-    state = {place.theirs: mine[place.ours] for place in _places(ours.config)}
+    state = {place.theirs: place.of(mine[place.ours]) for place in _places(ours.config)}
     for layer in range(2):
         for short, long in (("q", "query"), ("k", "key")):
             state[f"model.layers.{layer}.self_attn.{short}_norm.weight"] = mine[

@@ -5,10 +5,11 @@ import torch
 
 from models import dense, moe
 from models.kernels.head_cross_entropy import head_cross_entropy_sum
+from models.kernels.launching import TritonKernel
 from models.kernels.registry import OPS
 from models.layers import rotary_angles
+from models.ops import KERNELS
 from tests.models import small
-from tests.models.kernels.interpreted.substitute import kernels_on
 
 SIZES = {"width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 88, "init_std": 0.1}
 EVERYWHERE = {"rms_norm_forward", "rms_norm_backward", "rope_turn", "softmax_gradient"}
@@ -16,16 +17,30 @@ SWIGLU = {"swiglu_forward", "swiglu_backward"}
 GROUPED = {"grouped_product", "grouped_weight_gradient"}
 
 
-def losses(base):
+@pytest.fixture
+def launched(monkeypatch):
+    """Fills with the names of the kernels that are launched."""
+    names: set[str] = set()
+    launch = TritonKernel.launch
+
+    def noted(self, grid, **arguments):
+        names.add(self.name)
+        launch(self, grid, **arguments)
+
+    monkeypatch.setattr(TritonKernel, "launch", noted)
+    return names
+
+
+def losses(base, kernels, documents=None):
     """Of 20 updates with AdamW on the same few tokens, fp32."""
-    model = small.build(base, torch.float32, **SIZES)
+    model = small.build(base, torch.float32, kernels=kernels, **SIZES)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
     found = []
     for update in range(20):
         tokens = small.tokens(2, 9, seed=update % 4)
         targets = tokens[:, 1:].clone()
         targets[0, :3] = -100
-        sums = model.loss_sums(tokens[:, :-1], targets)
+        sums = model.loss_sums(tokens[:, :-1], targets, documents)
         loss = sums.cross_entropy / sums.targets
         optimizer.zero_grad()
         (loss + sums.routing / 2).backward()
@@ -34,11 +49,15 @@ def losses(base):
     return found
 
 
+DOCUMENTS = torch.tensor([[0, 0, 0, 1, 1, 1, 2, 2], [3, 4, 4, 4, 4, 4, 4, 4]])
+
+
+@pytest.mark.parametrize("documents", [None, DOCUMENTS], ids=["whole", "documents"])
 @pytest.mark.parametrize("base", [small.DENSE, small.MOE], ids=["dense", "moe"])
-def test_twenty_updates_with_all_kernels_on_have_the_plain_losses(monkeypatch, base):
-    plain = losses(base)
-    launched = kernels_on(monkeypatch)
-    ours = losses(base)
+def test_twenty_updates_with_all_kernels_on_have_the_plain_losses(launched, base, documents):
+    plain = losses(base, (), documents)
+    assert not launched
+    ours = losses(base, KERNELS, documents)
     assert launched == EVERYWHERE | SWIGLU | (GROUPED if base is small.MOE else set())
     assert plain[-1] < plain[0] - 0.5  # it did learn, so that weights and moments moved
     # 20 updates amplify roundings of fp32 (6e-8) by some hundreds: far below a wrong gradient.
@@ -48,12 +67,11 @@ def test_twenty_updates_with_all_kernels_on_have_the_plain_losses(monkeypatch, b
 @pytest.mark.parametrize(
     ("block", "base"), [(dense.DenseBlock, small.DENSE), (moe.MoEBlock, small.MOE)]
 )
-def test_a_block_with_the_operators_compiles_whole(monkeypatch, block, base):
-    launched = kernels_on(monkeypatch)
-    model = small.build(base, torch.float32, **SIZES)
+def test_a_block_with_the_operators_compiles_whole(launched, block, base):
+    model = small.build(base, torch.float32, kernels=KERNELS, **SIZES)
     layer = model.blocks[0]
     assert isinstance(layer, block)
-    rotary = rotary_angles(0, 7, 16, 10_000.0, torch.float32, torch.device("cpu"))
+    rotary = rotary_angles(torch.arange(7), 16, 10_000.0, torch.float32)
     x = torch.randn(1, 7, 64, requires_grad=True)
     weights = [x, *layer.parameters()]
 
