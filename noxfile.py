@@ -1,4 +1,4 @@
-"""Everything that a clone needs: `nox -s run -- RECIPE`, `tests`, `lint`, `card`, `bench`, `slow`.
+"""Everything that a clone needs: `nox -s run -- RECIPE`, and those that `nox -l` lists.
 
 All sessions share one environment, `.venv`, since torch alone is up to several gigabytes. It is
 made on first use and brought up to date when pyproject.toml or constraints.txt change. Afterwards
@@ -79,6 +79,13 @@ def bench(session: nox.Session) -> None:
         session, "pytest", "bench", "--benchmark-quiet", "--timeout=1800", "-p", "no:cacheprovider",
         "--bench-save=results", *session.posargs,
     )  # fmt: skip
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Acceptance on one CUDA card in under ten minutes: parity, kernels, benches, a short run of
+    each recipe. Fails where there is no card; `-- --rehearse` does the same on the CPU, tiny."""
+    call(session, "python", "-m", "bench.acceptance", *session.posargs)
 
 
 @nox.session

@@ -20,6 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--bench-save", type=Path, help="results folder to keep the rows in")
     options.addoption("--bench-rounds", type=int, help="instead of each group's own number")
     options.addoption("--bench-tiny", action="store_true", help="a rehearsal, saying nothing")
+    options.addoption(
+        "--bench-quick", action="store_true", help="without what takes a minute to compile"
+    )
     options.addoption("--bench-device", default="auto", help="auto, cpu or cuda")
 
 
@@ -29,7 +32,9 @@ def size_of(config: pytest.Config) -> Size:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("--bench-device cuda, but torch sees no CUDA device")
-    return Size(device, config.getoption("--bench-tiny"), config.getoption("--bench-rounds"))
+    tiny = config.getoption("--bench-tiny")
+    quick = tiny or config.getoption("--bench-quick")
+    return Size(device, tiny, quick, config.getoption("--bench-rounds"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -54,7 +59,7 @@ def threads() -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep the suites of which everybody had every turn."""
     folder = session.config.getoption("--bench-save")
-    if folder is None or size_of(session.config).tiny:
+    if folder is None or size_of(session.config).quick:
         return
     device = hardware.device_class(size_of(session.config).device)
     for suite, groups in SUITES.items():

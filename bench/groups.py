@@ -33,6 +33,8 @@ class Size:
     """cpu or cuda."""
     tiny: bool
     """A rehearsal: sizes at which everything takes a second and nothing means anything."""
+    quick: bool
+    """Without the contestants that take a minute to build."""
     rounds: int | None
     """Instead of a group's own number."""
 

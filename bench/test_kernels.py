@@ -30,7 +30,7 @@ def _group(name: str, op: Op, size: Size) -> Group:
     on_cpu = HEAD_CPU_ROWS if name == "head_cross_entropy" else CPU_ROWS
     rows = size.of(cpu=on_cpu, cuda=rows_of(name), tiny=16)
     functions: dict[str, Callable[..., Any]] = {"eager": op.reference}
-    if not size.tiny:
+    if not size.quick:
         # The grouped product of the plain twin loops over groups whose sizes are data.
         functions["compiled"] = torch.compile(op.reference, dynamic=False)
     if size.device == "cuda":

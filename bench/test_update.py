@@ -60,10 +60,10 @@ def _group(
         threads=hardware.cores(),
         seed=0,
     )
-    ours = OURS[:1] if size.tiny else OURS
+    ours = OURS[:1] if size.tiny else OURS[:2] if size.quick else OURS
     contestants: dict[str, Callable[[], Update]] = {
         name: partial(Update, base.model_copy(update={"contestant": name}))
-        for name in (*peers, *ours)
+        for name in (*(peers[:1] if size.quick else peers), *ours)
     }
     name = f"update, {kind} {scale}, {batch} x {seq} tokens, AdamW, bf16"
     return Group(name, peers[0], contestants, rounds=5)

@@ -1,0 +1,111 @@
+"""All checks in turn, each in a process of its own: `python -m bench.acceptance [--rehearse]`.
+
+Written so that it can only fail loudly: without a CUDA device it ends with an error, nothing is
+skipped, a check that hangs is ended, and the exit code is 0 only if every check passed. With
+`--rehearse` the same checks run on the CPU at tiny sizes, the kernels in Triton's interpreter, so
+that what is paid for by the minute is not the first place where a mistake shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MINUTES = 10
+"""All of it together; a single check is ended after half of that."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A program that says no by its exit code."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def checks(rehearse: bool) -> list[Check]:
+    """In the order in which a failure is cheapest."""
+    device = "cpu" if rehearse else "cuda"
+    here = "bench.acceptance"
+    sizes = ["--bench-tiny"] if rehearse else ["--bench-quick"]
+    return [
+        Check("device", ["-m", f"{here}.device", device]),
+        Check("parity with transformers", ["-m", f"{here}.parity", device]),
+        Check(
+            "kernels against fp64",
+            ["-m", f"{here}.kernels", device],
+            {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"} if rehearse else {},
+        ),
+        Check(
+            "benches",
+            [
+                "-m",
+                "pytest",
+                "bench",
+                "-q",
+                "--benchmark-quiet",
+                "-p",
+                "no:cacheprovider",
+                "--timeout=240",
+                "--bench-rounds=2",
+                f"--bench-device={device}",
+                *sizes,
+            ],
+        ),
+        Check("a short run of each recipe", ["-m", f"{here}.recipes", device]),
+    ]
+
+
+def run(check: Check) -> bool:
+    """Whether it passed; its output goes to the terminal."""
+    print(f"\n== {check.name}", flush=True)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="smol-acceptance-") as cache:
+        environment = {
+            **os.environ,
+            "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
+            **check.environment,
+        }
+        try:
+            done = subprocess.run(
+                [sys.executable, *check.command], env=environment, timeout=60 * MINUTES / 2,
+                check=False,
+            )  # fmt: skip
+            end = "passed" if done.returncode == 0 else f"FAILED (exit code {done.returncode})"
+        except subprocess.TimeoutExpired:
+            end = "FAILED (took too long)"
+    print(f"== {check.name}: {end} after {time.monotonic() - started:.0f} s", flush=True)
+    return end == "passed"
+
+
+def main() -> int:
+    """The program; its exit code."""
+    parser = argparse.ArgumentParser(prog="nox -s gpu --", description=__doc__)
+    parser.add_argument("--rehearse", action="store_true", help="on the CPU, tiny")
+    rehearse = parser.parse_args().rehearse
+    started = time.monotonic()
+    first, *others = checks(rehearse)
+    if not run(first):  # nothing else would mean anything
+        return 1
+    failed = [check.name for check in others if not run(check)]
+    minutes = (time.monotonic() - started) / 60
+    what = "rehearsal on the CPU" if rehearse else "acceptance"
+    print(f"\n{what}: {minutes:.1f} minutes")
+    if minutes > MINUTES:
+        failed.append(f"the {MINUTES} minutes that it may take")
+    if failed:
+        print(f"FAILED: {', '.join(failed)}", file=sys.stderr)
+        return 1
+    print("everything passed" + (" (a rehearsal says nothing of a GPU)" if rehearse else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

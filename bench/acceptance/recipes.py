@@ -1,0 +1,60 @@
+"""A short run of each recipe, by the code that `smol run` uses: one arm, one seed, few updates.
+
+`python -m bench.acceptance.recipes cuda|cpu`. The arm is the last that the recipe's question
+names (the mixture, the compiled model, all kernels), else its first. Records go to a temporary
+folder. A recipe that cannot be planned for the device is named, and fails on a card.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import plan as planning
+from harness.commands.run import run
+from harness.errors import CheckFailed, RequestError, RunFailed
+from harness.recipe import Entry, find, load
+
+UPDATES = 24
+
+
+def main(device: str) -> int:
+    """Exit code 1 where a run did not end well."""
+    ours = sorted(n for n, e in load()[0].items() if e.build.__module__.startswith("recipes."))
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="smol-acceptance-") as results:
+        for name in ours:
+            entry = find(name)
+            if device not in entry.at("smoke").devices:
+                print(f"-- {name} runs on {' or '.join(entry.at('smoke').devices)} alone")
+                if device == "cuda":
+                    failed.append(name)
+                continue
+            started = time.monotonic()
+            try:
+                short_run(entry, device, Path(results))
+                end = "ok"
+            except (RunFailed, RequestError, CheckFailed) as error:
+                failed.append(name)
+                end = f"FAILED: {error}"
+            print(f"-- {name}: {end} after {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{len(ours)} recipes; failed: {', '.join(failed) or 'none'}")
+    return 1 if failed else 0
+
+
+def short_run(entry: Entry, device: str, results: Path) -> None:
+    """Raises RunFailed and what else a run may raise."""
+    _, grid = planning.resolve(entry, "smoke", {})
+    arm = entry.primary.pairs[-1][-1] if entry.primary.pairs else grid[0].name
+    tokens = UPDATES * min(arm.config.tokens_per_update for arm in grid)
+    run(
+        entry.name, scale="smoke", device=device, seeds=1, sets=[f"train.tokens={tokens}"],
+        stage=None, data=[], start=None, results=results, jobs=None, dry_run=False, fresh=False,
+        keep=False, only=lambda run: run.arm == arm,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
