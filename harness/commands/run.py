@@ -23,7 +23,7 @@ from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.job import Job, RunFiles, run_folder
 from harness.launch import backlog as backlogs
-from harness.measure import hardware, provenance
+from harness.measure import behaviour, hardware, provenance
 from harness.plan import Plan, Run
 from harness.profiles import Profile
 from harness.recipe import Entry, Scale, find
@@ -164,6 +164,7 @@ def _select(
         provenance.source_digest(),
         provenance.software_set(provenance.software()),
         lambda run: prepared[canonical(run.config.data)].manifest.digest,
+        behaviour.of_code,
     )
     backlog = backlogs.sort(plan, records, current)
     if backlog.outdated and not (request.fresh or request.keep):
@@ -263,7 +264,7 @@ def _launch(
     by_key = {run.key: run for run in plan.runs}
     arms = {arm.name: arm for arm in plan.arms}
     asked, text = question(plan, request.asked), command(request, plan.entry)
-    code = provenance.code()
+    code = provenance.code().model_copy(update={"behaviour_digest": behaviour.of_code()})
     jobs = [
         Job(
             run=run,

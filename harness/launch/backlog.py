@@ -17,6 +17,8 @@ class Current:
     source_digest: str
     software: tuple[str, ...]
     manifest_digest: Callable[[Run], str]
+    behaviour_digest: Callable[[], str | None] = lambda: None
+    """Asked only where a record of other source may behave the same."""
 
 
 @dataclass
@@ -50,7 +52,7 @@ def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:
 
 def _changes(record: Record, run: Run, current: Current) -> str:
     changed = []
-    if record.code.source_digest != current.source_digest:
+    if not _same_code(record, current):
         changed.append(f"code {record.code.source_digest[:8]} -> {current.source_digest[:8]}")
     if software_set(record.software) != current.software:
         old, new = " ".join(software_set(record.software)), " ".join(current.software)
@@ -62,6 +64,17 @@ def _changes(record: Record, run: Run, current: Current) -> str:
         was = record.data.manifest_digest[:8] if record.data else "none"
         changed.append(f"data {was} -> {manifest[:8]}")
     return ", ".join(changed)
+
+
+def _same_code(record: Record, current: Current) -> bool:
+    """Whether a record's losses are this code's. Its seconds are only those of the same source."""
+    code = record.code
+    if code.source_digest == current.source_digest:
+        return True
+    timed = record.timing is not None and record.timing.timed
+    if timed or code.behaviour_digest is None:
+        return False
+    return code.behaviour_digest == current.behaviour_digest()
 
 
 def whole_blocks(todo: Iterable[Run], plan: Plan) -> list[Run]:

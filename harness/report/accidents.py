@@ -110,7 +110,10 @@ def others(section: Section) -> Table | None:
             Row(
                 f"other-{number}",
                 (
-                    plain(group.code[:8], paths, "source digest, first 8 digits", "same in all"),
+                    plain(
+                        group.code[:8], paths, "behaviour or source digest, first 8 digits",
+                        "same in all",
+                    ),
                     plain(group.created[:10], paths, "day of the newest record, UTC", "latest"),
                     plain(str(len(paths)), paths, "runs", "count"),
                     plain(
@@ -127,12 +130,13 @@ def others(section: Section) -> Table | None:
     return Table(
         name=f"{section.name}.others",
         caption=(
-            f"Runs that no table above uses; those shown have source digest "
-            f"`{section.group.code[:8]}`. Groups are never mixed."
+            f"Runs that no table above uses; those shown have the code digest "
+            f"`{section.group.code[:8]}` (of behaviour where it is known, else of source). Groups "
+            "are never mixed."
         ),
         corner="group",
         columns=(
-            Column("source_digest", left=True),
+            Column("code_digest", left=True),
             Column("newest", left=True),
             Column("runs"),
             Column("endpoints"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,7 @@ class Run:
     section: tuple[str, str, str, str, str]
     """Recipe, scale, device, device class, overrides."""
     code: str
+    """The behaviour digest of its source, or, where none is known, the source digest."""
     software: str
     world_size: int
     variant: str
@@ -58,7 +59,10 @@ class Run:
 
 def runs(records: Sequence[Record]) -> list[Run]:
     """The records in their order, each with what decides where it may stand."""
-    found = [_run(record) for record in records]
+    behaviours = {
+        r.code.source_digest: r.code.behaviour_digest for r in records if r.code.behaviour_digest
+    }
+    found = [_run(record, behaviours) for record in records]
     kinds: dict[tuple[Any, ...], list[int]] = {}
     for place, run in enumerate(found):
         kinds.setdefault((*run.section, *run.group[:3]), []).append(place)
@@ -68,7 +72,9 @@ def runs(records: Sequence[Record]) -> list[Run]:
     return found
 
 
-def _run(record: Record) -> Run:
+def _run(record: Record, behaviours: Mapping[str, str]) -> Run:
+    """`behaviours`: source digest -> behaviour digest, where it is known: sources that behave
+    alike are one code."""
     overrides = record.question.overrides
     return Run(
         record,
@@ -80,7 +86,7 @@ def _run(record: Record) -> Run:
             record.hardware.device_class,
             canonical(overrides) if overrides else "",
         ),
-        record.code.source_digest,
+        behaviours.get(record.code.source_digest, record.code.source_digest),
         " ".join(software_set(record.software)),
         record.world_size,
         digest(record.diff),
@@ -261,7 +267,7 @@ class Group:
         """Whether every arm and frozen seed reached every horizon."""
         return self.done == self.expected
 
-    @property
+    @cached_property
     def command(self) -> str:
         """What reproduces the group, as its newest record says."""
         return max(self.records, key=lambda r: (r.created, path_of(r))).command

@@ -197,6 +197,9 @@ def _reason(
     if section.overrides:
         sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
         return f"not comparable: exploratory, --set {sets}"
+    sources = {run.record.code.source_digest for run in made if run.fault is None}
+    if len(sources) > 1:
+        return f"not comparable: launches of {len(sources)} codes; equal losses are not equal speed"
     if blocks < question.fewest:
         short = f"{blocks} of at least {question.fewest} blocks"
         if dirty:

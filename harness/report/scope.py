@@ -29,8 +29,18 @@ def scope(section: Section) -> Table:
             for horizon in section.group.question.horizons
         },
         "software": (_each(records, _software), "versions that decide what may be compared"),
-        "source_digest": (section.group.code, "digest of the syntax trees of the code that trains"),
+        "source_digest": (
+            _each(records, lambda r: r.code.source_digest),
+            "digest of the syntax trees of the code that trains",
+        ),
     }
+    if behaviour := _each(records, lambda r: r.code.behaviour_digest or ""):
+        aspects["behaviour_digest"] = (
+            behaviour,
+            "digest of the reference trajectories: sources of one digest may stand together",
+        )
+    for path, choice in section.group.question.choices.items():
+        aspects[f"{path}=auto"] = (choice, "what the plan chose, and why")
     if tuning.is_bundle(section):
         fields = dict.fromkeys(path for record in records for path in record.diff)
         aspects["bundle"] = (
