@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -33,7 +34,7 @@ def relative_path(recipe: str, arm: str, key: str, attempt: int) -> str:
 
     Characters of a name that a file system may not take are percent-encoded.
     """
-    return str(PurePosixPath(FOLDER, _part(recipe), _part(arm), f"{_part(key)}.{attempt}.json"))
+    return f"{FOLDER}/{_part(recipe)}/{_part(arm)}/{_part(key)}.{attempt}.json"
 
 
 def path_of(record: Record) -> str:
@@ -41,6 +42,7 @@ def path_of(record: Record) -> str:
     return relative_path(record.recipe, record.arm, record.key, record.attempt)
 
 
+@cache  # asked for every cell that a record is behind
 def _part(name: str) -> str:
     quoted = quote(name, safe="=+@,")
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
@@ -136,22 +138,20 @@ def read_all(results: Path) -> list[Record]:
     Hidden files are passed over. Raises RequestError naming the file for anything else that is
     not a valid record in its place.
     """
-    return [stored.record for stored in read_stored(results)]
+    return [stored.record for stored in stored_in(results)]
 
 
-def read_stored(results: Path) -> list[Stored]:
-    """As `read_all`, with the digest of each file. Raises RequestError as it does."""
+def stored_in(results: Path) -> Iterator[Stored]:
+    """As `read_all`, one by one and with the digest of each file. Raises RequestError as it does."""
     folder = results / FOLDER
     for place in (results, folder):
         if place.exists() and not place.is_dir():
             raise RequestError(f"results folder '{results}': '{place.name}' is a file")
-    records = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(results).as_posix()
         if any(part.startswith(".") for part in path.relative_to(results).parts) or path.is_dir():
             continue
-        records.append(_read(path, relative))
-    return records
+        yield _read(path, relative)
 
 
 def read(path: Path, relative: str) -> Record:

@@ -15,12 +15,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.config import Frozen, explain
+from harness.config import Frozen, digest, explain
 from harness.errors import RequestError
 from harness.report.tables import Cell, Table
 from harness.report.views import Figure
 
 FILE = "cells.json"
+FEW = 4
+"""Records that a cell names itself."""
 
 
 class Entry(Frozen):
@@ -53,10 +55,29 @@ class Index(Frozen):
     cells: dict[str, Entry]
 
 
+class _Written(Index):
+    """As it stands on disk."""
+
+    sets: dict[str, tuple[str, ...]]
+    cells: dict[str, _WrittenEntry]  # type: ignore[assignment]
+
+
+class _WrittenEntry(Entry):
+    records: str | tuple[str, ...] = ()  # type: ignore[assignment]
+    """The name of a set, or the files."""
+
+
+def _resolved(cell: _WrittenEntry, written: _Written) -> Entry:
+    """The cell with its set of records spelled out. Raises KeyError for a set that is not there."""
+    records = written.sets[cell.records] if isinstance(cell.records, str) else cell.records
+    return Entry.model_construct(**(vars(cell) | {"records": records}))
+
+
 def of(views: Iterable[Table | Figure], sources: Mapping[str, str]) -> Index:
     """The index of a card's views, in the card's order."""
     seen: dict[str, View] = {}
     cells: dict[str, Entry] = {}
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for view in views:
         if isinstance(view, Table):
             seen[view.name] = View(
@@ -68,29 +89,44 @@ def of(views: Iterable[Table | Figure], sources: Mapping[str, str]) -> Index:
         else:
             seen[view.name] = View(command=view.command)
             found = view.cells()
-        cells |= {address: _entry(cell) for address, cell in found.items()}
+        for address, cell in found.items():
+            records = tuple(dict.fromkeys(cell.records))
+            cells[address] = _entry(cell, shared.setdefault(records, records))
     ordered = dict(sorted(sources.items()))
     return Index(schema_version=1, sources=ordered, views=seen, cells=cells)
 
 
-def _entry(cell: Cell) -> Entry:
+def _entry(cell: Cell, records: tuple[str, ...]) -> Entry:
     return Entry.model_construct(
         text=cell.text,
         metric=cell.metric,
         aggregation=cell.aggregation,
         n=cell.n,
         interval=cell.interval,
-        records=tuple(dict.fromkeys(cell.records)),
+        records=records,
     )
 
 
 def to_json(index: Index) -> str:
-    """The file's text: a source, a view or a cell a line, so that a change shows as one."""
+    """The file's text: a source, a view or a cell a line, so that a change shows as one.
+
+    More than `FEW` records that stand behind a cell are named once, as a set.
+    """
+    names = {
+        records: digest(records, 8)
+        for records in dict.fromkeys(cell.records for cell in index.cells.values())
+        if len(records) > FEW
+    }
+    cells = {
+        address: _fields(cell) | ({"records": name} if (name := names.get(cell.records)) else {})
+        for address, cell in index.cells.items()
+    }
     blocks = [
         f' "schema_version": {index.schema_version}',
         _block("sources", index.sources),
         _block("views", {name: _fields(view) for name, view in index.views.items()}),
-        _block("cells", {name: _fields(cell) for name, cell in index.cells.items()}),
+        _block("sets", {name: records for records, name in names.items()}),
+        _block("cells", cells),
     ]
     return "{\n" + ",\n".join(blocks) + "\n}\n"
 
@@ -118,7 +154,15 @@ def load(results: Path) -> Index | None:
         return None
     mend = "`smol card` writes it again"
     try:
-        return Index.model_validate_json(path.read_bytes())
+        written = _Written.model_validate_json(path.read_bytes())
+        return Index(
+            schema_version=1,
+            sources=written.sources,
+            views=written.views,
+            cells={address: _resolved(cell, written) for address, cell in written.cells.items()},
+        )
+    except KeyError as error:
+        raise RequestError(f"{FILE} has no set of records {error}; {mend}") from None
     except OSError as error:
         raise RequestError(f"{FILE} cannot be read: {error.strerror}; {mend}") from None
     except ValidationError as error:

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness.config import Frozen
 from harness.measure.prices import FILE as PRICES
 from harness.measure.prices import Price, prices
 from harness.records import evaluation, store
@@ -36,6 +40,10 @@ Part = str | Table | Figure
 """Of a card: words, or a view."""
 
 
+SHARED = ("question", "config", "diff", "arm_values", "hardware", "software", "code")
+"""Fields that are equal in many records."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """All that a card is made from."""
@@ -58,8 +66,7 @@ class Document:
 
 def read(results: Path) -> Inputs:
     """Everything in a results folder that a card shows. Raises RequestError for a broken one."""
-    stored = store.read_stored(results)
-    digests = {store.path_of(one.record): one.sha256 for one in stored}
+    records, digests = _records(results)
     scored = evaluation.read_all(results)
     for one in scored:
         path = evaluation.path_of(one)
@@ -67,7 +74,34 @@ def read(results: Path) -> Inputs:
     own = results / "facts" / PRICES
     if own.is_file():
         digests[f"facts/{PRICES}"] = hashlib.sha256(own.read_bytes()).hexdigest()
-    return Inputs([one.record for one in stored], scored, prices(results), digests)
+    return Inputs(records, scored, prices(results), digests)
+
+
+def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
+    """The records as views need them, and the digests of their files.
+
+    What is equal in many records is held once, and the training losses, which no view shows and
+    which are most of a record, are left out: ten thousand records take a few hundred megabytes.
+    """
+    records, digests = [], {}
+    shared: dict[str, Any] = {}
+    collecting = gc.isenabled()
+    gc.disable()  # records hold no cycles; looking for some would take most of the time
+    try:
+        for one in store.stored_in(results):
+            record = one.record
+            digests[store.path_of(record)] = one.sha256
+            parts: dict[str, Any] = {"training": ()}
+            for name in SHARED:
+                part = getattr(record, name)
+                text = part.model_dump_json() if isinstance(part, Frozen) else json.dumps(part)
+                parts[name] = shared.setdefault(f"{name} {text}", part)
+            records.append(record.model_copy(update=parts))
+    finally:
+        if collecting:
+            gc.freeze()  # nor will there be any later
+            gc.enable()
+    return records, digests
 
 
 def build(inputs: Inputs) -> Document:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from harness.config import Frozen
 from harness.files import write_atomically
+from harness.measure.hardware import cores
 from harness.measure.provenance import normal_form
 from harness.report.curves import Curves
 from harness.report.experts import Heats
@@ -45,6 +48,8 @@ class Drawn(Frozen):
     code_digest: str
 
 
+ALONE = 4
+"""Figures below which a second process is not worth its start."""
 _INDEX = TypeAdapter(dict[str, Drawn])
 
 
@@ -59,6 +64,7 @@ def _code_of(kind: type[Data]) -> str:
 
 
 def _draw(data: Data) -> bytes:
+    """A picture. Imports what draws it, which takes a second the first time."""
     if isinstance(data, Curves):
         from harness.report.figures import draw_curves
 
@@ -74,6 +80,19 @@ def _draw(data: Data) -> bytes:
     from harness.report.heatmaps import draw_experts
 
     return draw_experts(data)
+
+
+def _draw_all(figures: Sequence[Data]) -> Iterator[bytes]:
+    """Pictures in the order of their data, by as many processes as there are cores."""
+    processes = min(cores(), len(figures) // ALONE)
+    if processes < 2:
+        yield from map(_draw, figures)
+        return
+    import harness.report.figures
+    import harness.report.heatmaps  # noqa: F401 - so that the copies of this process need not
+
+    with ProcessPoolExecutor(processes, get_context("fork")) as pool:
+        yield from pool.map(_draw, figures)
 
 
 def faults(results: Path, wanted: Mapping[str, Data]) -> dict[str, str]:
@@ -111,9 +130,10 @@ def refresh(results: Path, wanted: Mapping[str, Data]) -> list[Path]:
     before = _read_index(folder)
     index = {name: drawn for name, drawn in before.items() if name in wanted}
     written = []
+    made = _draw_all([wanted[name] for name in wrong if name in wanted])
     for name in wrong:
         if name in wanted:
-            data = _draw(wanted[name])
+            data = next(made)
             write_atomically(folder / name, data)
             index[name] = Drawn(
                 bytes_sha256=_sha256(data),

@@ -77,7 +77,9 @@ def _style(data: Curves, arm: str) -> tuple[str, str]:
 def _draw(axes: Axes, data: Curves, budget: str) -> None:
     for line in data.lines:
         colour, _ = _style(data, line.arm)
-        frame = pd.DataFrame([point.model_dump() for point in line.points])
+        frame = pd.DataFrame(
+            {name: [getattr(p, name) for p in line.points] for name in (budget, "val_loss")}
+        )
         stem = not line.stage.startswith("decay")
         sns.lineplot(
             frame, x=budget, y="val_loss", ax=axes, color=colour, errorbar=("pi", 100),

@@ -63,13 +63,20 @@ def draw_experts(data: Heats) -> bytes:
 def _draw(axes: Axes, heat: Heat, norm: TwoSlopeNorm) -> None:
     load = np.array(heat.load)  # (layers, experts)
     layers, experts = load.shape
-    sns.heatmap(
-        load, ax=axes, norm=norm, cmap=COLOURS, cbar=False, linewidths=0.5,
-        annot=True, fmt=".2f", annot_kws={"fontsize": 6.5 if experts <= 8 else 5},
-        xticklabels=[str(rank) for rank in range(1, experts + 1)],
-        yticklabels=[str(layer) for layer in range(layers)],
-    )  # fmt: skip
-    axes.tick_params(axis="y", rotation=0)
+    # As seaborn's heatmap, which draws the whole figure once for every panel to place its labels.
+    mesh = axes.pcolormesh(load, norm=norm, cmap=COLOURS, edgecolors="white", linewidth=0.5)
+    for (layer, rank), share in np.ndenumerate(load):
+        red, green, blue, _ = mesh.cmap(norm(share))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma, ITU-R BT.601
+        axes.text(
+            rank + 0.5, layer + 0.5, f"{share:.2f}", ha="center", va="center",
+            fontsize=6.5 if experts <= 8 else 5, color="white" if dark else "0.15",
+        )  # fmt: skip
+    axes.set_xticks(np.arange(experts) + 0.5, [str(rank) for rank in range(1, experts + 1)])
+    axes.set_yticks(np.arange(layers) + 0.5, [str(layer) for layer in range(layers)])
+    axes.tick_params(length=0)
+    axes.invert_yaxis()
+    sns.despine(ax=axes, left=True, bottom=True)
     axes.annotate(
         "entropy", (1.0, 1.0), xycoords="axes fraction", xytext=(1, 3), textcoords="offset points",
         fontsize=6.5, color="0.3",
