@@ -12,10 +12,10 @@ from harness import presets
 from harness.config import DataConfig, RunConfig, replace
 from harness.recipe import Primary, Recipe, Scale, Stage, recipe
 
-SFT_UPDATES = {"smoke": 200, "proxy": 300, "full": 500}
-SFT_RATES = {"smoke": 0.3, "proxy": 0.3, "full": 0.1}
-"""Of the pretraining rates. A tenth, as the seed card has it, suits a model that has learned
-much; the small models have not, and a tenth would barely move them in so few updates."""
+UPDATES = {"smoke": (300, 200), "proxy": (600, 300), "full": (1000, 500)}
+"""Of each stage."""
+SFT_RATES = 0.1
+"""Of the pretraining rates, at every scale, as the seed card has it."""
 PRETRAIN_TOKENS = 100_000_000
 PROMPTS = (
     "What does `os.path.join(a, *p)` do?",
@@ -28,6 +28,7 @@ PROMPTS = (
 def pretraining(scale: Scale) -> RunConfig:
     """The base at a scale; at `full` on the SmolLM corpus rather than embedded text."""
     base = presets.run(scale)
+    base = replace(base, {"train.tokens": UPDATES[scale][0] * base.tokens_per_update})
     if scale != "full":
         return base
     return replace(
@@ -59,12 +60,11 @@ def conversations(scale: Scale, texts: DataConfig) -> dict[str, Any]:
 
 def fine_tuning(scale: Scale, arm: RunConfig) -> Mapping[str, Any]:
     """An arm's configuration in the second stage: conversations, gentler rates, its length."""
-    share = SFT_RATES[scale]
     return {
         **conversations(scale, arm.data),
-        "optim.muon_lr": share * arm.optim.muon_lr,
-        "optim.adamw_lr": share * arm.optim.adamw_lr,
-        "train.tokens": SFT_UPDATES[scale] * arm.tokens_per_update,
+        "optim.muon_lr": SFT_RATES * arm.optim.muon_lr,
+        "optim.adamw_lr": SFT_RATES * arm.optim.adamw_lr,
+        "train.tokens": UPDATES[scale][1] * arm.tokens_per_update,
     }
 
 

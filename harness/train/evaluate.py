@@ -10,6 +10,7 @@ import torch
 
 from harness.data.batches import Batch, Validation
 from harness.records.schema import ExpertUse
+from harness.train.tensors import tensors
 from models.lm import LanguageModel
 
 PROBE_ROWS = 8
@@ -85,9 +86,9 @@ def expert_use(
     model.eval()
     load = torch.zeros(model.config.layers, model.config.experts, dtype=torch.int64)
     entropy = torch.zeros(model.config.layers, dtype=torch.float64)
-    for start in range(0, len(data.tokens), eval_batch):
-        tokens = torch.from_numpy(data.tokens[start : start + eval_batch]).to(device)
-        _, routings = model.hidden(tokens)
+    for batch in data.batches(eval_batch):
+        tokens, _, documents = tensors(batch, device)
+        _, routings = model.hidden(tokens, documents)
         load += torch.stack([routing.load for routing in routings]).cpu()
         entropy += torch.stack([routing.entropy for routing in routings]).double().cpu()
     model.train(was_training)
@@ -114,6 +115,5 @@ def probe_loss(model: LanguageModel, batch: Batch, device: torch.device) -> floa
 
 def token_losses(model: LanguageModel, batch: Batch, device: torch.device) -> torch.Tensor:
     """(rows, seq_len) fp32 on the device: each target's cross-entropy, nats; 0 where ignored."""
-    tokens = torch.from_numpy(batch.tokens).to(device)
-    targets = torch.from_numpy(batch.targets).to(device)
-    return model.token_losses(tokens, targets)
+    tokens, targets, documents = tensors(batch, device)
+    return model.token_losses(tokens, targets, documents)

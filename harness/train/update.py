@@ -9,6 +9,7 @@ import torch
 from harness.data.batches import Batch
 from harness.errors import RequestError
 from harness.optim.build import Optimizers
+from harness.train.tensors import tensors
 from models.lm import LanguageModel
 
 
@@ -33,8 +34,8 @@ def accumulate(
     the first micro-step; routing losses are per sequence, divided by the update's sequences.
     So 8 x 1 and 1 x 8 micro-batches give equal gradients, however many targets are masked.
 
-    `batch` holds tokens and targets (sequences, seq). Returns (mean cross-entropy, mean routing
-    loss) as tensors on the device, so that nothing waits for it.
+    `batch` holds tokens, targets and maybe documents (sequences, seq). Returns (mean
+    cross-entropy, mean routing loss) as tensors on the device, so that nothing waits for it.
     Raises RequestError for an update without target tokens.
     """
     sequences = len(batch.tokens)
@@ -45,9 +46,9 @@ def accumulate(
     routing = torch.zeros((), device=device)
     with model.working_weights():
         for start in range(0, sequences, micro_batch):
-            tokens = torch.from_numpy(batch.tokens[start : start + micro_batch]).to(device)
-            targets = torch.from_numpy(batch.targets[start : start + micro_batch]).to(device)
-            sums = model.loss_sums(tokens, targets)
+            rows = slice(start, start + micro_batch)
+            tokens, targets, documents = tensors(batch, device, rows)
+            sums = model.loss_sums(tokens, targets, documents)
             cross_entropy = sums.cross_entropy / targets_in_update
             routing_share = sums.routing / sequences
             (cross_entropy + routing_share).backward()
