@@ -142,7 +142,7 @@ def read_all(results: Path) -> list[Record]:
 
 
 def stored_in(results: Path) -> Iterator[Stored]:
-    """As `read_all`, one by one and with the digest of each file. Raises RequestError as it does."""
+    """As `read_all`, one by one and with the digest of each file."""
     folder = results / FOLDER
     for place in (results, folder):
         if place.exists() and not place.is_dir():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from typing import Any
 from harness.config import Frozen
 from harness.measure.prices import FILE as PRICES
 from harness.measure.prices import Price, prices
-from harness.records import evaluation, store
+from harness.records import bench, evaluation, store
+from harness.records.bench import Bench, Kernels
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
 from harness.report import (
     architecture,
+    benches,
     cells,
     drawn,
     impact,
@@ -51,6 +53,9 @@ class Inputs:
     records: Sequence[Record]
     evaluations: Sequence[Evaluation]
     prices: Sequence[Price]
+    suites: Mapping[str, Bench]
+    """File -> a bench's suite on one device."""
+    kernels: Kernels | None
     digests: dict[str, str]
     """File, relative to the results folder -> SHA-256 of its bytes."""
 
@@ -74,7 +79,10 @@ def read(results: Path) -> Inputs:
     own = results / "facts" / PRICES
     if own.is_file():
         digests[f"facts/{PRICES}"] = hashlib.sha256(own.read_bytes()).hexdigest()
-    return Inputs(records, scored, prices(results), digests)
+    suites, kernels = bench.read_all(results)
+    for path in [*suites, *([bench.KERNELS] if kernels else [])]:
+        digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
+    return Inputs(records, scored, prices(results), suites, kernels, digests)
 
 
 def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
@@ -116,7 +124,7 @@ def build(inputs: Inputs) -> Document:
 
 
 def _parts(inputs: Inputs) -> list[Part]:
-    if not inputs.records and not inputs.evaluations:
+    if not (inputs.records or inputs.evaluations or inputs.suites or inputs.kernels):
         return [prose.HEAD, prose.EMPTY]
     found = sections(inputs.records)
     return [
@@ -137,6 +145,8 @@ def _parts(inputs: Inputs) -> list[Part]:
         pipeline.settings(),
         prose.SPEED,
         projection.cost(inputs.records, inputs.prices),
+        prose.BENCHES,
+        *_benches(inputs),
         prose.EVALUATION,
         *_results(found, inputs.evaluations),
         prose.EXAMINATION,
@@ -147,6 +157,23 @@ def _parts(inputs: Inputs) -> list[Part]:
         prose.INFRASTRUCTURE,
         prose.GLOSSARY,
     ]
+
+
+def _benches(inputs: Inputs) -> list[Part]:
+    parts: list[Part] = []
+    for path, suite in inputs.suites.items():
+        if not suite.rows:
+            continue
+        parts.append(benches.table(path, suite))
+        if data := benches.ratios(suite):
+            name = benches.name_of(path)
+            alt = f"{name}: how many times as fast as its base each contestant is"
+            caption = "Points: medians over rounds; lines: 95 % intervals; colours: groups."
+            parts.append(Figure(f"{name}.figure", data, alt, caption, (path,), benches.COMMAND))
+    if not parts:
+        parts.append(prose.NO_BENCH)
+    kernels = inputs.kernels
+    return [*parts, benches.kernels(kernels) if kernels and kernels.errors else prose.NO_KERNELS]
 
 
 def _results(found: Sequence[Section], scored: Sequence[Evaluation]) -> list[Part]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from harness.config import Frozen
 from harness.files import write_atomically
 from harness.measure.hardware import cores
 from harness.measure.provenance import normal_form
+from harness.report.benches import Ratios
 from harness.report.curves import Curves
 from harness.report.experts import Heats
 from harness.report.sft import StageCurves
@@ -28,15 +30,16 @@ from harness.report.totals import Totals
 
 FOLDER = "figures"
 INDEX = "figures.json"
-DRAWING = {
-    Curves: "figures.py",
-    Heats: "heatmaps.py",
-    Totals: "lines.py",
-    StageCurves: "stage_figures.py",
+DRAWING: Mapping[type, tuple[str, str]] = {
+    Curves: ("figures", "draw_curves"),
+    Heats: ("heatmaps", "draw_experts"),
+    Ratios: ("bars", "draw_ratios"),
+    StageCurves: ("stage_figures", "draw_stages"),
+    Totals: ("lines", "draw_totals"),
 }
-"""Which file beside this one draws what."""
+"""What draws what: the module beside this one, and its function."""
 
-Data = Curves | Heats | Totals | StageCurves
+Data = Curves | Heats | Ratios | StageCurves | Totals
 """What a figure shows."""
 
 
@@ -60,26 +63,15 @@ def code_digest(source: str) -> str:
 
 @cache
 def _code_of(kind: type[Data]) -> str:
-    return code_digest(Path(__file__).with_name(DRAWING[kind]).read_text("utf-8"))
+    module, _ = DRAWING[kind]
+    return code_digest(Path(__file__).with_name(f"{module}.py").read_text("utf-8"))
 
 
 def _draw(data: Data) -> bytes:
     """A picture. Imports what draws it, which takes a second the first time."""
-    if isinstance(data, Curves):
-        from harness.report.figures import draw_curves
-
-        return draw_curves(data)
-    if isinstance(data, Totals):
-        from harness.report.lines import draw_totals
-
-        return draw_totals(data)
-    if isinstance(data, StageCurves):
-        from harness.report.stage_figures import draw_stages
-
-        return draw_stages(data)
-    from harness.report.heatmaps import draw_experts
-
-    return draw_experts(data)
+    module, function = DRAWING[type(data)]
+    drawn: bytes = getattr(import_module(f"harness.report.{module}"), function)(data)
+    return drawn
 
 
 def _draw_all(figures: Sequence[Data]) -> Iterator[bytes]:
@@ -88,9 +80,8 @@ def _draw_all(figures: Sequence[Data]) -> Iterator[bytes]:
     if processes < 2:
         yield from map(_draw, figures)
         return
-    import harness.report.figures
-    import harness.report.heatmaps  # noqa: F401 - so that the copies of this process need not
-
+    for kind in {type(figure) for figure in figures}:
+        import_module(f"harness.report.{DRAWING[kind][0]}")  # copies of this process need not then
     with ProcessPoolExecutor(processes, get_context("fork")) as pool:
         yield from pool.map(_draw, figures)
 

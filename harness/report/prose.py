@@ -122,6 +122,12 @@ from its recipe's base."""
 
 SPEED = "#### Speeds, Sizes, Times"
 
+BENCHES = """\
+What an operation takes by itself stands in the tables of the benches; what a whole run took, in \
+each section's cost table."""
+NO_BENCH = "Benches: not measured; `nox -s bench` measures them."
+NO_KERNELS = "Triton kernels: not measured; `nox -s kernels -- --write` builds and checks them."
+
 EVALUATION = f"""\
 ## Evaluation
 

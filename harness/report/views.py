@@ -23,6 +23,7 @@ from harness.report import (
     tuning_tables,
 )
 from harness.report import scope as scopes
+from harness.report.benches import Ratios
 from harness.report.curves import Curves
 from harness.report.experts import Heats
 from harness.report.frame import Section
@@ -37,7 +38,7 @@ class Figure:
 
     name: str
     """Section and view."""
-    data: Curves | Heats | Totals | StageCurves
+    data: Curves | Heats | Ratios | StageCurves | Totals
     alt: str
     """What the picture shows, for those who do not see it."""
     caption: str

@@ -56,6 +56,6 @@ def follow(card: str, tracer: Tracer) -> set[str]:
         cell = tracer.cells()[name]
         if NUMBER.search(printed):
             assert cell.records or "resolved configuration" in cell.aggregation, name
-        assert "reproduce    smol " in answer, name
+        assert re.search(r"\n  reproduce    (smol|nox) ", answer), name
         seen.add(name)
     return seen

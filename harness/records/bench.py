@@ -1,0 +1,118 @@
+"""What benches leave in `<results>/bench/`: one file a suite and device, and `kernels.json`.
+
+Reads and validates; the benches write them, a newer file in an older one's place. May not import
+torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from harness.config import Frozen, explain
+from harness.errors import RequestError
+
+FOLDER = "bench"
+KERNELS = f"{FOLDER}/kernels.json"
+
+
+class Row(Frozen):
+    """One contestant of one group."""
+
+    group: str
+    name: str
+    median_seconds: float
+    iqr_seconds: float
+    rounds: int
+    ratio_to_base: float | None = None
+    """How many times as fast as the base; None for the base itself."""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    base: str | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+class Bench(Frozen):
+    """One suite on one device."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    device: str
+    date: str
+    software: dict[str, Any]
+    rows: tuple[Row, ...]
+
+
+class KernelError(Frozen):
+    """One quantity's error against fp64, and torch's own."""
+
+    op: str
+    dtype: str
+    quantity: str
+    kernel: float
+    torch: float
+    acceptable: bool
+
+
+class KernelBuild(Frozen):
+    """One configuration of one kernel, built ahead of time for one architecture."""
+
+    op: str
+    kernel: str
+    arch: str
+    config: str
+    registers: int
+    spill_bytes: int
+    shared_bytes: int
+    widest_bytes: int
+    matrix_unit: str | None
+    misfit: str | None
+
+
+class KernelPrediction(Frozen):
+    """An op's least time on one card, by bytes and FLOPs."""
+
+    op: str
+    card: str
+    rows: int
+    fused_ms: float
+    eager_ms: float
+
+
+class Kernels(Frozen):
+    """What is known of the kernels without a GPU."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    digest: str
+    software: dict[str, str]
+    errors: tuple[KernelError, ...]
+    builds: tuple[KernelBuild, ...]
+    predictions: tuple[KernelPrediction, ...]
+    objections: tuple[str, ...]
+
+
+def read_all(results: Path) -> tuple[dict[str, Bench], Kernels | None]:
+    """Path, relative to the results folder -> suite; and the kernels' evidence, where there is any.
+
+    Raises RequestError naming a file that is neither.
+    """
+    suites: dict[str, Bench] = {}
+    kernels = None
+    for path in sorted((results / FOLDER).glob("*.json")):
+        name = f"{FOLDER}/{path.name}"
+        if path.name.startswith("."):
+            continue
+        try:
+            if not path.is_file():
+                raise RequestError(f"{name} is not a bench: it is no regular file")
+            content = path.read_bytes()
+            if name == KERNELS:
+                kernels = Kernels.model_validate_json(content)
+            else:
+                suites[name] = Bench.model_validate_json(content)
+        except OSError as error:
+            raise RequestError(f"{name} cannot be read: {error.strerror}") from None
+        except ValidationError as error:
+            raise RequestError(f"{name} is not a valid bench: {explain(error)}") from None
+    return suites, kernels
