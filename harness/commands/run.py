@@ -332,7 +332,7 @@ def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) ->
     from harness.report import card, drawn
 
     if nothing_to_do:
-        if request.keep or request.stage:
+        if request.keep or request.stage or request.only:
             print("nothing to do: nothing is missing of what was asked for")
         else:
             print("nothing to do: every run of this recipe is finished under this code and data")
