@@ -131,6 +131,7 @@ def sft(
 @prepare_app.command("python-edu")
 def python_edu(
     out: OutOption,
+    source: FromOption = "hub",
     blobs: Annotated[
         str,
         typer.Option("--blobs", help="hub, or a .parquet, .jsonl or .txt file of blob ids."),
@@ -152,6 +153,6 @@ def python_edu(
     from harness.commands import data
 
     data.prepare_python_edu(
-        out=out, blobs=blobs, limit=limit, connections=connections, max_bytes=max_bytes,
-        part_blobs=part_blobs,
+        out=out, source=source, blobs=blobs, limit=limit, connections=connections,
+        max_bytes=max_bytes, part_blobs=part_blobs,
     )  # fmt: skip

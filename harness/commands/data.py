@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.manifest import describe
-from harness.data.sealing import PREPARATION, check_place, resumable
+from harness.data.sealing import DATA, PREPARATION, check_place, resumable
 from harness.errors import RequestError, nearest
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def prepare_pretrain(
 def prepare_python_edu(
     *,
     out: Path,
+    source: str,
     blobs: str,
     limit: int | None,
     connections: int,
@@ -137,10 +138,22 @@ def prepare_python_edu(
     part_blobs: int,
 ) -> None:
     """Download the files to `out`; what was cut off goes on. Raises RequestError."""
+    from harness.data import blob_twin, hub
     from harness.data import blobs as download
-    from harness.data import hub
 
+    _check_source(source)
     check_place(out)
+    if source == "embedded":
+        if blobs != "hub":
+            raise RequestError("--source embedded has its own files; --blobs needs hub")
+        plain = {"source": source, "limit": limit, "max_bytes": max_bytes, "part_blobs": part_blobs}
+        with resumable(out, plain, lambda: None, say, mark=download.BEGUN) as (work, _):
+            summary = blob_twin.build(
+                work / DATA, limit=limit, max_bytes=max_bytes, part_blobs=part_blobs
+            )
+        print(f"{summary['kind']}: {download.describe(summary['counts'])}")
+        print(out)
+        return
     request = download.BlobRequest(connections, max_bytes, part_blobs)
     table = hub.Table(CORPUS, "python-edu", "train", "blob_id")
     asked: dict[str, Any] = {"max_bytes": max_bytes, "part_blobs": part_blobs, "limit": limit}
@@ -247,9 +260,13 @@ def _embedded_texts(request: PretrainRequest) -> list[TextSource]:
     return sources
 
 
-def _check(source: str, val_fraction: float) -> None:
+def _check_source(source: str) -> None:
     if source not in SOURCES:
         raise RequestError(f"no source '{source}'{nearest(source, SOURCES)}")
+
+
+def _check(source: str, val_fraction: float) -> None:
+    _check_source(source)
     if not 0.0 < val_fraction < 1.0:
         raise RequestError(f"--val-fraction must be inside (0, 1), not {val_fraction:g}")
 

@@ -73,6 +73,9 @@ def fetch(s3: Any, blob_id: str, max_bytes: int) -> Fetched:
                 packed = body.read(max_bytes + 1024) if _fits(answer, max_bytes) else None
             if packed is None:
                 return Fetched(blob_id, "too large")
+            # botocore looks at the length only where no amount is asked for.
+            if len(packed) < int(answer.get("ContentLength") or 0):
+                continue  # the connection broke off
             text = gunzip(packed, max_bytes).decode("utf-8", errors="ignore")
             return Fetched(blob_id, GOOD if text.strip() else "empty", text)
         except Unusable as error:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.arrow import write_json
-from harness.data.blob_fetch import GOOD, Fetched, client, fetch
+from harness.data.blob_fetch import GOOD, TRIES, Fetched, client, fetch
 from harness.data.sealing import DATA, Progress
 from harness.errors import RequestError, nearest
 
@@ -100,7 +100,7 @@ class _Download:
             journal.close()
         good = [found[i] for i in ids if found[i].reason == GOOD]
         if good:
-            _write_parquet(self.work / DATA / f"part-{number:05d}.parquet", good)
+            write_parquet(self.work / DATA / f"part-{number:05d}.parquet", good)
         write_json(note, {
             "counts": Counter(found[i].reason for i in ids),
             "gone": [[i, found[i].reason] for i in ids if found[i].reason != GOOD],
@@ -141,7 +141,9 @@ class _Download:
         self.unreachable = self.unreachable + 1 if found.reason == "unreachable" else 0
         if self.unreachable >= _GIVE_UP * self.request.connections:
             raise RequestError(
-                f"{self.s3.meta.endpoint_url} does not answer; the same command goes on from here"
+                f"{self.s3.meta.endpoint_url} does not answer: {self.unreachable} blobs one after "
+                f"another, {TRIES} tries each; the same command goes on from here, and "
+                "--source embedded needs no network"
             )
         now = time.monotonic()
         if now - self.said >= _SAY_EVERY:
@@ -245,7 +247,8 @@ def _unique(ids: Iterator[Any]) -> Iterator[str]:
             yield blob_id
 
 
-def _write_parquet(path: Path, found: Sequence[Fetched]) -> None:
+def write_parquet(path: Path, found: Sequence[Fetched]) -> None:
+    """Columns `blob_id` and `text`, a row a blob. Atomic."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

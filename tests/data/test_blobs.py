@@ -26,13 +26,15 @@ CONNECTIONS = 16
 
 
 class Gate:
-    """Before moto: counts requests and how many are in flight, and fails some of them once."""
+    """Before moto: counts requests and how many are in flight; some fail once, some answers break
+    off once in the middle of the body."""
 
     def __init__(self, app) -> None:
         self.app = app
         self.asked: Counter[str] = Counter()
         self.flying = self.most = 0
         self.moody: set[str] = set()
+        self.torn: set[str] = set()
         self.lock = threading.Lock()
 
     def __call__(self, environ, start_response):
@@ -41,13 +43,18 @@ class Gate:
             self.asked[key] += 1
             self.flying += 1
             self.most = max(self.most, self.flying)
-            fails = key in self.moody and self.asked[key] == 1
+            first = self.asked[key] == 1
+            fails, tears = first and key in self.moody, first and key in self.torn
         try:
             time.sleep(0.01)
             if fails:
                 start_response("503 Slow Down", [("Content-Type", "application/xml")])
                 return [b"<Error><Code>SlowDown</Code><Message>later</Message></Error>"]
-            return self.app(environ, start_response)
+            answer = self.app(environ, start_response)
+            if tears:
+                body = b"".join(answer)
+                return [body[: len(body) // 2]]  # the length that was announced is another
+            return answer
         finally:
             with self.lock:
                 self.flying -= 1
@@ -92,6 +99,7 @@ def bucket():
             good[blob_id] = text
     gate = Gate(moto_app.DomainDispatcherApplication(moto_app.create_backend_app))
     gate.moody = {ids[i] for i in range(0, 1000, 40)}
+    gate.torn = {ids[i] for i in range(10, 1000, 90)}
     server = make_server("127.0.0.1", 0, gate, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -146,7 +154,7 @@ def test_a_thousand_blobs_killed_and_resumed(bucket, tmp_path):
     assert not again & kept
     assert len(again) <= CONNECTIONS
     assert gate.most >= 8
-    assert all(gate.asked[i] >= 2 for i in gate.moody if reasons[i] == "ok")
+    assert all(gate.asked[i] >= 2 for i in gate.moody | gate.torn if reasons[i] == "ok")
 
     tables = [pq.read_table(path) for path in sorted((tmp_path / "out").glob("*.parquet"))]
     rows = [(r["blob_id"], r["text"]) for table in tables for r in table.to_pylist()]
@@ -173,6 +181,7 @@ def test_a_bucket_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert err.startswith("smol: http://127.0.0.1:9 does not answer")
+    assert "--source embedded needs no network" in err
     assert err.count("\n") == 1
 
 
@@ -194,10 +203,40 @@ def test_bad_listings_are_one_line(tmp_path, name, content, words):
         (tmp_path / name).write_text(content)
     with pytest.raises(RequestError, match=words):
         prepare_python_edu(
-            out=tmp_path / "out", blobs=str(tmp_path / name), limit=None, connections=2,
-            max_bytes=100, part_blobs=10,
+            out=tmp_path / "out", source="hub", blobs=str(tmp_path / name), limit=None,
+            connections=2, max_bytes=100, part_blobs=10,
         )  # fmt: skip
     assert not list(tmp_path.glob("out*"))
+
+
+def test_the_embedded_twin_is_real_code_in_the_same_folder_layout(tmp_path, capsys):
+    """And the code of one's own git names it by the same ids."""
+    from harness.commands.data import prepare_python_edu
+
+    out = tmp_path / "out"
+    prepare_python_edu(
+        out=out, source="embedded", blobs="hub", limit=60, connections=1, max_bytes=40_000,
+        part_blobs=25,
+    )  # fmt: skip
+    assert "embedded: the standard library's files" in capsys.readouterr().out
+    rows = [
+        row for part in sorted(out.glob("*.parquet")) for row in pq.read_table(part).to_pylist()
+    ]
+    counts = json.loads((out / "summary.json").read_text())["counts"]
+    assert counts["ok"] == len(rows) > 40
+    assert counts["too large"] == len((out / "gone.tsv").read_text().splitlines())
+    for row in rows:
+        compile(row["text"], "blob", "exec", dont_inherit=True)
+        data = row["text"].encode()
+        assert row["blob_id"] == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    table = hub.Table(str(out), None, "train", "text")
+    found = [t for b in hub.batches(table, 0, rows=64, progress=print) for t in b.values]
+    assert sorted(found) == sorted(row["text"] for row in rows)
+    with pytest.raises(RequestError, match="--blobs needs hub"):
+        prepare_python_edu(
+            out=tmp_path / "x", source="embedded", blobs="a.txt", limit=None, connections=1,
+            max_bytes=1, part_blobs=1,
+        )  # fmt: skip
 
 
 def test_gunzip_is_bounded_and_says_why_not():

@@ -320,15 +320,48 @@ def test_killed_conversations_end_with_the_same_bytes(bench, talks):
     assert_same_files(talks, out)
 
 
-def test_without_a_hub_one_line_says_what_was_tried(bench):
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [("pretrain", CORPUS), ("sft", SMOLTALK), ("python-edu", f"{CORPUS} python-edu")],
+)
+def test_without_a_hub_one_line_says_what_was_tried(bench, source, asked):
+    """And names the twin that needs none; which is never taken unasked."""
     nowhere = "http://127.0.0.1:9"
-    out = bench.folder / "nothing"
-    line = bench.run(*bench.pretrain(out), code=2, endpoint=nowhere)
+    out = bench.folder / f"nothing-{source}"
+    command = {
+        "pretrain": bench.pretrain(out), "sft": bench.sft(out),
+        "python-edu": ["python-edu", "--out", str(out)],
+    }[source]  # fmt: skip
+    line = bench.run(*command, code=2, endpoint=nowhere)
     assert nowhere in line
-    assert CORPUS in line
+    assert asked in line
+    assert "tried 3 times" in line
     assert "--source embedded" in line
     assert not out.exists()
-    assert not out.with_name("nothing.partial").exists()
+    assert not out.with_name(f"{out.name}.partial").exists()
+
+
+def test_python_edu_joins_the_mix_as_a_third_source(bench):
+    bench.hub.fault = lambda path, number: None
+    code, out = bench.folder / "code", bench.folder / "three"
+    bench.run("python-edu", "--source", "embedded", "--limit", "120", "--out", str(code))
+    shares = {"fineweb-edu-dedup": 0.6, "cosmopedia-v2": 0.2, "code": 0.2}
+    options = []
+    for dataset, subset, share in zip(
+        (CORPUS, CORPUS, str(code)), ("fineweb-edu-dedup", "cosmopedia-v2", "-"), shares.values(),
+        strict=True,
+    ):  # fmt: skip
+        options += ["--dataset", dataset, "--subset", subset, "--share", str(share)]
+    bench.run(*bench.pretrain(out), *options)
+    prepared = load_folder(out)
+    prepared.check()
+    assert [source.name for source in prepared.manifest.sources] == list(shares)
+    plain = tokenizer.load(out)
+    rows = pq.read_table(next(code.glob("*.parquet")))["text"].to_pylist()
+    longest = max(map(len, tokenizer.encode(plain, rows)))  # longer than any of the prose
+    for use in prepared.manifest.sources:
+        assert use.train_tokens > 0
+        assert abs(use.train_tokens - use.share * prepared.manifest.train_tokens) <= longest
 
 
 @pytest.mark.parametrize(

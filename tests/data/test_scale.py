@@ -1,5 +1,6 @@
 """Preparing tokens scales: two processes against one and against `datasets.map`, and memory."""
 
+import math
 import os
 import re
 import statistics
@@ -79,8 +80,8 @@ def prepare(corpus: Path, name: str, tokens: int, processes: int) -> tuple[float
     out, _ = process.communicate(timeout=600)
     watcher.join()
     assert process.returncode == 0, out
-    rates = re.findall(r"\(100 %\), ([\d,]+) tokens/s", out)
-    return float(rates[-1].replace(",", "")), peak[0]
+    rates = re.findall(r"\(100 %\), ([\d,]+) tokens/s", out)  # none where it took under a second
+    return float(rates[-1].replace(",", "")) if rates else math.nan, peak[0]
 
 
 def watch(process: subprocess.Popen[str], peak: list[int]) -> None:
