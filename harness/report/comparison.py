@@ -275,6 +275,7 @@ def comparisons(section: Section) -> Table:
             Column("difference", "nats/token"),
             Column("df"),
             Column("noise_floor", "nats/token"),
+            *([Column("noise_recipe", "nats/token", left=True)] if section.noise else []),
             Column("detectable", "nats/token"),
             Column("verdict", left=True),
             Column("scope", left=True),
@@ -283,6 +284,11 @@ def comparisons(section: Section) -> Table:
         notes=(
             "noise_floor: standard deviation of the reference arm over its seeds, nothing changed "
             "but the seed.",
+            *(
+                [f"noise_recipe: the same of `{section.noise.name}`, on seeds of its own."]
+                if section.noise
+                else []
+            ),
             "detectable: the true difference that this many pairs, spread as these are, would "
             f"show in {100 * POWER:g} % of cases.",
             "scope: what the row is true of; no more follows from it.",
@@ -308,6 +314,7 @@ def _difference_cells(section: Section, one: Difference) -> tuple[Cell, ...]:
             ABSENT if one.noise.sd is None else f"{one.noise.sd:.{LOSS_DIGITS}f}",
             one.noise_records, noise, "sample standard deviation", one.noise.n,
         ),
+        *([noise_of(section.noise)] if section.noise else []),
         plain(
             ABSENT if found is None else f"{found:.{LOSS_DIGITS}f}", one.records,
             f"difference detectable at {100 * POWER:g} % power, nats a token",
@@ -320,6 +327,22 @@ def _difference_cells(section: Section, one: Difference) -> tuple[Cell, ...]:
             _judged(section) if one.verdict else "none", n,
         ),
         plain(_scope(section, one), one.records, "what the row is true of", "from the records", n),
+    )  # fmt: skip
+
+
+def noise_of(section: Section) -> Cell:
+    """The spread over seeds of the recipe that does nothing but vary them."""
+    question = section.group.question
+    arm = next(iter(question.arms), "")
+    ends = section.group.reached(arm, question.at)
+    spread = t_interval([end.val_loss for end in ends])
+    text = ABSENT
+    if spread.sd is not None:
+        text = f"{spread.sd:.{LOSS_DIGITS}f} ({arm}, {spread.n} seeds, {quantity(ends[0].tokens)})"
+    return plain(
+        text, [end.path for end in ends],
+        f"standard deviation of {arm}'s validation loss over seeds; tokens of training",
+        "sample standard deviation", spread.n,
     )  # fmt: skip
 
 

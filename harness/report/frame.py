@@ -21,6 +21,8 @@ from harness.recipe import SCALES
 from harness.records.schema import Question, Record
 from harness.records.store import path_of
 
+NOISE = "noise_floor"
+"""The recipe whose spread stands beside every difference of its scale."""
 SEARCH = "tune_"
 """How the name of a recipe's search begins, where its question names none."""
 PACKING = "data.seq_len"
@@ -291,6 +293,8 @@ class Section:
     search: Section | None = None
     """The section of the search that its question names (else of `tune_<recipe>`), of the same
     scale and device class."""
+    noise: Section | None = None
+    """The section of the recipe `NOISE`, of the same scale and device class."""
 
 
 def sections(records: Sequence[Record]) -> list[Section]:
@@ -324,19 +328,22 @@ def sections(records: Sequence[Record]) -> list[Section]:
                 others=tuple(g for g in groups if g is not chosen),
             )
         )
-    found = [_with_search(section, found) for section in found]
+    found = [_with_neighbours(section, found) for section in found]
     sizes: dict[str, int] = {scale: -rank for rank, scale in enumerate(SCALES)}
     return sorted(found, key=lambda s: (s.device == "cpu", sizes.get(s.scale, 1), s.name))
 
 
-def _with_search(section: Section, found: Sequence[Section]) -> Section:
+def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
     """Records older than the search do not name it: it is found by its name, too."""
     name = section.group.question.tuned_by or f"{SEARCH}{section.recipe}"
-    for other in found:
-        where = (other.recipe, other.scale, other.device_class, other.overrides)
-        if where == (name, section.scale, section.device_class, {}):
-            return dataclasses.replace(section, search=other)
-    return section
+    there = {
+        other.recipe: other
+        for other in found
+        if (other.scale, other.device_class, other.overrides)
+        == (section.scale, section.device_class, {})
+    }
+    noise = there.get(NOISE) if section.recipe != NOISE else None
+    return dataclasses.replace(section, search=there.get(name), noise=noise)
 
 
 def _device_numbers(known: Iterable[Run]) -> dict[tuple[str, str], int]:

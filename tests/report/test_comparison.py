@@ -15,6 +15,7 @@ from harness.report import views
 from harness.report.comparison import differences
 from harness.report.frame import sections
 from harness.report.tables import Cell, Column, Row, Table, markdown
+from tests.report import factory
 from tests.report.factory import (
     VAL_BYTES,
     VAL_TOKENS,
@@ -164,6 +165,22 @@ def test_several_primary_pairs_share_their_error() -> None:
     p_value = stats.ttest_rel(five["dense"], five["moe-active"]).pvalue  # 0.041: alone, below 5 %
     assert rows["moe-active@tokens"].value.p_value == pytest.approx(p_value, abs=1e-9)
     assert verdict(three) == "no detectable difference"  # Holm: the smallest of three p-values x 3
+
+
+def test_the_noise_floor_recipe_stands_beside_every_difference_of_its_scale() -> None:
+    plain = cells(campaign())
+    assert not any("noise_recipe" in address for address in plain)
+    made = factory._plan_of("noise_floor", "smoke")
+    asked = factory.question(made)
+    noise = [factory.record(made, run, asked) for run in made.runs]
+    ends = [r.ends[0].val_loss for r in noise if r.ends]
+    assert len(ends) == 8
+    table = cells([*campaign(), *noise])
+    shown = table["difference/moe-active@tokens/noise_recipe"]
+    assert shown.text == f"{np.std(ends, ddof=1):.4f} (dense, 8 seeds, 81.9k)"
+    assert set(shown.records) == {path_of(r) for r in noise if r.ends}
+    rows = {a.split("/")[1] for a in table if a.startswith("difference/") and a.count("/") == 2}
+    assert all(table[f"difference/{row}/noise_recipe"] == shown for row in rows)
 
 
 def test_costs_are_described_and_marked() -> None:

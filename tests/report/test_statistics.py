@@ -116,9 +116,52 @@ def test_several_pairs_share_the_error_and_barred_ones_take_none_of_it() -> None
     assert (alone["a"].kind, alone["b"].kind) == ("better", "not comparable")
 
 
-def test_false_alarms_stay_near_five_percent() -> None:
-    rng = np.random.default_rng(1)
-    experiments = rng.normal(0.0, 0.03, (2000, 5))
-    alarms = sum(_verdict(list(row)).kind in ("better", "worse") for row in experiments)
-    # 5 % nominal; the standard error over 2,000 is 0.5 %, so 6.5 % is three away.
-    assert 0.035 < alarms / 2000 < 0.065
+EXPERIMENTS = 2000
+"""The standard error of a rate near 5 % is then 0.5 %, and of one near 80 % it is 0.9 %."""
+
+
+def experiments(difference: float, sd: float, seeds: int, rng: int) -> list[st.Verdict]:
+    """Simulated truth: losses of two arms that share each seed's luck, and the verdicts on them.
+
+    `sd` is that of a pair's difference; each arm adds half of its variance of its own.
+    """
+    draws = np.random.default_rng(rng)
+    luck = draws.normal(6.0, 0.05, (EXPERIMENTS, seeds))
+    reference = luck + draws.normal(0.0, sd / math.sqrt(2), luck.shape)
+    arm = luck + difference + draws.normal(0.0, sd / math.sqrt(2), luck.shape)
+    return [
+        st.judge({"x": st.paired_difference(list(a), list(b))})["x"]
+        for a, b in zip(reference, arm, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 8])
+def test_no_difference_is_called_one_in_at_most_six_percent(seeds: int) -> None:
+    alarms = [v for v in experiments(0.0, 0.03, seeds, 1) if v.kind in ("better", "worse")]
+    assert len(alarms) / EXPERIMENTS <= 0.06
+    # A test that never spoke up would pass the above: nominal 5 %, less four standard errors.
+    assert len(alarms) / EXPERIMENTS >= 0.03
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 8])
+def test_a_difference_of_the_detectable_size_is_found_in_80_percent(seeds: int) -> None:
+    size = st.detectable_difference(0.03, seeds)  # from the simulation's true spread
+    assert size is not None
+    worse = [v for v in experiments(size, 0.03, seeds, 2) if v.kind == "worse"]
+    better = [v for v in experiments(-size, 0.03, seeds, 3) if v.kind == "better"]
+    for found in (worse, better):
+        assert len(found) / EXPERIMENTS == pytest.approx(0.80, abs=0.03)
+
+
+def test_a_false_alarm_is_no_likelier_among_several_pairs() -> None:
+    draws = np.random.default_rng(4)
+    alarms = 0
+    for _ in range(EXPERIMENTS):
+        family = {str(i): st.t_interval(list(draws.normal(0.0, 0.03, 5))) for i in range(3)}
+        alarms += any(v.kind in ("better", "worse") for v in st.judge(family).values())
+    assert 0.03 <= alarms / EXPERIMENTS <= 0.06
+
+
+def test_two_seeds_never_say_anything() -> None:
+    found = experiments(10.0, 0.03, 2, 5)
+    assert {v.text for v in found} == {"not comparable: 2 pairs, at least 3 needed"}
