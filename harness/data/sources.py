@@ -70,8 +70,11 @@ def streamed_talks(
 
 
 def talk_table(source: Source) -> Table:
-    """What a source of conversations of kind `hub` reads."""
-    return table(source, "messages" if source.text_column == "text" else source.text_column)
+    """What a source of conversations reads, of kind `hub` or `files`."""
+    column = "messages" if source.text_column == "text" else source.text_column
+    if source.kind == "files":
+        return Table(source.paths[0], None, "train", column)
+    return table(source, column)
 
 
 def talk_source(
@@ -89,6 +92,11 @@ def talk_source(
         pinned = hub.pin(replace(talk_table(source), revision=revision), progress)
         found = streamed_talks(pinned, seed, progress)
         origin = f"{pinned.label}/{pinned.split} at {pinned.revision}"
+    elif source.kind == "files":
+        if len(source.paths) != 1:
+            raise RequestError(f"source '{source.name}': one file or folder of conversations")
+        found = streamed_talks(talk_table(source), seed, progress)
+        origin = f"{source.name} in local files"
     else:
         raise RequestError(f"source '{source.name}' ({source.kind}) holds no conversations")
     return TalkSource(source.name, source.kind, source.share, found, origin)
