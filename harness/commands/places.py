@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.errors import RequestError
+from harness.errors import RequestError, nearest
 
 
 def results_folder(scale: str | None, chosen: Path | None) -> Path:
@@ -16,6 +16,15 @@ def results_folder(scale: str | None, chosen: Path | None) -> Path:
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise RequestError(f"cannot write results to {folder}: {place} is not a folder")
+    return folder
+
+
+def existing_results(scale: str | None, chosen: Path | None) -> Path:
+    """`results_folder`, where it is only read: raises RequestError where there is none."""
+    folder = results_folder(scale, chosen)
+    if not folder.is_dir():
+        near = [path.name for path in folder.parent.glob("*/") if (path / "records").is_dir()]
+        raise RequestError(f"no results folder '{folder}'{nearest(folder.name, near)}")
     return folder
 
 

@@ -19,7 +19,7 @@ def card(*, check: bool, results: Path | None) -> None:
     """
     from harness.report import card as cards
 
-    folder = places.results_folder(None, results)
+    folder = places.existing_results(None, results)
     if check:
         stale = cards.check(folder)
         if stale:
@@ -38,12 +38,12 @@ def trace(cell: str, *, results: Path | None) -> None:
     """Print where a cell of the card comes from. Raises RequestError for an unknown cell."""
     from harness.report.trace import trace as follow
 
-    print(follow(places.results_folder(None, results), cell))
+    print(follow(places.existing_results(None, results), cell))
 
 
 def clean_records(*, results: Path | None) -> None:
     """Delete rolling and branch checkpoints of finished runs; final models and records stay."""
-    folder = places.results_folder(None, results)
+    folder = places.existing_results(None, results)
     keys = {record.key[:8] for record in store.read_all(folder) if record.status == "ok"}
     freed = count = 0
     checkpoints = places.checkpoints_folder(folder)
@@ -60,25 +60,33 @@ def clean_records(*, results: Path | None) -> None:
 
 
 def check_records(*, results: Path | None) -> None:
-    """Read and validate all records and evaluations. Raises RequestError for the first that is
-    not sound."""
-    from harness.measure import gates
-    from harness.records import evaluation
+    """Read and validate all records and evaluations, and compare their files with the digests in
+    `cells.json` where a card was written.
 
-    folder = places.results_folder(None, results)
+    Raises RequestError for the first file that is none, CheckFailed for what is not sound.
+    """
+    from harness.measure import gates
+    from harness.records import configuration, evaluation
+    from harness.report import cells
+
+    folder = places.existing_results(None, results)
     records = store.read_all(folder)
     faults = [
         f"{record.name} ({record.key}): {fault}"
         for record in records
-        for fault in gates.check(record)
+        for fault in (*gates.check(record), *configuration.faults(record.config))
     ]
+    index = cells.load(folder)
+    if index is not None:
+        faults += cells.changed(folder, index)
     for fault in faults:
         print(fault)
     if faults:
         raise CheckFailed(f"{len(faults)} broken invariants in {folder}")
     scored = evaluation.read_all(folder)
     more = f" and {len(scored)} evaluations" if scored else ""
-    print(f"{len(records)} records{more} in {folder} are sound")
+    same = ", and the files that its card was made from" if index is not None else ""
+    print(f"{len(records)} records{more} in {folder} are sound{same}")
 
 
 def compare(first: str, second: str, *, scale: str, results: Path | None, as_json: bool) -> None:
@@ -88,7 +96,7 @@ def compare(first: str, second: str, *, scale: str, results: Path | None, as_jso
     """
     from harness.report.compare import compare as side_by_side
 
-    folder = places.results_folder(scale, results)
+    folder = places.existing_results(scale, results)
     found = side_by_side(store.read_all(folder), first, second, scale)
     if as_json:
         print(json.dumps([asdict(one) for one in found], indent=1))

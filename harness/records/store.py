@@ -23,6 +23,7 @@ from harness.config import explain
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.measure import gates
+from harness.records import configuration
 from harness.records.schema import SCHEMA_VERSION, Record
 
 FOLDER = "records"
@@ -92,7 +93,7 @@ def write(results: Path, record: Record) -> Path:
 
 
 def _pass_gates(name: str, record: Record) -> None:
-    broken = gates.check(record)
+    broken = [*gates.check(record), *configuration.faults(record.config)]
     if broken:
         raise RequestError(f"{name} is not plausible: {'; '.join(broken)}")
 

@@ -8,6 +8,7 @@ edit of a record is seen even where no view shows the field. May not import torc
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -142,6 +143,18 @@ def _block(name: str, content: Mapping[str, Any]) -> str:
         for key, value in content.items()
     ]
     return f' "{name}": {{\n' + ",\n".join(lines) + "\n }"
+
+
+def changed(results: Path, index: Index) -> list[str]:
+    """What has become of the files that a card was made from, one line each; new ones are fine."""
+    found = []
+    for name, sha256 in index.sources.items():
+        path = results / name
+        if not path.is_file():
+            found.append(f"{name} is gone since the card was written")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            found.append(f"{name} has changed since the card was written")
+    return found
 
 
 def load(results: Path) -> Index | None:

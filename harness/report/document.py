@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Frozen
+from harness.errors import RequestError
 from harness.measure.prices import FILE as PRICES
 from harness.measure.prices import Price, prices
-from harness.records import bench, evaluation, store
+from harness.records import bench, configuration, evaluation, store
 from harness.records.bench import Bench, Kernels
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
@@ -103,7 +104,10 @@ def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
             for name in SHARED:
                 part = getattr(record, name)
                 text = part.model_dump_json() if isinstance(part, Frozen) else json.dumps(part)
-                parts[name] = shared.setdefault(f"{name} {text}", part)
+                kept = shared.setdefault(f"{name} {text}", part)
+                if name == "config" and kept is part and (wrong := configuration.faults(part)):
+                    raise RequestError(f"{store.path_of(record)} is not valid: {wrong[0]}")
+                parts[name] = kept
             records.append(record.model_copy(update=parts))
     finally:
         if collecting:

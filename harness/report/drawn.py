@@ -90,12 +90,12 @@ def faults(results: Path, wanted: Mapping[str, Data]) -> dict[str, str]:
     """Figure (or index) -> what is wrong with it; empty where all is fresh. Draws nothing."""
     folder = results / FOLDER
     index = _read_index(folder)
-    present = {path.name for path in folder.glob("*.png")}
+    present = {path.name for path in folder.glob("*.png") if path.is_file()}
     found: dict[str, str] = {}
     for name, data in wanted.items():
         known = index.get(name)
         if name not in present:
-            found[name] = "missing"
+            found[name] = "a folder in its place" if (folder / name).is_dir() else "missing"
         elif known is None:
             found[name] = f"not in {INDEX}"
         elif _sha256((folder / name).read_bytes()) != known.bytes_sha256:
@@ -142,10 +142,10 @@ def refresh(results: Path, wanted: Mapping[str, Data]) -> list[Path]:
 
 
 def _read_index(folder: Path) -> dict[str, Drawn]:
-    """The index; empty where there is none or it cannot be read, so that its figures are faults."""
+    """The index; empty where there is none that can be read, so that all figures are faults."""
     try:
         return _INDEX.validate_json((folder / INDEX).read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except (OSError, ValidationError):
         return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,11 @@ def test_names_that_a_file_system_would_misread_are_encoded(tmp_path: Path) -> N
         ({"tokens_done": ONE.tokens_done + 1}, "not plausible: tokens_done"),
         ({"initial_loss": float("nan")}, "'initial_loss' holds NaN"),
         ({"status": "fine"}, "status: "),
+        ({"config": ONE.config | {"optim": 3}}, "config.optim is no section"),
+        (
+            {"config": ONE.config | {"train": ONE.config["train"] | {"threads": "two"}}},
+            "config.train.threads: .* not 'two'",
+        ),
     ],
 )
 def test_an_implausible_record_leaves_nothing(
@@ -84,6 +90,15 @@ def _spoil_place(path: Path) -> None:
     path.rename(path.with_name(path.name.replace(".1.", ".2.")))
 
 
+def _spoil_depth(path: Path) -> None:
+    path.write_text("[" * 100_000 + "]" * 100_000)
+
+
+def _spoil_kind(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def _spoil_bytes(path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
 
@@ -93,6 +108,8 @@ def _spoil_bytes(path: Path) -> None:
     [
         (_spoil_json, "not JSON"),
         (_spoil_bytes, "not JSON"),
+        (_spoil_depth, "not JSON"),
+        (_spoil_kind, "no regular file"),
         (_spoil_version, "schema_version is 9, and this version of smol reads 1"),
         (_spoil_type, "seed: .* not 'zero'"),
         (_spoil_field, "host: "),

@@ -135,6 +135,14 @@ def _crlf(results: Path) -> None:
     (results / "MODEL_CARD.md").write_bytes(text.replace(b"\n", b"\r\n"))
 
 
+def test_a_folder_in_a_figures_place_is_said_in_one_line(results: Path) -> None:
+    (results / FIGURE).unlink()
+    (results / FIGURE).mkdir()
+    assert f"{FIGURE}: a folder in its place" in str(card.check(results))
+    with pytest.raises(RequestError, match="cannot be written: Is a directory"):
+        card.regenerate(results)
+
+
 @pytest.mark.parametrize(
     ("change", "shown"),
     [

@@ -1,0 +1,39 @@
+"""Whether a record's configuration is one: its sections and fields, by today's schema.
+
+Fields that an older record does not have yet, and fields that it still has, are no fault: records
+outlive schemas. May not import torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness import presets
+from harness.config import RunConfig, explain
+
+
+def faults(config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the fields that today's schema knows; empty where nothing is."""
+    complete = json.loads(_base())
+    for section, fields in complete.items():
+        given = config.get(section)
+        if not isinstance(given, Mapping):
+            fault = "is no section" if section in config else "is missing"
+            return [f"config.{section} {fault}"]
+        fields |= {name: value for name, value in given.items() if name in fields}
+    try:
+        RunConfig.model_validate_json(json.dumps(complete))
+    except ValidationError as error:
+        return [f"config.{explain(error)}"]
+    return []
+
+
+@cache
+def _base() -> str:
+    """A complete configuration, whose values stand where a record has none."""
+    return presets.run("smoke").model_dump_json()
