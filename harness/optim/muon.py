@@ -76,12 +76,14 @@ class Muon(torch.optim.Optimizer):
             average: torch.Tensor = state["momentum"]
             average.lerp_(gradient, 1.0 - momentum)
             direction = gradient.lerp(average, momentum) if self._nesterov else average
-            parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
+            if group["weight_decay"]:
+                parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
             for weight, piece in zip(
                 parameter.split(rows, dim=-2), direction.split(rows, dim=-2), strict=True
             ):
                 orthogonal = orthogonalise(piece, **self._newton_schulz)
-                weight.add_(orthogonal, alpha=-group["lr"] * self.scale_of(weight))
+                # Widened first: a sum of two dtypes takes a slow path on the CPU.
+                weight.add_(orthogonal.to(weight.dtype), alpha=-group["lr"] * self.scale_of(weight))
         return None
 
     def scale_of(self, weight: torch.Tensor) -> float:

@@ -13,7 +13,8 @@ def orthogonalise(
     eps: float,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """The nearest orthogonal matrix to each of `matrices` (..., rows, cols), approximately.
+    """The nearest orthogonal matrix to each of `matrices`, approximately: (rows, cols), or
+    (matrices, rows, cols).
 
     The quintic X <- a X + b (X Xᵀ) X + c (X Xᵀ)² X pushes every singular value towards 1 (Jordan
     et al., kellerjordan.github.io/posts/muon); it starts from X / (‖X‖_F + eps), whose singular
@@ -28,9 +29,18 @@ def orthogonalise(
     x = x / (torch.linalg.matrix_norm(x, keepdim=True, dtype=_norm_dtype(dtype)) + eps).to(dtype)
     for _ in range(iterations):
         gram = x @ x.mT
-        polynomial = b * gram + c * (gram @ gram)
-        x = a * x + polynomial @ x
+        polynomial = _plus_product(gram, gram, gram, beta=b, alpha=c)
+        x = _plus_product(x, polynomial, x, beta=a, alpha=1.0)
     return x.mT if tall else x
+
+
+def _plus_product(
+    x: torch.Tensor, left: torch.Tensor, right: torch.Tensor, *, beta: float, alpha: float
+) -> torch.Tensor:
+    """beta x + alpha left right, in one pass over the result: all (..., rows, cols)."""
+    if x.ndim == 2:
+        return torch.addmm(x, left, right, beta=beta, alpha=alpha)
+    return torch.baddbmm(x, left, right, beta=beta, alpha=alpha)
 
 
 def _norm_dtype(dtype: torch.dtype) -> torch.dtype:
