@@ -6,8 +6,10 @@ one primary question. It is declarative and imports no torch.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -224,15 +226,22 @@ def recipe(
     """Register a function `scale -> Recipe` under a name; its docstring is the summary."""
 
     def register(build: Callable[[Any], Recipe]) -> Callable[[Any], Recipe]:
-        if not build.__doc__:
+        document = build.__doc__ or _written_docstring(build)
+        if not document:
             raise ValueError(f"recipe '{name}' needs a docstring that says what it compares")
         if name in _registering:
             raise ValueError(f"recipe '{name}' is declared twice")
-        summary = build.__doc__.strip().splitlines()[0]
+        summary = document.strip().splitlines()[0]
         _registering[name] = Entry(name, primary, dict(seeds), build, summary, first_seed)
         return build
 
     return register
+
+
+def _written_docstring(build: Callable[[Any], Recipe]) -> str | None:
+    """The docstring as it stands in the source: `python -OO` keeps none in the function."""
+    (function,) = ast.parse(inspect.getsource(build)).body
+    return ast.get_docstring(function) if isinstance(function, ast.FunctionDef) else None
 
 
 def load(user_folder: Path | None = None) -> tuple[dict[str, Entry], list[Broken]]:
