@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 a check or comparison says no, 2 the request was wrong, 3 
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -433,6 +435,7 @@ def main() -> None:
     code: int | None = 0
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except RequestError as error:
         code = _say(error, 2)
     except CheckFailed as error:
@@ -447,6 +450,11 @@ def main() -> None:
         code = _say("interrupted", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left, as `| head` does
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        code = _say(f"the output could not be written: {error.strerror}", 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says it again
     sys.exit(code or 0)
 
 
