@@ -459,6 +459,14 @@ def describe(plan: Plan) -> list[dict[str, Any]]:
                 "total_parameters": total_parameters(arm.config.model),
                 "active_parameters": active_parameters(arm.config.model),
                 "flops_per_token": flops_per_token(arm.config.model, arm.config.data.seq_len),
+                "stages": [
+                    {
+                        "stage": step.stage.name,
+                        "after": step.stage.after,
+                        "diff": dict(step.changed),
+                    }
+                    for step in arm.steps
+                ],
                 "endpoints": [e.model_dump() for e in ends],
             }
         )

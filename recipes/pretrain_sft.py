@@ -12,7 +12,7 @@ from harness import presets
 from harness.config import DataConfig, RunConfig, replace
 from harness.recipe import Primary, Recipe, Scale, Stage, recipe
 
-UPDATES = {"smoke": (300, 200), "proxy": (600, 300), "full": (1000, 500)}
+UPDATES = {"smoke": (300, 200), "proxy": (1200, 400), "full": (1000, 500)}
 """Of each stage."""
 SFT_RATES = 0.1
 """Of the pretraining rates, at every scale, as the seed card has it."""
@@ -62,10 +62,14 @@ def fine_tuning(scale: Scale, arm: RunConfig) -> Mapping[str, Any]:
     """An arm's configuration in the second stage: conversations, gentler rates, its length."""
     return {
         **conversations(scale, arm.data),
-        "optim.muon_lr": SFT_RATES * arm.optim.muon_lr,
-        "optim.adamw_lr": SFT_RATES * arm.optim.adamw_lr,
+        "optim.muon_lr": _gentler(arm.optim.muon_lr),
+        "optim.adamw_lr": _gentler(arm.optim.adamw_lr),
         "train.tokens": UPDATES[scale][1] * arm.tokens_per_update,
     }
+
+
+def _gentler(rate: float) -> float:
+    return float(f"{SFT_RATES * rate:.6g}")  # 3e-05, not 3.0000000000000004e-05
 
 
 @recipe(

@@ -90,7 +90,7 @@ def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> N
     pairs = ", ".join(f"{b} against {a}" for a, b in primary.pairs)
     print(f"{plan.entry.name} at {plan.scale} on {hardware.device_class(plan.device)}")
     print(f"  {plan.entry.summary}")
-    print(f"  question: {primary.metric} at equal {primary.at}: {pairs}")
+    print(f"  question: {primary.metric} at {primary.at}: {pairs or 'of one arm, none compared'}")
     print(f"  seeds: {plan.seeds} (frozen: {plan.entry.seeds[plan.scale]})")
     print(f"  stages: {', '.join(dict.fromkeys(run.stage for run in plan.runs))}")
     print(
@@ -110,6 +110,10 @@ def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> N
             f"active; {row['flops_per_token'] / 1e6:,.1f} MFLOP a token; "
             f"{state:.2f} GB of weights, gradients and optimizer state"
         )
+        for step in row["stages"]:
+            changes = ", ".join(f"{path}={_short(v)}" for path, v in step["diff"].items())
+            start = f"from {step['after']}" if step["after"] else "from an initialisation"
+            print(f"  stage {step['stage']}, {start}: {changes or 'as the arm'}")
         for end in row["endpoints"]:
             print(
                 f"  horizon {end['horizon']}: {end['update']:,} updates, {end['tokens']:,} tokens, "
@@ -119,6 +123,13 @@ def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> N
     print(_hours(plan, rates))
     print("dollars: n/a on a CPU" if plan.device == "cpu" else "dollars: no rate was measured")
     print(f"{len(runs)} runs, {_total_flops(plan):.3g} FLOPs in all; nothing was started")
+
+
+def _short(value: Any) -> str:
+    """Sources by their names; the rest as it is."""
+    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+        return "+".join(str(one.get("name")) for one in value)
+    return str(value)
 
 
 def _print_memory(plan: Plan) -> None:

@@ -119,13 +119,14 @@ def _unigram_row(group: Group) -> Row:
             not_applicable,
             *(
                 cell(
-                    (end.unigram for end in group.ends),
-                    "unigram model's validation loss, nats a token",
+                    (end.unigram for end in group.ends if end.horizon == horizon),
+                    f"unigram model's validation loss at horizon {horizon}, nats a token",
                 )
-                for _ in group.question.horizons
+                for horizon in group.question.horizons
             ),
             cell(
-                (end.unigram_bits for end in group.ends), "unigram model's validation bits per byte"
+                (end.unigram_bits for end in group.ends if end.horizon == group.question.at),
+                "unigram model's validation bits per byte",
             ),
             not_applicable,
         ),
