@@ -75,4 +75,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("")
         terminalreporter.write_line(group.name, bold=True)
         for row in group.rows():
-            terminalreporter.write_line(f"  {row.text}")
+            terminalreporter.write_line(f"  {saved.text(row)}")

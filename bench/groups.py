@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.bench import ratios
-from harness.bench.saved import Row
+from harness.bench import ratios, saved
+from harness.records.bench import Row
 
 
 class Work(Protocol):
@@ -95,7 +95,8 @@ class Group:
                 extra=self.extras.get(name, {}),
             )
             if self.base is not None and name != self.base:
-                row = row.against(self.base, ratios.ratio(self.timings[self.base], rounds))
+                ratio = ratios.ratio(self.timings[self.base], rounds)
+                row = saved.against(row, self.base, ratio)
             found.append(row)
         return found
 

@@ -413,6 +413,13 @@ def bench_step(
         int,
         typer.Option("--losses", help="Exit 1 if the losses of so many updates are not a peer's."),
     ] = 0,
+    same_allocator: Annotated[
+        bool,
+        typer.Option(
+            "--same-allocator",
+            help="Peers get our processes' settings of the C allocator, not the system's.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The time of one update, ours and others', in interleaved rounds, with intervals."""
@@ -421,7 +428,7 @@ def bench_step(
     step(
         model_name=model, scale=scale, batch=batch, seq=seq, compile_=compile_, optim=optim,
         against=against, device=device, threads=threads, rounds=rounds, updates=updates,
-        losses=losses, as_json=as_json,
+        losses=losses, same_allocator=same_allocator, as_json=as_json,
     )  # fmt: skip
 
 

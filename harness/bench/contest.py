@@ -61,9 +61,7 @@ class Player:
         self.name = setting.contestant
         threads = str(setting.threads)
         environment = {
-            # As `smol run` starts training, for everyone alike: a ratio that came from the
-            # allocator would say nothing of the update.
-            **ALLOCATOR,
+            **(ALLOCATOR if setting.keeps_memory else {}),
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": threads,

@@ -25,6 +25,7 @@ import torch
 
 from harness.bench.peers import Contestant, build
 from harness.bench.setting import Answer, Command, Setting
+from harness.train import allocator
 
 ZIPF_OFFSET = 2.7
 """Of the tokens' distribution (Mandelbrot's form): a loss that falls as a text's does at first."""
@@ -111,6 +112,8 @@ def main() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         setting = Setting.model_validate_json(sys.stdin.readline())
+        if setting.keeps_memory:
+            allocator.keep_freed_memory()
         serve(setting, sys.stdin, answers)
     except Exception as error:
         traceback.print_exc()

@@ -123,14 +123,22 @@ def _rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _renamed(ours: LanguageModel) -> dict[str, Tensor]:
-    """The weights of our model under this one's names, experts one by one."""
+    """The weights of our model under this one's names, what is fused or stacked one by one."""
+    fused = {
+        "query_key_value": ("query", "key", "value"),
+        "inner": ("gate", "up") if ours.config.activation == "swiglu" else ("up",),
+    }
     state: dict[str, Tensor] = {}
-    for name, tensor in ours.state_dict().items():
+    for name, role in ours.roles().items():
+        tensor = ours.get_parameter(name).detach()
         plain = name.replace(".attention.", ".").replace(".feed_forward.", ".")
-        stem, _, leaf = plain.rpartition(".")
-        if leaf in ("gate", "up", "down"):
-            for number, expert in enumerate(tensor):
-                state[f"{stem}.experts.{number}.{leaf}.weight"] = expert.clone()
-        else:
-            state[plain] = tensor.clone()
+        stem, _, leaf = plain.removesuffix(".weight").rpartition(".")
+        names = fused.get(leaf, (leaf,))
+        parts = tensor.split(role.slices, dim=-2) if len(names) > 1 else (tensor,)
+        for one, part in zip(names, parts, strict=True):
+            if role.kind == "expert":
+                for number, expert in enumerate(part):
+                    state[f"{stem}.experts.{number}.{one}.weight"] = expert.clone()
+            else:
+                state[f"{stem}.{one}.weight".removeprefix(".")] = part.clone()
     return state

@@ -17,7 +17,6 @@ PEERS = ("transformers", "transformers-compiled", "moe-loop")
 CONTESTANTS = ("ours", *OURS, *PEERS)
 
 
-
 class Setting(Frozen):
     """The same for all contestants of a comparison, but for `contestant`."""
 
@@ -35,6 +34,14 @@ class Setting(Frozen):
     threads: int
     seed: int
     """Of the initial weights and of the data."""
+    same_allocator: bool = False
+    """Peers get the C allocator's settings that our training processes set for themselves; else
+    they have the system's, as their users' programs do."""
+
+    @property
+    def keeps_memory(self) -> bool:
+        """Whether this contestant's process is set up as ours."""
+        return self.same_allocator or self.contestant not in PEERS
 
     @property
     def tokens(self) -> int:

@@ -39,6 +39,7 @@ def step(
     rounds: int,
     updates: int,
     losses: int,
+    same_allocator: bool,
     as_json: bool,
 ) -> None:
     """Time and print.
@@ -55,6 +56,7 @@ def step(
         _model(model_name, known), batch or default_batch, seq or default_seq, compile_, optim,
         read_device(device), threads,
     )  # fmt: skip
+    base = base.model_copy(update={"same_allocator": same_allocator})
     settings = [base.model_copy(update={"contestant": name}) for name in ["ours", *names]]
     settings.append(base.model_copy(update={"contestant": contest.MATMUL}))
     needed = -(-(losses - 1) // (updates + 1))  # rounds to `losses` updates, the first included
@@ -139,6 +141,7 @@ def _report(
         "optim": base.optim.name,
         "compile": base.compile,
         "threads": base.threads,
+        "same_allocator": base.same_allocator,
         "device": machine.device_class,
         "load_after": machine.load_after,
         "software": provenance.software(),

@@ -8,6 +8,7 @@ from harness.bench.contestant import tokens_of
 from harness.bench.moe_loop import LoopMoE
 from harness.bench.setting import Setting
 from harness.presets import optim
+from models.lm import LanguageModel
 from models.presets import model
 
 ADAMW = optim(muon_lr=0.02, adamw_lr=3e-4, weight_decay=0.1).model_copy(update={"name": "adamw"})
@@ -40,8 +41,8 @@ def test_updates_have_the_same_losses(peer, kind):
 @pytest.mark.parametrize("kind", ["moe-160m", "moe-active"])
 def test_the_loop_over_experts_is_the_same_mixture(kind):
     chosen = setting("moe-loop", kind)
-    ours = peers.initial(chosen)
-    ours.compute_dtype = torch.float32
+    ours = LanguageModel(chosen.model, torch.float32)
+    ours.init_weights(0)
     loop = LoopMoE(ours)
     tokens = torch.from_numpy(tokens_of(chosen, 0))
     targets = torch.full_like(tokens, -100)
