@@ -10,13 +10,14 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import Field
 
 from harness import stages
 from harness.config import (
+    Compile,
     DataConfig,
     Frozen,
     RunConfig,
@@ -27,6 +28,8 @@ from harness.config import (
     replace,
 )
 from harness.errors import RequestError, nearest
+from harness.measure import breakeven
+from harness.measure.fit import Line
 from harness.profiles import Profile, common_micro_batch, split
 from harness.recipe import Axis, Entry, Horizon, Recipe, Scale, Stage, Tokens
 from harness.stages import Step
@@ -115,6 +118,8 @@ class Plan:
     seeds: int
     arms: Sequence[Arm]
     runs: Sequence[Run]
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Field that was `auto` -> what was chosen, and why."""
 
 
 def arms(recipe: Recipe, overrides: Mapping[str, Any]) -> list[Arm]:
@@ -172,6 +177,24 @@ def check_confounds(
                 f"arms '{a.name}' and '{b.name}' are the same configuration; "
                 "does a --set override the field that their axis varies?"
             )
+        inert = [path for path in differing if _inert(a, path) and _inert(b, path)]
+        if inert and not alike and len(inert) == len(differing):
+            raise RequestError(
+                f"arms '{a.name}' and '{b.name}' differ only in {', '.join(differing)}, which "
+                "change nothing in either: their optimizer or their model does not use them"
+            )
+
+
+EXPERTS_ONLY = ("top_k", "balance_weight", "z_weight", "router_noise")
+"""Fields of a model that mean nothing without experts."""
+
+
+def _inert(arm: Arm, path: str) -> bool:
+    """Whether a field of an arm's configuration cannot change what it computes."""
+    section, _, name = path.partition(".")
+    if section == "optim":
+        return name.startswith("muon_") and arm.config.optim.name == "adamw"
+    return section == "model" and name in EXPERTS_ONLY and not arm.config.model.is_moe
 
 
 def check_matches(grid: Sequence[Arm], recipe: Recipe) -> None:
@@ -221,15 +244,20 @@ def make(
     profile: Profile | None = None,
     given: str | None = None,
     start: str | None = None,
+    timings: Timings = unmeasured,
 ) -> Plan:
     """The plan of a recipe: seed by seed, arm by arm, parents before children.
 
     `tokenizer_digest` gives the digest of the tokenizer that a data specification leads to.
     `given` names a model that the stage `start` (or the first) begins with; stages that do not
-    follow from it are not planned.
+    follow from it are not planned. `timings` are asked where a field is `auto`.
     """
     overrides = overrides or {}
-    recipe, grid = resolve(entry, scale, overrides, profile)
+    recipe, grid = resolve(entry, scale, overrides, profile, timings)
+    choices = {}
+    if wants_choice(entry.at(scale), overrides):
+        mode, reason = chosen_compile(follow_overrides(entry.at(scale), overrides), timings)
+        choices[COMPILE] = f"{mode}: {reason}"
     if device not in recipe.devices:
         raise RequestError(
             f"recipe '{entry.name}' needs --device {' or '.join(recipe.devices)}: {entry.summary}"
@@ -257,14 +285,46 @@ def make(
                 runs += _runs_of(arm, place, ends, outside, whole=recipe.timing is not None)
     if recipe.timing is not None:
         runs = abba(runs)
-    return Plan(entry, recipe, scale, device, cut_by, count, grid, runs)
+    return Plan(entry, recipe, scale, device, cut_by, count, grid, runs, choices)
+
+
+COMPILE = "train.compile"
+Timings = Callable[[], tuple[Mapping[Compile, Line], str]]
+"""Seconds against updates of each way to compile on the device at hand, and the view they are
+from."""
+
+
+def unmeasured() -> tuple[Mapping[Compile, Line], str]:
+    """Nothing was timed."""
+    return {}, ""
+
+
+def wants_choice(recipe: Recipe, overrides: Mapping[str, Any]) -> bool:
+    """Whether the way to compile is left to the plan."""
+    return overrides.get(COMPILE, recipe.base.train.compile) == "auto"
+
+
+def chosen_compile(recipe: Recipe, timings: Timings) -> breakeven.Choice:
+    """One choice for a whole recipe, by its base and its shortest run: arms must not differ."""
+    base = recipe.base
+    lengths = [h.tokens for h in recipe.horizons if isinstance(h, Tokens)]
+    shortest = min([*lengths, base.train.tokens]) // base.tokens_per_update
+    return breakeven.choose(shortest, *timings())
 
 
 def resolve(
-    entry: Entry, scale: Scale, overrides: Mapping[str, Any], profile: Profile | None = None
+    entry: Entry,
+    scale: Scale,
+    overrides: Mapping[str, Any],
+    profile: Profile | None = None,
+    timings: Timings = unmeasured,
 ) -> tuple[Recipe, list[Arm]]:
     """The recipe at a scale and its checked grid, under the user's overrides and a profile."""
     recipe = follow_overrides(entry.at(scale), overrides)
+    if wants_choice(recipe, overrides):
+        mode, _ = chosen_compile(recipe, timings)
+        recipe = dataclasses.replace(recipe, base=replace(recipe.base, {COMPILE: mode}))
+        overrides = {path: value for path, value in overrides.items() if path != COMPILE}
     grid = arms(recipe, overrides)
     if profile is not None and _may_cut(recipe, overrides, profile):
         micro = common_micro_batch([arm.config for arm in grid], profile)

@@ -151,6 +151,18 @@ def test_a_scale_that_makes_arms_differ_is_refused_there_alone():
         planning.resolve(chosen, "proxy", {})
 
 
+def test_arms_that_differ_only_in_what_neither_uses_are_refused():
+    with pytest.raises(RequestError, match=r"only in optim\.muon_lr, which change nothing"):
+        make(of(BASE, [RATES]), **{"optim.name": "adamw"})
+    weights = Axis("balance", ["model.balance_weight"], {"none": 0.0, "some": 0.01})
+    with pytest.raises(RequestError, match=r"only in model\.balance_weight"):
+        make(of(BASE, [weights]))
+    both = ["optim.name", "optim.muon_lr"]
+    muon = {"optim.name": "muon", "optim.muon_lr": 0.01}
+    used = Axis("optimizer", both, {"muon": muon, "adamw": {**muon, "optim.name": "adamw"}})
+    assert len(make(of(BASE, [used])).arms) == 2
+
+
 def test_an_override_that_undoes_an_axis_is_refused():
     with pytest.raises(RequestError, match="the same configuration"):
         make(of(BASE, [RATES]), **{"optim.muon_lr": 0.02})
