@@ -12,7 +12,7 @@ from harness import presets
 from harness.config import DataConfig, RunConfig, replace
 from harness.recipe import Primary, Recipe, Scale, Stage, recipe
 
-UPDATES = {"smoke": (300, 200), "proxy": (1200, 400), "full": (1000, 500)}
+UPDATES = {"smoke": (300, 200), "proxy": (1200, 240), "full": (1000, 500)}
 """Of each stage."""
 SFT_RATES = 0.1
 """Of the pretraining rates, at every scale, as the seed card has it."""
