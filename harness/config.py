@@ -186,8 +186,9 @@ class TrainConfig(Frozen):
     """The base budget that a recipe's horizons refer to."""
     dtype: Literal["bf16", "fp32", "fp64"]
     """Of the forward and backward pass; masters, optimizer state and losses are at least fp32."""
-    compile: Compile
-    """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph."""
+    compile: Compile | Literal["auto"]
+    """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph;
+    `auto`: the plan resolves it, by the length of the run and what was measured."""
     kernels: tuple[str, ...]
     """The Triton operators to use in place of torch's, by their names in `models.kernels`."""
     recompute: bool

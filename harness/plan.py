@@ -17,7 +17,6 @@ from pydantic import Field
 
 from harness import stages
 from harness.config import (
-    Compile,
     DataConfig,
     Frozen,
     RunConfig,
@@ -29,7 +28,6 @@ from harness.config import (
 )
 from harness.errors import RequestError, nearest
 from harness.measure import breakeven
-from harness.measure.fit import Line
 from harness.profiles import Profile, common_micro_batch, split
 from harness.recipe import Axis, Entry, Horizon, Recipe, Scale, Stage, Tokens
 from harness.stages import Step
@@ -139,7 +137,8 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any]) -> list[Arm]:
         for axis in recipe.axes:
             changes.update(axis.changes(values[axis.name]))
         try:
-            config = replace(replace(base, changes), overrides)
+            # At once: an axis's value alone may not fit a base that was overridden.
+            config = replace(base, {**changes, **overrides})
         except RequestError as error:
             raise RequestError(f"arm '{name}': {error}") from None
         diff = {path: pair[1] for path, pair in difference(base, config).items()}
@@ -244,7 +243,7 @@ def make(
     profile: Profile | None = None,
     given: str | None = None,
     start: str | None = None,
-    timings: Timings = unmeasured,
+    timings: breakeven.Timings = breakeven.unmeasured,
 ) -> Plan:
     """The plan of a recipe: seed by seed, arm by arm, parents before children.
 
@@ -289,14 +288,6 @@ def make(
 
 
 COMPILE = "train.compile"
-Timings = Callable[[], tuple[Mapping[Compile, Line], str]]
-"""Seconds against updates of each way to compile on the device at hand, and the view they are
-from."""
-
-
-def unmeasured() -> tuple[Mapping[Compile, Line], str]:
-    """Nothing was timed."""
-    return {}, ""
 
 
 def wants_choice(recipe: Recipe, overrides: Mapping[str, Any]) -> bool:
@@ -304,7 +295,7 @@ def wants_choice(recipe: Recipe, overrides: Mapping[str, Any]) -> bool:
     return overrides.get(COMPILE, recipe.base.train.compile) == "auto"
 
 
-def chosen_compile(recipe: Recipe, timings: Timings) -> breakeven.Choice:
+def chosen_compile(recipe: Recipe, timings: breakeven.Timings) -> breakeven.Choice:
     """One choice for a whole recipe, by its base and its shortest run: arms must not differ."""
     base = recipe.base
     lengths = [h.tokens for h in recipe.horizons if isinstance(h, Tokens)]
@@ -317,7 +308,7 @@ def resolve(
     scale: Scale,
     overrides: Mapping[str, Any],
     profile: Profile | None = None,
-    timings: Timings = unmeasured,
+    timings: breakeven.Timings = breakeven.unmeasured,
 ) -> tuple[Recipe, list[Arm]]:
     """The recipe at a scale and its checked grid, under the user's overrides and a profile."""
     recipe = follow_overrides(entry.at(scale), overrides)

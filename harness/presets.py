@@ -142,7 +142,7 @@ def _full() -> RunConfig:
         optim=optim(muon_lr=0.003, adamw_lr=0.0003, weight_decay=0.01),
         schedule=_wsd(warmup_updates=50),
         train=TrainConfig(
-            tokens=1000 * 98_304, dtype="bf16", compile="eager", kernels=(), recompute=False,
+            tokens=1000 * 98_304, dtype="bf16", compile="auto", kernels=(), recompute=False,
             document_mask=False, threads=1, eval_every=100,
             eval_batch=4, log_every=10, checkpoint_every=100,
         ),

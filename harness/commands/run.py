@@ -18,12 +18,13 @@ from harness import profiles, stages
 from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.start import Given
-from harness.config import canonical, parse_overrides
+from harness.config import Compile, canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.job import Job, RunFiles, run_folder
 from harness.launch import backlog as backlogs
 from harness.measure import behaviour, hardware, provenance
+from harness.measure.fit import Line
 from harness.plan import Plan, Run
 from harness.profiles import Profile
 from harness.recipe import Entry, Scale, find
@@ -151,6 +152,7 @@ def run(
         profile=profile,
         given=request.given.name if request.given else None,
         start=first,
+        timings=lambda: compile_timings(records, known, request.device),
     )
     todo = _select(plan, records, prepared, request)
     done = _launch(todo, plan, prepared, request) if todo else []
@@ -207,6 +209,15 @@ def _select(
     return runs
 
 
+def compile_timings(
+    records: Sequence[Record], scale: Scale, device: str
+) -> tuple[Mapping[Compile, Line], str]:
+    """What was timed of the ways to compile, at this scale on a device of this class."""
+    from harness.report.launches import lines_of
+
+    return lines_of(records, scale, hardware.device_class(device))
+
+
 def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
     """What the recipe asks, as each record carries it."""
     entry, recipe = plan.entry, plan.recipe
@@ -225,6 +236,7 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
         views=tuple(recipe.views),
         margin=recipe.timing.margin if recipe.timing else None,
         fewest=recipe.timing.fewest if recipe.timing else None,
+        choices=dict(plan.choices),
         overrides=dict(overrides),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import plan as planning
 from harness.commands import places
-from harness.commands.run import device_profile, read_device, read_scale
+from harness.commands.run import compile_timings, device_profile, read_device, read_scale
 from harness.config import parse_overrides
 from harness.measure import hardware
 from harness.plan import Plan
@@ -49,6 +49,9 @@ def show(
         tokenizer_digest=lambda _: "unprepared",
         device_class=hardware.device_class(device),
         profile=device_profile(device),
+        timings=lambda: compile_timings(
+            store.read_all(places.results_folder(scale, None)), read_scale(scale), device
+        ),
     )
     rows = planning.describe(plan)
     if as_json:
@@ -99,6 +102,8 @@ def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> N
         + (f"cut for the {plan.profile} device profile" if plan.profile else "the recipe's split")
     )
     _print_memory(plan)
+    for path, choice in plan.choices.items():
+        print(f"  {path}=auto: {choice}")
     for row in rows:
         note = f" ({row['note']})" if row["note"] else ""
         print(f"arm {row['arm']}{note}")

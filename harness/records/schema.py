@@ -46,7 +46,7 @@ class Question(Frozen):
     """Of a timing recipe: losses within this many nats a token are equivalent."""
     fewest: int | None = None
     """Of a timing recipe: blocks below which no ratio is given."""
-    choices: dict[str, str] = {}
+    choices: dict[str, str] = Field(default_factory=dict)
     """Fields that the plan resolved from `auto` -> what was chosen, and why."""
     overrides: dict[str, Any]
     """`--set` of the command; anything here marks the result exploratory."""

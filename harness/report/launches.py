@@ -12,12 +12,17 @@ import statistics as stats
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
+from harness.config import Compile
 from harness.measure.fit import BreakEven, Line, break_even, fit
 from harness.records.schema import Record, Timing
 from harness.records.store import path_of
-from harness.report.frame import Section
+from harness.report.frame import Section, sections
 from harness.report.statistics import Estimate, paired_difference, t_interval
+
+COMPILE_RECIPE = "compile_breakeven"
+"""Whose arms are the ways to compile."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,23 @@ class Against:
         if self.reason is not None or mean is None or bounds is None:
             return None
         return math.exp(mean), (math.exp(bounds[0]), math.exp(bounds[1]))
+
+
+def lines_of(
+    records: Sequence[Record], scale: str, device_class: str
+) -> tuple[dict[Compile, Line], str]:
+    """The fitted line of each way to compile, and the view that shows them; from the newest
+    complete `COMPILE_RECIPE` at a scale on a device class. Nothing where it was not timed."""
+    of_recipe = [r for r in records if r.recipe == COMPILE_RECIPE and r.scale == scale]
+    for section in sections(of_recipe):
+        if section.device_class == device_class and not section.overrides:
+            found: dict[Compile, Line] = {}
+            for mode in get_args(Compile):
+                line = arm(section, mode).line
+                if line is not None:
+                    found[mode] = line
+            return found, f"{section.name}.throughput"
+    return {}, ""
 
 
 def reference(section: Section) -> str:

@@ -108,6 +108,8 @@ class Worker:
         model.init_weights(derive(run.seed, "init"))
         model.to(device)
         self.counted = count_parameters(model)
+        if config.train.compile == "auto":
+            raise RequestError("train.compile=auto is for the plan to resolve")
         compiled.apply(model, config.train.compile, device)
         optimizers = build.build(config.optim, model)
         digest = self.job.code.source_digest
