@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import torch
 
+BY_TWO = 2.0
+"""Columns to rows from which two iterations are done at once: five products of the short side
+replace two of both sides. Measured on two CPU cores at 576 x 1536 in bf16: 14.4 ms against 17.5.
+The next Gram matrix then carries the rounding of the last, so never more than two."""
+
+HALVED_ROWS = 384
+"""From which half of a symmetric product is worth a copy: 1.0 ms against 1.2 at 576 x 1536, a loss
+at 192 x 576."""
+
 
 def orthogonalise(
     matrices: torch.Tensor,
@@ -27,11 +36,36 @@ def orthogonalise(
     if tall:
         x = x.mT
     x = x / (torch.linalg.matrix_norm(x, keepdim=True, dtype=_norm_dtype(dtype)) + eps).to(dtype)
-    for _ in range(iterations):
-        gram = x @ x.mT
-        polynomial = _plus_product(gram, gram, gram, beta=b, alpha=c)
-        x = _plus_product(x, polynomial, x, beta=a, alpha=1.0)
+    by_two = x.size(-1) >= BY_TWO * x.size(-2)
+    while iterations > 0:
+        gram = _gram(x)
+        p = _plus_product(gram, gram, gram, beta=b, alpha=c)  # one iteration is X <- (a I + p) X
+        if by_two and iterations >= 2:
+            # The next Gram matrix is (a I + p) G (a I + p), and the next factor a I + q.
+            half_way = _plus_product(gram, p, gram, beta=a, alpha=1.0)
+            gram = _plus_product(half_way, half_way, p, beta=a, alpha=1.0)
+            q = _plus_product(gram, gram, gram, beta=b, alpha=c)
+            both = _plus_product(p, q, p, beta=a, alpha=1.0).add_(q, alpha=a)
+            x = _plus_product(x, both, x, beta=a * a, alpha=1.0)
+            iterations -= 2
+        else:
+            x = _plus_product(x, p, x, beta=a, alpha=1.0)
+            iterations -= 1
     return x.mT if tall else x
+
+
+def _gram(x: torch.Tensor) -> torch.Tensor:
+    """X Xᵀ of (..., rows, cols); of one large matrix on the CPU by halves, the lower left one
+    being the upper right one's mirror."""
+    rows = x.size(-2)
+    if x.ndim != 2 or x.is_cuda or rows < HALVED_ROWS:
+        return x @ x.mT
+    half = rows // 2
+    gram = x.new_empty(rows, rows)
+    torch.mm(x[:half], x.mT, out=gram[:half])
+    torch.mm(x[half:], x[half:].mT, out=gram[half:, half:])
+    gram[half:, :half] = gram[:half, half:].mT
+    return gram
 
 
 def _plus_product(
