@@ -92,28 +92,34 @@ def projected(
 
 
 def measured(records: Iterable[Record], model: ModelConfig, device: str) -> Rate | None:
-    """The median steady rate of finished one-GPU timing runs of this model on this device.
+    """The median steady rate of finished one-GPU timing runs of this model on this device, of the
+    fastest arm where there are several.
 
-    None where there is no such record: a training run's rate describes, and does not count.
+    None where there is no such record: a training run's rate describes, and does not count, nor
+    does a contaminated launch.
     """
     wanted = model.model_dump(mode="json")
-    found = [
-        (record.key, record.timing.steady_tokens_per_second)
-        for record in records
-        if record.status == "ok"
-        and record.device == "cuda"
-        and record.world_size == 1
-        and record.config.get("model") == wanted
-        and _device(record.hardware.gpu) == device
-        and record.timing is not None
-        and record.timing.timed
-        and record.timing.steady_tokens_per_second is not None
-    ]
-    if not found:
+    by_arm: dict[str, list[tuple[str, float]]] = {}
+    for record in records:
+        if (
+            record.status == "ok"
+            and record.device == "cuda"
+            and record.world_size == 1
+            and record.config.get("model") == wanted
+            and _device(record.hardware.gpu) == device
+            and (timing := record.timing) is not None
+            and timing.timed
+            and not (timing.launch and timing.launch.contaminated)
+            and (rate := timing.steady_tokens_per_second) is not None
+        ):
+            by_arm.setdefault(f"{record.recipe}/{record.arm}", []).append((record.key, rate))
+    medians = {arm: statistics.median(rate for _, rate in runs) for arm, runs in by_arm.items()}
+    if not medians:
         return None
-    rate = statistics.median(rate for _, rate in found)
-    origin = f"median of {len(found)} timing runs"
-    return Rate(device, rate, "measured", origin, tuple(key for key, _ in found))
+    fastest = max(medians, key=lambda arm: medians[arm])
+    keys = tuple(key for key, _ in by_arm[fastest])
+    origin = f"median of {len(keys)} timing runs of {fastest}"
+    return Rate(device, medians[fastest], "measured", origin, keys)
 
 
 def _device(product: str | None) -> str | None:
