@@ -11,6 +11,7 @@ process of their own. May not import torch.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -97,6 +98,10 @@ def unreached(root: Path) -> Values:
     }
 
 
+def _same(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+
+
 def differences(known: Committed, now: Values) -> list[str]:
     """Where two sets of trajectories differ by more than round-off, a line each; none if equal."""
     found = []
@@ -110,7 +115,7 @@ def differences(known: Committed, now: Values) -> list[str]:
             found += [
                 f"{name}[{place}]: {b!r}, not {a!r}"
                 for place, (a, b) in enumerate(zip(old, new, strict=True))
-                if not math.isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+                if not _same(a, b)
             ]
     return found
 
@@ -141,10 +146,21 @@ def of_code(calculate: Callable[[], Values] = compute) -> str | None:
 
 
 def write(values: Values) -> Committed:
-    """Commit what the code now does; one value a line, so that a change shows what moved."""
+    """Commit what the code now does; one value a line, so that a change shows what moved.
+
+    Values that are the committed ones but for round-off stay as they are, and so does the digest
+    of unchanged behaviour.
+    """
+    old = known.values if (known := committed()) is not None else {}
     now = Committed(
         source_digest=provenance.source_digest(),
-        values={name: tuple(found) for name, found in values.items()},
+        values={
+            name: tuple(
+                before if before is not None and _same(before, value) else value
+                for before, value in itertools.zip_longest(old.get(name, ())[: len(new)], new)
+            )
+            for name, new in values.items()
+        },
     )
     write_atomically(FILE, now.model_dump_json(indent=1) + "\n")
     committed.cache_clear()

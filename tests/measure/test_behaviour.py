@@ -78,14 +78,19 @@ def test_code_whose_trajectories_fail_has_no_known_behaviour(known, monkeypatch)
     assert behaviour.of_code(fails) is None
 
 
-def test_the_file_says_what_was_written(known, monkeypatch):
-    monkeypatch.setattr(behaviour, "FILE", known / "behaviour.json")
-    monkeypatch.setattr(behaviour, "committed", lambda: None)
-    monkeypatch.setattr(behaviour.committed, "cache_clear", lambda: None, raising=False)
-    written = behaviour.write({"a": [0.1 + 0.2]})
-    again = behaviour.Committed.model_validate_json((known / "behaviour.json").read_bytes())
-    assert again == written
-    assert json.loads((known / "behaviour.json").read_text())["values"]["a"] == [0.1 + 0.2]
+def test_the_file_says_what_was_written_and_keeps_what_is_the_same(monkeypatch, tmp_path):
+    file = tmp_path / "behaviour.json"
+    monkeypatch.setattr(behaviour, "FILE", file)
+    behaviour.committed.cache_clear()
+    first = behaviour.write({"a": [0.1 + 0.2, 0.0], "b": [1.0]})
+    assert json.loads(file.read_text())["values"]["a"] == [0.1 + 0.2, 0.0]
+    assert behaviour.committed() == first
+    # Round-off of another CPU: the digest stays.
+    assert behaviour.write({"a": [0.3, 1e-14], "b": [1.0]}).digest == first.digest
+    changed = behaviour.write({"a": [0.3, 1e-3], "b": [1.0, 2.0], "c": [5.0]})
+    assert changed.values == {"a": (0.1 + 0.2, 1e-3), "b": (1.0, 2.0), "c": (5.0,)}
+    assert behaviour.write({"a": [0.3]}).values == {"a": (0.1 + 0.2,)}
+    behaviour.committed.cache_clear()  # of the file of the test
 
 
 def coded(records: list[Record], source: str, digest: str | None, seeds: set[int]) -> list[Record]:
