@@ -68,8 +68,8 @@ def section(records: list[Record]) -> Section:
 def test_the_plan_interleaves():
     order = [(run.seed, run.last_update, run.arm) for run in MADE.runs]
     arms = ["eager", "blocks", "whole"]
-    assert order[:6] == [(0, n, arm) for n in (40, 120) for arm in arms]
-    assert order[6:12] == [(1, n, arm) for n in (120, 40) for arm in arms[::-1]]
+    assert order[:6] == [(0, n, arm) for n in (30, 100) for arm in arms]
+    assert order[6:12] == [(1, n, arm) for n in (100, 30) for arm in arms[::-1]]
     assert {run.stage for run in MADE.runs} == {"train-short", "train-long"}
     assert all(run.parent is None and run.first_update == 0 for run in MADE.runs)
     assert len({run.key for run in MADE.runs}) == len(MADE.runs) == 30
