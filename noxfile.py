@@ -99,3 +99,10 @@ def kernels(session: nox.Session) -> None:
     """What is known of the Triton kernels without a GPU: errors, builds, predicted times;
     `-- --write` keeps it in results/bench/kernels.json."""
     call(session, "python", "-m", "harness.measure.kernels", *session.posargs)
+
+
+@nox.session
+def behaviour(session: nox.Session) -> None:
+    """Whether the code that trains still computes what is committed; `-- --write` commits what it
+    computes now."""
+    call(session, "python", "-m", "harness.measure.behaviour", *session.posargs)
