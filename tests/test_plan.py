@@ -174,6 +174,12 @@ def test_an_override_holds_for_arms_that_replace_the_section():
     assert {arm.config.model.layers for arm in plan.arms} == {2}
 
 
+def test_overrides_that_fit_together_reach_arms_that_replace_the_section():
+    """A larger tokenizer and a larger vocabulary: neither alone fits the arms' own models."""
+    plan = make(find("dense_vs_moe"), **{"model.vocab_size": 49_152, "data.vocab_size": 49_152})
+    assert {arm.config.model.vocab_size for arm in plan.arms} == {49_152}
+
+
 def test_an_override_that_breaks_a_match_is_refused():
     values = {"dense": model("dense", "smoke"), "moe": model("moe-active", "smoke")}
     recipe = of(
