@@ -16,6 +16,9 @@ from harness.report import cells, document, drawn
 from harness.report.document import Document
 
 CARD = "MODEL_CARD.md"
+LINES = 12
+WIDTH = 300
+"""What is shown of a difference in `cells.json`: lines, and characters of each."""
 
 
 def render(results: Path) -> str:
@@ -74,8 +77,15 @@ def _difference(path: Path, expected: str) -> str:
     actual = path.read_bytes()
     if actual == expected.encode():
         return ""
-    diff = difflib.unified_diff(
-        actual.decode("utf-8", errors="replace").splitlines(), expected.splitlines(),
-        f"{path.name} (as it is)", f"{path.name} (as the records say)", lineterm="", n=1,
+    context = 0 if path.name == cells.FILE else 1
+    diff = list(
+        difflib.unified_diff(
+            actual.decode("utf-8", errors="replace").splitlines(), expected.splitlines(),
+            f"{path.name} (as it is)", f"{path.name} (as the records say)", lineterm="", n=context,
+        )
     )  # fmt: skip
+    if path.name == cells.FILE:  # what a reader sees is the card's difference; this repeats it
+        shown = [line if len(line) <= WIDTH else f"{line[:WIDTH]} ..." for line in diff[:LINES]]
+        more = len(diff) - len(shown)
+        diff = [*shown, *([f"... and {more} lines more"] if more else [])]
     return "\n".join(diff) or f"{path.name} differs in its line ends"

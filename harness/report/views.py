@@ -13,6 +13,7 @@ from typing import Any
 from harness.records.store import path_of
 from harness.report import (
     accidents,
+    clock,
     comparison,
     costs,
     curves,
@@ -65,8 +66,13 @@ class Figure:
 
 
 def _comparison(section: Section) -> list[Table]:
-    tables = [comparison.losses(section), comparison.comparisons(section), costs.costs(section)]
-    return [table for table in tables if table.rows]  # a single arm has no difference
+    tables = [
+        comparison.losses(section),
+        comparison.comparisons(section),
+        clock.clock(section),
+        costs.costs(section),
+    ]
+    return [table for table in tables if table and table.rows]  # a single arm has no difference
 
 
 def _origin(section: Section) -> dict[str, Any]:

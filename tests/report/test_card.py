@@ -51,7 +51,7 @@ def test_a_fresh_card_passes_and_is_not_written_again(results: Path) -> None:
     assert card.regenerate(results) == []
     text = (results / "MODEL_CARD.md").read_text()
     assert text == card.render(results)
-    views = "scope curves experts loss difference cost routing runs failed others"
+    views = "scope curves experts loss difference clock cost routing runs failed others"
     for view in views.split():
         name = f"dense_vs_moe.smoke.cpu.{view}"
         assert text.count(f"<!-- view: {name} begin -->") == 1
