@@ -15,6 +15,8 @@ LIGHT = [
     "harness.report.audit", "harness.commands.audit", "harness.measure.cost",
     "harness.commands.run", "harness.commands.show", "harness.launch.local", "harness.assets",
     "harness.commands.models", "harness.commands.evaluate", "harness.records.evaluation",
+    "harness.commands.bench", "harness.commands.campaign", "harness.bench.contest",
+    "harness.bench.saved", "harness.campaign", "harness.profiles",
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")
 
