@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from harness.records.store import path_of
 from harness.report import tuning
+from harness.report.accidents import differs
 from harness.report.frame import Group, Section
 from harness.report.statistics import (
     POWER,
@@ -208,6 +209,9 @@ def _reasons(section: Section, one: Difference) -> list[str]:
     missing = missing_seeds(group, one)
     if missing:
         reasons.append(f"{one.value.n} of {question.seeds} pairs ({missing})")
+        apart = [text for other in section.others for text in differs(group, other)]
+        if apart:
+            reasons.append(f"not mixed with runs of {', '.join(dict.fromkeys(apart))}")
     elif len(group.seeds) != question.seeds:
         reasons.append(
             f"exploratory, {len(group.seeds)} seeds where the recipe froze {question.seeds}"

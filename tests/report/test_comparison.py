@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.records.schema import Record
+from harness.records.schema import Code, Record
 from harness.records.store import path_of
 from harness.report import views
 from harness.report.comparison import differences
@@ -165,6 +165,33 @@ def test_several_primary_pairs_share_their_error() -> None:
     p_value = stats.ttest_rel(five["dense"], five["moe-active"]).pvalue  # 0.041: alone, below 5 %
     assert rows["moe-active@tokens"].value.p_value == pytest.approx(p_value, abs=1e-9)
     assert verdict(three) == "no detectable difference"  # Holm: the smallest of three p-values x 3
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            {"software": {"python": "3.12.3", "torch": "2.14.0", "numpy": "2.4.0"}},
+            "other software (3.12.3 2.14.0 2.4.0 against 3.12.3 2.13.0 2.4.0)",
+        ),
+        (
+            {"code": Code(source_digest="b", behaviour_digest="b", commit=None, dirty=None)},
+            "other code",
+        ),
+    ],
+)
+def test_runs_of_two_software_sets_or_behaviours_are_not_comparable_and_it_says_why(
+    change: dict[str, Any], why: str
+) -> None:
+    records = [
+        r.model_copy(update={**change, "created": "2026-11-20T10:00:00+00:00"})
+        if r.seed == 2
+        else r
+        for r in tuned()
+    ]
+    text = verdict(records)
+    assert text.startswith("not comparable: 2 of 3 pairs (both arms without seeds 2); ")
+    assert f"not mixed with runs of {why}" in text
 
 
 def test_the_noise_floor_recipe_stands_beside_every_difference_of_its_scale() -> None:
