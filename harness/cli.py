@@ -208,7 +208,9 @@ def chat(
     results: ResultsOption = None,
     tokenizer: TokenizerOption = None,
     device: DeviceOption = "auto",
-    dtype: DtypeOption = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="bf16 or fp32; default: fp32 on a CPU.")
+    ] = None,
 ) -> None:
     """Talk with a model in ChatML, turn by turn; it stops at its end-of-turn token."""
     from harness.commands.chat import Sampling

@@ -41,9 +41,15 @@ def chat(
     device: str,
     dtype: str | None,
 ) -> None:
-    """Answer one prompt, or turn by turn what is typed. Raises RequestError."""
+    """Answer one prompt, or turn by turn what is typed. Raises RequestError.
+
+    Without `dtype` a CPU computes in fp32: the weights are, and greedy choices between logits
+    that bf16 rounds to the same value would fall by number.
+    """
     found = models.resolve(argument, scale=scale, results=results)
-    loaded = models.load(found, dtype=dtype, device=read_device(device), tokenizer=tokenizer)
+    where = read_device(device)
+    dtype = dtype or ("fp32" if where == "cpu" else None)
+    loaded = models.load(found, dtype=dtype, device=where, tokenizer=tokenizer)
     talk = Talk(loaded, ChatFormat(loaded.tokenizer_folder), sampling, system)
     for words in [prompt] if prompt is not None else _typed():
         talk.answer(words)
