@@ -44,6 +44,18 @@ def test_it_names_paris_and_ends_its_turn() -> None:
     assert said["ended"] == "stop token"
 
 
+def test_a_chat_of_two_turns_ends_each_at_its_end_of_turn() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "harness", "chat", "smollm2", "--device", "cpu"],
+        env={**os.environ, "SMOL_CACHE": str(CACHE)}, capture_output=True, text=True, check=True,
+        input="What is the capital of France?\nAnd what country is it in?\n",
+    )  # fmt: skip
+    first, *second = done.stdout.splitlines()
+    assert first == "The capital of France is Paris."
+    assert "France" in " ".join(second)  # the second turn knows of the first
+    assert done.stderr.count("ended at <|im_end|>") == 2
+
+
 def test_its_bits_per_byte_beat_the_unigram_model() -> None:
     assert FOLDER is not None
     torch.set_num_threads(1)
