@@ -8,10 +8,10 @@ a kernel costs. Pure; may not import torch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.config import RunConfig, canonical
-from harness.measure import cost
+from harness.measure import cost, hardware
 from harness.measure.hardware import Peak
 from harness.plan import Run
 from harness.records.schema import Record
@@ -46,6 +46,14 @@ class Forecast:
                 self._rates.setdefault(canonical(record.config.get("model")), []).append(rate)
                 flops.append(rate * record.flops.per_token_causal)
         self._flops = statistics.median(flops) if flops else None
+
+    @classmethod
+    def of_this_machine(cls, device: str, records: Iterable[Record]) -> Forecast:
+        """For `cpu` or `cuda` here, from those of `records` that its class of device left."""
+        name = hardware.device_class(device)
+        here = [record for record in records if record.hardware.device_class == name]
+        peak = hardware.peak_of(name) if device == "cuda" else None
+        return cls(peak.name if peak else name, peak, here)
 
     def rate(self, config: RunConfig) -> tuple[float | None, str]:
         """Tokens/s of a run, and where that comes from."""

@@ -35,6 +35,8 @@ class Job(Frozen):
     """Of a run that starts from a given model: its checkpoint, or transformers' folder."""
     attempt: int
     concurrent_runs: int
+    predicted_seconds: float | None = None
+    """Of the whole process, as forecast before it started."""
     launch: Launch | None = None
     """Set where the run is timed: it then runs alone."""
     launched_at: float

@@ -21,6 +21,7 @@ from harness.commands.start import Given
 from harness.config import Compile, canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
+from harness.forecast import Forecast
 from harness.job import Job, RunFiles, run_folder
 from harness.launch import backlog as backlogs
 from harness.measure import behaviour, hardware, provenance
@@ -277,6 +278,7 @@ def _launch(
     arms = {arm.name: arm for arm in plan.arms}
     asked, text = question(plan, request.asked), command(request, plan.entry)
     code = provenance.code().model_copy(update={"behaviour_digest": behaviour.of_code()})
+    forecast = Forecast.of_this_machine(request.device, store.read_all(request.results))
     jobs = [
         Job(
             run=run,
@@ -293,6 +295,7 @@ def _launch(
             attempt=store.next_attempt(request.results, run.recipe, run.arm, run.key),
             concurrent_runs=workers,
             launch=Launch(campaign=campaign, place=place, cache=timing.cache) if timing else None,
+            predicted_seconds=forecast.seconds(run),
             launched_at=0.0,
         )
         for place, run in enumerate(runs)

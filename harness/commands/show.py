@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from harness import plan as planning
 from harness.commands import places
-from harness.commands.run import compile_timings, device_profile, read_device, read_scale
+from harness.commands.run import (
+    compile_timings,
+    default_jobs,
+    device_profile,
+    read_device,
+    read_scale,
+)
 from harness.config import parse_overrides
+from harness.forecast import Forecast
 from harness.measure import hardware
 from harness.plan import Plan
 from harness.profiles import memory_bytes
 from harness.recipe import find, load
 from harness.records import store
+from harness.records.schema import Record
 
 BYTES_PER_PARAMETER = 16
 """fp32 weight, gradient and two optimizer moments: what training holds beside activations."""
@@ -40,6 +48,7 @@ def show(
 ) -> None:
     """Print the resolved plan. Raises RequestError."""
     device = read_device(device)
+    records = store.read_all(places.results_folder(scale, None))
     plan = planning.make(
         find(recipe),
         read_scale(scale),
@@ -49,45 +58,25 @@ def show(
         tokenizer_digest=lambda _: "unprepared",
         device_class=hardware.device_class(device),
         profile=device_profile(device),
-        timings=lambda: compile_timings(
-            store.read_all(places.results_folder(scale, None)), read_scale(scale), device
-        ),
+        timings=lambda: compile_timings(records, read_scale(scale), device),
     )
     rows = planning.describe(plan)
     if as_json:
         print(json.dumps({"recipe": recipe, "scale": scale, "device": device, "arms": rows}))
         return
-    _print(plan, rows, measured_rates(places.results_folder(scale, None), plan))
+    _print(plan, rows, records)
 
 
-def measured_rates(results: Path, plan: Plan) -> dict[str, float]:
-    """Arm -> tokens/s of its newest finished run at this scale on a device of this class."""
-    device = hardware.device_class(plan.device)
-    rates: dict[str, float] = {}
-    for record in sorted(store.read_all(results), key=lambda r: r.created):
-        same = (record.recipe, record.scale) == (plan.entry.name, plan.scale)
-        if same and record.hardware.device_class == device and record.timing:
-            rate = record.timing.steady_tokens_per_second
-            if rate and record.parent is None:
-                rates[record.arm] = rate
-    return rates
+def _time(plan: Plan, records: Sequence[Record]) -> str:
+    forecast = Forecast.of_this_machine(plan.device, records)
+    at_once = 1 if plan.recipe.timing else default_jobs(plan.device, plan.runs)
+    seconds, basis = forecast.together(plan.runs, at_once)
+    if seconds is None:
+        return f"time: {basis}"
+    return f"time: about {seconds / 60:,.0f} minutes, {at_once} at a time, with rates {basis}"
 
 
-def _hours(plan: Plan, rates: dict[str, float]) -> str:
-    arms = {run.arm for run in plan.runs}
-    if missing := sorted(arms - rates.keys()):
-        return f"time: not measured on this device ({', '.join(missing)})"
-    seconds = sum(
-        (run.last_update - run.first_update) * run.config.tokens_per_update / rates[run.arm]
-        for run in plan.runs
-    )
-    return (
-        f"time: {seconds / 60:,.0f} minutes of updates at the rates last measured on this device, "
-        "divided by the runs at a time"
-    )
-
-
-def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
+def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) -> None:
     base = plan.arms[0].config
     primary = plan.entry.primary
     pairs = ", ".join(f"{b} against {a}" for a, b in primary.pairs)
@@ -125,7 +114,7 @@ def _print(plan: Plan, rows: list[dict[str, Any]], rates: dict[str, float]) -> N
                 f"{end['flops']:.3g} FLOPs"
             )
     runs = plan.runs
-    print(_hours(plan, rates))
+    print(_time(plan, records))
     print("dollars: n/a on a CPU" if plan.device == "cpu" else "dollars: no rate was measured")
     print(f"{len(runs)} runs, {_total_flops(plan):.3g} FLOPs in all; nothing was started")
 

@@ -97,6 +97,7 @@ def record(
         software=provenance.software(),
         code=job.code,
         command=job.command,
+        predicted_seconds=job.predicted_seconds,
     )
 
 

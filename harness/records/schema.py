@@ -335,6 +335,9 @@ class Record(Frozen):
     code: Code
     command: str
     """Reproduces the run's recipe at this scale."""
+    predicted_seconds: float | None = None
+    """Of the whole process (`timing.wall_seconds`), as forecast before it started; None where no
+    rate was known."""
 
     @property
     def name(self) -> str:

@@ -39,6 +39,8 @@ def scope(section: Section) -> Table:
             behaviour,
             "digest of the reference trajectories: sources of one digest may stand together",
         )
+    if forecast := _forecast(records):
+        aspects["forecast"] = (forecast, "seconds predicted before the runs, and taken, summed")
     for path, choice in section.group.question.choices.items():
         aspects[f"{path}=auto"] = (choice, "what the plan chose, and why")
     if tuning.is_bundle(section):
@@ -66,6 +68,22 @@ def scope(section: Section) -> Table:
 
 def _each(records: Sequence[Record], text_of: Callable[[Record], str]) -> str:
     return "; ".join(dict.fromkeys(text for r in records if (text := text_of(r))))
+
+
+def _forecast(records: Sequence[Record]) -> str:
+    """How well the time was foretold, over the runs that a prediction was made for."""
+    scored = [
+        (r.predicted_seconds, r.timing.wall_seconds)
+        for r in records
+        if r.predicted_seconds and r.timing and not r.timing.resumed
+    ]
+    if not scored:
+        return ""
+    predicted, taken = (sum(column) for column in zip(*scored, strict=True))
+    return (
+        f"{predicted / 60:,.1f} minutes of process time predicted, {taken / 60:,.1f} taken "
+        f"({taken / predicted:.2f} times as much) by {len(scored)} of {len(records)} runs"
+    )
 
 
 def _compute(record: Record) -> str:
