@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from harness import plan
 from harness.config import RunConfig, flatten
 from harness.recipe import SCALES, Scale
 from harness.report.tables import Cell, Column, Row, Table
@@ -30,7 +29,7 @@ SETTINGS = ("optim.", "schedule.", "train.", "batch.")
 def stages(scale: Scale) -> Mapping[str, RunConfig]:
     """Stage -> its configuration, parents first."""
     recipe = pretrain_sft(scale)
-    return {step.stage.name: step.config for step in plan.arms(recipe, {})[0].steps}
+    return {step.stage.name: step.config for step in grid.arms(recipe, {})[0].steps}
 
 
 def _from(scale: str) -> str:
