@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from harness import grid
 from harness.config import RunConfig, flatten
 from harness.recipe import SCALES, Scale
 from harness.report.tables import Cell, Column, Row, Table

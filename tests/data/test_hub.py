@@ -382,3 +382,45 @@ def test_a_wrong_request_is_one_line(bench, options, words):
     assert words in line
     assert not out.exists()
     assert not out.with_name("wrong.partial").exists()
+
+
+AS_A_RECIPE_DOES = """
+import sys
+from harness.config import DataConfig, Source
+from harness.data.prepare import prepare
+from harness.presets import SMOLLM_CORPUS, SMOLTALK
+texts = Source(name="prose", kind="files", share=1.0, paths=(sys.argv[1],))
+common = dict(seq_len=256, vocab_size=1000, val_fraction=0.1, val_tokens=4096, split_seed=0,
+              fitted_on=(texts,))
+for made in (
+    DataConfig(sources=SMOLLM_CORPUS, train_tokens=40_000, **common),
+    DataConfig(sources=SMOLTALK, format="chat", conversations=200, train_tokens=None, **common),
+):
+    manifest = prepare(made).manifest
+    print(manifest.tokenizer_digest, *(s.achieved_share for s in manifest.sources))
+"""
+
+
+def test_a_recipes_specification_of_the_hub_is_prepared_once(bench):
+    """Both stages' data by the specification alone, with one tokenizer; found again, not read."""
+    bench.hub.fault = lambda path, number: None
+    rows = bench.folder / "prose.jsonl"
+    many = bench.documents["fineweb-edu-dedup"]
+    rows.write_text("\n".join(json.dumps({"text": one}) for one in many), encoding="utf-8")
+
+    def prepared() -> list[list[str]]:
+        done = subprocess.run(
+            [sys.executable, "-c", AS_A_RECIPE_DOES, str(rows)], text=True, check=True,
+            capture_output=True, timeout=240,
+            env={**os.environ, "HF_ENDPOINT": bench.hub.url, "PYTHONPATH": os.getcwd(),
+                 "HF_HOME": str(bench.folder / "hf2"), "SMOL_CACHE": str(bench.folder / "cache2")},
+        )  # fmt: skip
+        return [line.split() for line in done.stdout.splitlines()]
+
+    texts, talks = prepared()
+    assert texts[0] == talks[0]  # the tokenizer
+    assert float(texts[1]) == pytest.approx(0.7, abs=0.02)  # one document of 40,000 tokens
+    assert float(talks[1]) == pytest.approx(0.8)
+    before = bench.hub.requests.total()
+    assert prepared() == [texts, talks]
+    assert bench.hub.requests.total() == before
