@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.errors import RequestError, nearest
 from models.config import ModelConfig
+from models.kernels.names import KERNELS
 
 
 class Frozen(BaseModel):
@@ -189,8 +190,9 @@ class TrainConfig(Frozen):
     compile: Compile | Literal["auto"]
     """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph;
     `auto`: the plan resolves it, by the length of the run and what was measured."""
-    kernels: tuple[str, ...]
-    """The Triton operators to use in place of torch's, by their names in `models.kernels`."""
+    kernels: tuple[str, ...] | Literal["auto"]
+    """The Triton kernels to use in place of torch's own, by `models.kernels.names`. `auto`: those
+    that were measured to help on the device."""
     recompute: bool
     """Activation checkpointing: a block's inner activations are computed again in the backward
     pass instead of kept."""
@@ -214,6 +216,9 @@ class TrainConfig(Frozen):
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} must be at least 1, not {getattr(self, name)}")
+        for kernel in self.kernels if isinstance(self.kernels, tuple) else ():
+            if kernel not in KERNELS:
+                raise ValueError(f"train.kernels: no kernel '{kernel}'{nearest(kernel, KERNELS)}")
         return self
 
 

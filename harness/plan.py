@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness import stages
+from harness import automatic, stages
 from harness.config import (
     DataConfig,
     Frozen,
@@ -25,7 +25,6 @@ from harness.config import (
 )
 from harness.errors import RequestError, nearest
 from harness.grid import Arm, arms
-from harness.measure import breakeven
 from harness.profiles import Profile, common_micro_batch, split
 from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens
 from models.config import active_parameters, flops_per_token, total_parameters
@@ -134,20 +133,18 @@ def make(
     profile: Profile | None = None,
     given: str | None = None,
     start: str | None = None,
-    timings: breakeven.Timings = breakeven.unmeasured,
+    evidence: automatic.Evidence = automatic.NONE,
 ) -> Plan:
     """The plan of a recipe: seed by seed, arm by arm, parents before children.
 
     `tokenizer_digest` gives the digest of the tokenizer that a data specification leads to.
     `given` names a model that the stage `start` (or the first) begins with; stages that do not
-    follow from it are not planned. `timings` are asked where a field is `auto`.
+    follow from it are not planned. `evidence` is asked where a field is `auto`.
     """
     overrides = overrides or {}
-    recipe, grid = resolve(entry, scale, overrides, profile, timings)
-    choices = {}
-    if wants_choice(entry.at(scale), overrides):
-        mode, reason = chosen_compile(follow_overrides(entry.at(scale), overrides), timings)
-        choices[COMPILE] = f"{mode}: {reason}"
+    recipe, grid = resolve(entry, scale, overrides, profile, evidence)
+    asked = automatic.choose(follow_overrides(entry.at(scale), overrides), overrides, evidence)
+    choices = {path: chosen.text for path, chosen in asked.items()}
     if device not in recipe.devices:
         raise RequestError(
             f"recipe '{entry.name}' needs --device {' or '.join(recipe.devices)}: {entry.summary}"
@@ -178,35 +175,19 @@ def make(
     return Plan(entry, recipe, scale, device, cut_by, count, grid, runs, choices)
 
 
-COMPILE = "train.compile"
-
-
-def wants_choice(recipe: Recipe, overrides: Mapping[str, Any]) -> bool:
-    """Whether the way to compile is left to the plan."""
-    return overrides.get(COMPILE, recipe.base.train.compile) == "auto"
-
-
-def chosen_compile(recipe: Recipe, timings: breakeven.Timings) -> breakeven.Choice:
-    """One choice for a whole recipe, by its base and its shortest run: arms must not differ."""
-    base = recipe.base
-    lengths = [h.tokens for h in recipe.horizons if isinstance(h, Tokens)]
-    shortest = min([*lengths, base.train.tokens]) // base.tokens_per_update
-    return breakeven.choose(shortest, *timings())
-
-
 def resolve(
     entry: Entry,
     scale: Scale,
     overrides: Mapping[str, Any],
     profile: Profile | None = None,
-    timings: breakeven.Timings = breakeven.unmeasured,
+    evidence: automatic.Evidence = automatic.NONE,
 ) -> tuple[Recipe, list[Arm]]:
     """The recipe at a scale and its checked grid, under the user's overrides and a profile."""
     recipe = follow_overrides(entry.at(scale), overrides)
-    if wants_choice(recipe, overrides):
-        mode, _ = chosen_compile(recipe, timings)
-        recipe = dataclasses.replace(recipe, base=replace(recipe.base, {COMPILE: mode}))
-        overrides = {path: value for path, value in overrides.items() if path != COMPILE}
+    if chosen := automatic.choose(recipe, overrides, evidence):
+        values = {path: choice.value for path, choice in chosen.items()}
+        recipe = dataclasses.replace(recipe, base=replace(recipe.base, values))
+        overrides = {path: value for path, value in overrides.items() if path not in chosen}
     grid = arms(recipe, overrides)
     if profile is not None and _may_cut(recipe, overrides, profile):
         micro = common_micro_batch([arm.config for arm in grid], profile)

@@ -68,7 +68,7 @@ class LanguageModel(nn.Module):
         kernels: Sequence[str] = (),
         recompute: bool = False,
     ) -> None:
-        """`kernels` are the Triton ones to use, by their names in `models.ops.KERNELS`;
+        """`kernels` are the Triton ones to use, by their names in `models.kernels.names`;
         `recompute` keeps only the blocks' inputs for the backward pass."""
         super().__init__()
         self.config = config

@@ -15,9 +15,7 @@ from torch import Tensor
 from models.kernels import rms_norm_eager
 from models.kernels.cross_entropy import linear_cross_entropy_sum
 from models.kernels.grouped_mm import grouped_mm
-
-KERNELS = ("rms_norm", "swiglu", "rope", "head_cross_entropy", "grouped_gemm")
-"""The kernels that can be switched on, each alone."""
+from models.kernels.names import KERNELS
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -15,17 +15,17 @@ from typing import Any, get_args
 
 from harness import plan as planning
 from harness import profiles, stages
+from harness.automatic import Evidence
 from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.start import Given
-from harness.config import Compile, canonical, parse_overrides
+from harness.config import canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.forecast import Forecast
 from harness.job import Job, RunFiles, run_folder
 from harness.launch import backlog as backlogs
 from harness.measure import behaviour, hardware, provenance
-from harness.measure.fit import Line
 from harness.plan import Plan, Run
 from harness.profiles import Profile
 from harness.recipe import Entry, Scale, find
@@ -153,7 +153,7 @@ def run(
         profile=profile,
         given=request.given.name if request.given else None,
         start=first,
-        timings=lambda: compile_timings(records, known, request.device),
+        evidence=evidence(records, known, request.device),
     )
     todo = _select(plan, records, prepared, request)
     done = _launch(todo, plan, prepared, request) if todo else []
@@ -210,13 +210,15 @@ def _select(
     return runs
 
 
-def compile_timings(
-    records: Sequence[Record], scale: Scale, device: str
-) -> tuple[Mapping[Compile, Line], str]:
-    """What was timed of the ways to compile, at this scale on a device of this class."""
-    from harness.report.launches import lines_of
+def evidence(records: Sequence[Record], scale: Scale, device: str) -> Evidence:
+    """What was timed at this scale on a device of this class, for fields that say `auto`."""
+    from harness.report import launches
 
-    return lines_of(records, scale, hardware.device_class(device))
+    name = hardware.device_class(device)
+    return Evidence(
+        compile_lines=lambda: launches.lines_of(records, scale, name),
+        kernel_ratios=lambda: launches.kernel_ratios(records, scale, name),
+    )
 
 
 def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:

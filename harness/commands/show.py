@@ -10,9 +10,9 @@ from typing import Any
 from harness import plan as planning
 from harness.commands import places
 from harness.commands.run import (
-    compile_timings,
     default_jobs,
     device_profile,
+    evidence,
     read_device,
     read_scale,
 )
@@ -58,7 +58,7 @@ def show(
         tokenizer_digest=lambda _: "unprepared",
         device_class=hardware.device_class(device),
         profile=device_profile(device),
-        timings=lambda: compile_timings(records, read_scale(scale), device),
+        evidence=evidence(records, read_scale(scale), device),
     )
     rows = planning.describe(plan)
     if as_json:

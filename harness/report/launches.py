@@ -16,13 +16,17 @@ from typing import get_args
 
 from harness.config import Compile
 from harness.measure.fit import BreakEven, Line, break_even, fit
+from harness.measure.kernel_choice import Ratio
 from harness.records.schema import Record, Timing
 from harness.records.store import path_of
 from harness.report.frame import Section, sections
 from harness.report.statistics import Estimate, paired_difference, t_interval
+from models.kernels.names import KERNELS
 
 COMPILE_RECIPE = "compile_breakeven"
 """Whose arms are the ways to compile."""
+KERNELS_RECIPE = "kernels"
+"""Whose arms are the Triton kernels, each alone."""
 
 
 @dataclass(frozen=True)
@@ -127,16 +131,38 @@ def lines_of(
 ) -> tuple[dict[Compile, Line], str]:
     """The fitted line of each way to compile, and the view that shows them; from the newest
     complete `COMPILE_RECIPE` at a scale on a device class. Nothing where it was not timed."""
-    of_recipe = [r for r in records if r.recipe == COMPILE_RECIPE and r.scale == scale]
+    section = _newest(records, COMPILE_RECIPE, scale, device_class)
+    if section is None:
+        return {}, ""
+    lines = {mode: arm(section, mode).line for mode in get_args(Compile)}
+    found = {mode: line for mode, line in lines.items() if line is not None}
+    return found, f"{section.name}.throughput"
+
+
+def kernel_ratios(
+    records: Sequence[Record], scale: str, device_class: str
+) -> tuple[dict[str, Ratio], str]:
+    """Each Triton kernel's rate to torch's own, and the view that shows them; as `lines_of`, from
+    `KERNELS_RECIPE`. A kernel without a ratio that may be shown is left out."""
+    section = _newest(records, KERNELS_RECIPE, scale, device_class)
+    if section is None:
+        return {}, ""
+    found = {}
+    for name in KERNELS:
+        if shown := against(section, name).ratio:
+            value, (low, high) = shown
+            found[name] = Ratio(value, low, high)
+    return found, f"{section.name}.throughput"
+
+
+def _newest(
+    records: Sequence[Record], recipe: str, scale: str, device_class: str
+) -> Section | None:
+    of_recipe = [r for r in records if r.recipe == recipe and r.scale == scale]
     for section in sections(of_recipe):
         if section.device_class == device_class and not section.overrides:
-            found: dict[Compile, Line] = {}
-            for mode in get_args(Compile):
-                line = arm(section, mode).line
-                if line is not None:
-                    found[mode] = line
-            return found, f"{section.name}.throughput"
-    return {}, ""
+            return section
+    return None
 
 
 def reference(section: Section) -> str:

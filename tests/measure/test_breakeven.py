@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness import plan, recipe
+from harness.automatic import Evidence
 from harness.measure.breakeven import ASSUMED_BREAK_EVEN, choose, unmeasured
 from harness.measure.fit import fit
 from harness.report import launches
@@ -44,7 +45,8 @@ def test_without_measurements_the_assumption_decides():
 def make(scale: str, timings=unmeasured, **overrides):
     return plan.make(
         recipe.find("dense_vs_moe"), scale, "cpu", overrides=overrides,
-        tokenizer_digest=lambda data: "t", device_class="a CPU", timings=timings,
+        tokenizer_digest=lambda data: "t", device_class="a CPU",
+        evidence=Evidence(compile_lines=timings),
     )  # fmt: skip
 
 
