@@ -92,7 +92,10 @@ def _tokenizer(data: DataConfig, progress: Callable[[str], None]) -> Path:
             f"data of format {data.format} from {data.sources[0].kind} needs a tokenizer: "
             "data.tokenizer=smollm2, or data.fitted_on"
         )
-    texts = {"sources": data.fitted_on, "fitted_on": (), "format": "text", "conversations": None}
+    texts = {
+        "sources": data.fitted_on, "fitted_on": (), "format": "text", "train_tokens": None,
+        "conversations": None, "max_epochs": DataConfig.model_fields["max_epochs"].default,
+    }  # fmt: skip
     return prepare(data.model_copy(update=texts), progress=progress).folder
 
 
