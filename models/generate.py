@@ -85,7 +85,8 @@ def _steps(
             # Not held open across the yield, where the caller's own code runs.
             with torch.inference_mode():
                 hidden, _ = model.hidden(batch, cache=cache)
-                token = pick(model.logits(hidden[0, -1]))
+                # In at least fp32: in bf16 the best two of 49,152 logits are often equal.
+                token = pick(model.logits(hidden[0, -1].to(reduction_dtype(hidden.dtype))))
             yield token
             if token in stop_tokens:
                 return

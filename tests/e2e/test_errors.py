@@ -34,7 +34,7 @@ def contents(place: Workspace) -> set[str]:
         (["run", "tiny_rates", "--fresh", "--keep"], "exclude each other"),
         (["run", "tiny_rates", "--stagge", "x"], "--stagge"),
         (["run", "tiny_rates", "--data", "nowhere"], "nowhere"),
-        (["trace", "nothing/at/all"], "nothing/at/all"),
+        (["trace", "nothing/at/all"], "no results folder 'results'"),
         (["walk"], "walk"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
