@@ -6,9 +6,9 @@ import torch
 from models import dense, moe
 from models.kernels.head_cross_entropy import head_cross_entropy_sum
 from models.kernels.launching import TritonKernel
+from models.kernels.names import KERNELS
 from models.kernels.registry import OPS
 from models.layers import rotary_angles
-from models.kernels.names import KERNELS
 from tests.models import small
 
 SIZES = {"width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "ffn": 88, "init_std": 0.1}
