@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models import ops, presets
 from models.kernels import grouped_gemm, head_cross_entropy, rms_norm, rope, swiglu
-from models.kernels.cross_entropy import IGNORED
+from models.kernels.cross_entropy import IGNORED, LOGITS_BYTES
 from models.layers import rotary_angles
 
 DENSE = presets.model("dense", "full")
@@ -128,8 +128,7 @@ def _per_element(width: int, fused: int, eager: int, wide: int) -> Callable[[int
 
 def _head_cost(rows: int, size: int) -> Cost:
     v, w = DENSE.vocab_size, DENSE.width
-    hidden = torch.empty(rows, 0, dtype={2: torch.bfloat16, 4: torch.float32}[size])
-    chunks = -(-rows // head_cross_entropy.rows_a_chunk(hidden, v))
+    chunks = -(-rows // max(1, LOGITS_BYTES["cuda"] // (v * size)))
     # Three products: logits written, then read twice with the gradient in them; hidden states
     # three times in and their gradient out; the weight cast once from fp32, and a chunk reads it
     # twice, writes its product and adds that in fp32.

@@ -11,6 +11,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from harness import cli
 from harness.config import RunConfig, replace
 from harness.data import tokenizer
+from harness.data.batches import Validation
 from harness.records import evaluation
 from harness.train import state
 from models.hf import from_transformers
@@ -271,7 +273,11 @@ def test_a_model_without_a_counterpart_in_transformers_says_why(place):
     config = replace(config, {"model.activation": "silu"})
     model = LanguageModel(config.model)
     model.init_weights(0)
-    state.save_final(place.folder / "silu.pt", "key", config, model, {})
+    row = np.arange(8)[None]
+    probe = Validation(row, np.roll(row, -1, 1), np.zeros_like(row), np.ones(8, dtype=np.int64))
+    state.save_final(
+        place.folder / "silu.pt", "key", "code", config, model, {}, probe, torch.device("cpu")
+    )
     said = place.smol("export", "silu.pt", "silu", "--tokenizer", "exported", code=2)
     assert "no counterpart for a two-matrix SiLU feed-forward" in said
     assert not (place.folder / "silu").exists()
