@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from harness.data.hub import Batch
 from harness.data.pretrain_state import SourceState
-from harness.data.tokenize_pool import Pool
+from harness.data.tokenize_pool import Pool, Tokens
 
 AHEAD = 3
 """Batches of each source read ahead, for each process."""
@@ -41,7 +40,7 @@ class Reader:
     def __init__(self, source: TextSource, state: SourceState, pool: Pool, ahead: int) -> None:
         self._source, self._state, self._pool, self._ahead = source, state, pool, ahead
         self._batches = source.batches(state.position)
-        self._pending: deque[tuple[Batch, Future[list[np.ndarray]]]] = deque()
+        self._pending: deque[tuple[Batch, Tokens]] = deque()
         self._batch: Batch | None = None
         self._tokens: list[np.ndarray] = []
 

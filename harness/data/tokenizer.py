@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -103,6 +104,20 @@ def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     vocabulary = tokenizer.get_vocab()
     names = sorted(vocabulary, key=vocabulary.__getitem__)
     return np.array([0 if n in SPECIAL_TOKENS else len(n) for n in names], dtype=np.int32)
+
+
+def encode_flat(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The same as `encode`, all in a row: (tokens,) int32, and where each text ends, int64."""
+    end = [tokenizer.token_to_id(END_OF_TEXT)]
+    ids: list[Any] = []
+    ends = []
+    for start in range(0, len(texts), _BATCH):
+        batch = list(texts[start : start + _BATCH])
+        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+            ids += encoding.ids
+            ids += end
+            ends.append(len(ids))
+    return np.array(ids, dtype=np.int32), np.array(ends, dtype=np.int64)
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[np.ndarray]:
