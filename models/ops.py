@@ -102,6 +102,6 @@ def choose(kernels: Sequence[str]) -> Ops:
             ops = replace(ops, grouped_mm=grouped_gemm)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"the kernel '{name}' needs {error.name}, which is not installed"
+            f"the kernels {', '.join(kernels)} need {error.name}, which is not installed"
         ) from None
     return ops

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.config import digest
-from harness.data.cache import cache_root
+from harness.data.cache import build_once, cache_root
 from harness.data.manifest import MANIFEST, UNKNOWN, Prepared, load_folder
 from harness.errors import RequestError
 
@@ -62,30 +59,17 @@ def adopt(folder: Path, tokenizer: str | None, progress: Progress) -> Prepared:
 
     Raises RequestError.
     """
-    from filelock import FileLock
-
     from harness.data.adopting import build
 
     source = _tokenizer(folder, tokenizer, progress)
     parts = _parts(folder)
     place = cache_root() / "data" / f"adopted-{_key(parts, source)}"
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):
-            if not place.is_dir():
-                progress(f"{folder} was prepared by others: checking and sealing it in the cache")
-                temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
-                try:
-                    build(folder, parts, source, temporary, progress)
-                    temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
-                    os.rename(temporary, place)
-                finally:
-                    shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise RequestError(
-            f"cannot write the data cache {place.parent} ({error.strerror or error}); "
-            "set SMOL_CACHE to a folder that can be written"
-        ) from None
+
+    def fill(temporary: Path) -> None:
+        progress(f"{folder} was prepared by others: checking and sealing it in the cache")
+        build(folder, parts, source, temporary, progress)
+
+    build_once(place, fill)
     return load_folder(place)
 
 

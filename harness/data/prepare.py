@@ -6,14 +6,11 @@ right by construction; what cannot change unseen is checked on loading.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from harness.config import DataConfig, Source, digest
-from harness.data.cache import cache_root
+from harness.data.cache import build_once, cache_root
 from harness.data.manifest import Manifest, Prepared, describe, load_folder
 from harness.errors import RequestError
 
@@ -39,7 +36,7 @@ def prepare(
 
             build_hub(data, _tokenizer(data, progress), place, progress)
         else:
-            _build_once(data, place, progress)
+            build_once(place, lambda folder: _build(data, folder, progress))
     prepared = load_folder(place)
     if verify:
         prepared.check()
@@ -52,33 +49,15 @@ def find_prepared(data: DataConfig) -> Prepared | None:
     return load_folder(place) if place.is_dir() else None
 
 
-def _build_once(data: DataConfig, place: Path, progress: Callable[[str], None]) -> None:
-    from filelock import FileLock
+def _build(data: DataConfig, folder: Path, progress: Callable[[str], None]) -> None:
+    if data.format == "chat":
+        from harness.data.sources import build_chat
 
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):
-            if place.is_dir():
-                return  # another process was first
-            temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
-            try:
-                if data.format == "chat":
-                    from harness.data.sources import build_chat
+        build_chat(data, _tokenizer(data, progress), folder, progress)
+    else:
+        from harness.data.build import build
 
-                    build_chat(data, _tokenizer(data, progress), temporary, progress)
-                else:
-                    from harness.data.build import build
-
-                    build(data, temporary, progress)
-                temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
-                os.rename(temporary, place)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise RequestError(
-            f"cannot write the data cache {place.parent} ({error.strerror or error}); "
-            "set SMOL_CACHE to a folder that can be written"
-        ) from None
+        build(data, folder, progress)
 
 
 def _tokenizer(data: DataConfig, progress: Callable[[str], None]) -> Path:

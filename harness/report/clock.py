@@ -11,7 +11,8 @@ import statistics
 
 from harness.records.store import path_of
 from harness.report.comparison import LOSS_DIGITS, differences
-from harness.report.frame import Endpoint, Section
+from harness.report.endpoints import Endpoint
+from harness.report.frame import Section
 from harness.report.statistics import MIN_PAIRS, judge, paired_difference
 from harness.report.tables import Cell, Column, Row, Table, estimate, plain
 

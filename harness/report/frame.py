@@ -20,6 +20,7 @@ from harness.measure.provenance import software_set
 from harness.recipe import SCALES
 from harness.records.schema import Question, Record
 from harness.records.store import path_of
+from harness.report.endpoints import Endpoint, ends
 
 NOISE = "noise_floor"
 """The recipe whose spread stands beside every difference of its scale."""
@@ -149,65 +150,6 @@ def _common(config: dict[str, Any], varying: set[str]) -> str:
     """The digest of the configuration outside the fields in which some arm differs."""
     fields = flatten(config)
     return digest({k: v for k, v in fields.items() if k not in varying and k not in NEUTRAL_FIELDS})
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One (arm, seed, horizon) that an `ok` run reached."""
-
-    path: str
-    arm: str
-    seed: int
-    horizon: str
-    update: int
-    tokens: int
-    flops: float
-    seconds: float
-    val_loss: float
-    bits_per_byte: float | None
-    epochs: float | None
-    unigram: float | None
-    unigram_bits: float | None
-    created: str
-
-
-def ends(records: Iterable[Record]) -> tuple[Endpoint, ...]:
-    """The newest of each (arm, seed, horizon), of first repeats, by arm, horizon and seed.
-
-    Where a recipe moved a horizon without touching a configuration, only the newest budget stays.
-    """
-    found = sorted(
-        (one for r in records if r.status == "ok" and not r.repeat for one in _ends(r)),
-        key=lambda one: (one.created, one.path),
-    )
-    budget = {(one.arm, one.horizon): one.update for one in found}
-    newest = {
-        (one.arm, one.horizon, one.seed): one
-        for one in found
-        if one.update == budget[one.arm, one.horizon]
-    }
-    return tuple(newest[key] for key in sorted(newest))
-
-
-def _ends(record: Record) -> Iterable[Endpoint]:
-    data = record.data
-    for end in record.ends:
-        yield Endpoint(
-            path=path_of(record),
-            arm=record.arm,
-            seed=record.seed,
-            horizon=end.horizon,
-            update=end.update,
-            tokens=end.tokens,
-            flops=end.flops,
-            seconds=end.seconds,
-            val_loss=end.val_loss,
-            bits_per_byte=end.bits_per_byte,
-            epochs=data.epochs if data else None,
-            unigram=data.unigram_val_loss if data else None,
-            unigram_bits=data.unigram_bits_per_byte if data else None,
-            created=record.created,
-        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import asdict, fields
 import pandas as pd
 
 from harness.records.schema import Record
-from harness.report import frame
+from harness.report import endpoints, frame
 
 
 def runs(records: Sequence[Record]) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def runs(records: Sequence[Record]) -> pd.DataFrame:
 
 def ends(records: Sequence[Record]) -> pd.DataFrame:
     """One row for each (recipe, scale, arm, seed, horizon) of each section's shown group."""
-    columns = [field.name for field in fields(frame.Endpoint)]
+    columns = [field.name for field in fields(endpoints.Endpoint)]
     return pd.DataFrame.from_records(
         [
             {"section": section.name, **asdict(end)}

@@ -6,7 +6,7 @@ import pytest
 
 from harness.records import store
 from harness.records.schema import Record
-from harness.report import frame, pandas_view
+from harness.report import endpoints, frame, pandas_view
 from tests.report.factory import broken, campaign, of, older, swap
 
 NEW = [record.model_copy(update={"attempt": 2}) for record in campaign()]
@@ -130,7 +130,7 @@ def test_endpoints_of_a_horizon_that_has_moved_are_left_out() -> None:
     good = of(NEW, "dense", 1, "decay-tokens")
     moved = tuple(e.model_copy(update={"update": 60}) for e in good.ends)
     early = good.model_copy(update={"ends": moved, "created": "2026-11-01T00:00:00+00:00"})
-    ends = frame.ends(swap(NEW, good, early))
+    ends = endpoints.ends(swap(NEW, good, early))
     assert {end.seed for end in ends if end.arm == "dense"} == {0, 2}
 
 
