@@ -115,7 +115,7 @@ def _proxy() -> RunConfig:
         optim=optim(muon_lr=0.02, adamw_lr=0.003, weight_decay=0.0),
         schedule=_wsd(warmup_updates=15),
         train=TrainConfig(
-            tokens=300 * 4096, dtype="bf16", compile="eager", kernels=(), recompute=False,
+            tokens=200 * 4096, dtype="bf16", compile="eager", kernels=(), recompute=False,
             document_mask=False, threads=1, eval_every=50,
             eval_batch=16, log_every=10, checkpoint_every=100,
         ),

@@ -15,9 +15,9 @@ warm-up differ at once, so a difference belongs to the two bundles and to nothin
 sequences 2:1, the dense feed-forward four widths. Unlike the seed's "500 steps", which were 41
 updates for one arm and 500 for the other, the arms end at equal tokens and at equal FLOPs.
 
-At `proxy`, on two cores with two runs at a time: 100 updates x 4.8 s (dense), 600 (tokens) and
-1,782 (FLOPs; a cosine needs a run for each horizon) x 0.55 s (moe), and about 90 s of validation
-and start-up: 1,880 s a seed, 3 seeds, 47 minutes.
+At `proxy`, on two cores with two runs at a time: 60 updates x 7 s (dense), 360 (tokens) and
+1,069 (FLOPs; a cosine needs a run for each horizon) x 0.8 s (moe), and about 90 s of validation
+and start-up: 1,650 s a seed, 3 seeds, 41 minutes.
 """
 
 import math
@@ -42,7 +42,7 @@ MOE: Mapping[str, Mapping[str, Any]] = {
 }
 """What differs from the presets `dense` and `moe-160m`."""
 SEQ_LEN = {"full": 2048, "proxy": 256, "smoke": 128}
-UPDATES = {"full": 500, "proxy": 100, "smoke": 20}
+UPDATES = {"full": 500, "proxy": 60, "smoke": 20}
 """Of the dense arm, at the token horizon."""
 DROPOUT = 0.1
 WARMUP = 0.05

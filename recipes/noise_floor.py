@@ -3,7 +3,7 @@
 The spread of its losses stands beside every difference of the same scale. Eight seeds that no
 verdict uses: a standard deviation from eight values is known to about a quarter of itself.
 
-`proxy`, on two cores with two runs at a time: 8 x 300 updates x 0.9 s / 2 = 18 minutes, and about
+`proxy`, on two cores with two runs at a time: 8 x 200 updates x 1.4 s / 2 = 19 minutes, and about
 two more for validations and the start of 16 processes.
 """
 

@@ -3,7 +3,7 @@
 An arm is an optimizer together with the settings that an equal search found for it: where `TUNED`
 has a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
 
-`proxy`, on two cores with two runs at a time: 3 arms x 5 seeds x 150 updates x 0.9 s / 2 = 17
+`proxy`, on two cores with two runs at a time: 3 arms x 5 seeds x 80 updates x 1.4 s / 2 = 14
 minutes, and about two more for validations and the start of 30 processes.
 """
 
@@ -18,7 +18,7 @@ SEARCH = "tune_optimizers"
 TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {}
 """Scale -> optimizer -> the best setting in the records of `SEARCH` (its view `optimum`); for
 every optimizer or for none. A scale that is not here uses the base's settings for all."""
-UPDATES = {"smoke": 60, "proxy": 150, "full": 500}
+UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
 """As many in the search: a rate that is best for short runs may not be for longer ones."""
 
 

@@ -4,7 +4,7 @@ Learning rates (Muon's and AdamW's scaled together) x0.5, x1, x2 and x4 of the s
 weight decay 0, 0.1 and 0.4: 12 settings an arm, 48 runs, on a seed that no verdict uses, at one
 horizon. Only its end is validated.
 
-At `proxy` it trains for 120 updates, two fifths of those in `dense_vs_moe`, so that the search ends
+At `proxy` it trains for 80 updates, two fifths of those in `dense_vs_moe`, so that the search ends
 within the hour on two cores: the best rate of a longer run may be lower.
 """
 
@@ -15,7 +15,7 @@ from models.presets import KINDS, model
 
 FACTORS = (0.5, 1.0, 2.0, 4.0)
 DECAYS = (0.0, 0.1, 0.4)
-UPDATES = {"smoke": 60, "proxy": 120, "full": 250}
+UPDATES = {"smoke": 60, "proxy": 80, "full": 250}
 
 
 @recipe(

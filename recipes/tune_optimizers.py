@@ -4,7 +4,7 @@ Learning rates (Muon's and AdamW's scaled together) x0.5, x1, x2 and x4 of the s
 weight decay 0, 0.1 and 0.4: 12 settings an arm, 36 runs, on a seed that no verdict uses, as long
 as the runs of the verdict. Only the end is validated.
 
-`proxy`, on two cores with two runs at a time: 36 x 150 updates x 0.9 s / 2 = 41 minutes, and about
+`proxy`, on two cores with two runs at a time: 36 x 80 updates x 1.4 s / 2 = 34 minutes, and about
 four more for the validation at each end and the start of 72 processes.
 """
 

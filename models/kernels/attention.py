@@ -24,7 +24,7 @@ from torch import Tensor
 ONE_DNN = torch.backends.mkldnn.is_available()
 """Asked once: torch.compile does not trace the question."""
 
-SCORE_BYTES = 20 * 2**20
+SCORE_BYTES = 8 * 2**20
 """Of fp32 scores at once. They pass from product to softmax to product, so they should fit a
 shared cache; a whole batch at 2,048 tokens, four times this, was measured a quarter slower."""
 
