@@ -10,8 +10,8 @@ replace two of both sides. Measured on two CPU cores at 576 x 1536 in bf16: 14.4
 The next Gram matrix then carries the rounding of the last, so never more than two."""
 
 HALVED_ROWS = 384
-"""From which half of a symmetric product is worth a copy: 0.8 to 0.9 of the time of the whole at 576
-rows, 1.2 to 1.5 of it at 256."""
+"""From which half of a symmetric product is worth a copy: at 576 rows it takes 0.8 to 0.9 of the
+whole's time, at 256 rows 1.2 to 1.5 of it."""
 
 
 def orthogonalise(
