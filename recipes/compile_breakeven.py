@@ -5,15 +5,15 @@ two lengths, five launches of each, interleaved and alone on the machine, so tha
 (start-up, compilation) and what repeats are told apart, each with its error.
 
 `proxy`, on two cores: 30 launches. An update of 4,096 tokens takes about 0.8 s on two threads, a
-launch has 20 or 60 of them and 8 s of start-up and validation, and compiling takes 20 to 60 s
-more where the arm does: about 35 minutes.
+launch has 12 or 48 of them and 8 s of start-up and validation, and compiling takes 20 to 60 s
+more where the arm does: about 32 minutes.
 """
 
 from harness import presets
 from harness.config import replace
 from harness.recipe import Axis, Launches, Primary, Recipe, Scale, Tokens, recipe
 
-LENGTHS = {"smoke": (20, 60), "proxy": (20, 60), "full": (300, 600)}
+LENGTHS = {"smoke": (20, 60), "proxy": (12, 48), "full": (300, 600)}
 """Updates."""
 THREADS = {"smoke": 1, "proxy": 2, "full": 2}
 MARGIN = 0.02
