@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from harness.records.store import path_of
 from harness.report.frame import Group, Section
-from harness.report.tables import Column, Row, Table, one_line, plain
+from harness.report.tables import Cell, Column, Row, Table, one_line, plain
 
 STATUSES = ("ok", "diverged", "oom", "killed", "failed")
 ERROR_LENGTH = 120
@@ -20,18 +20,20 @@ def statuses(section: Section) -> Table:
     rows = []
     for arm in question.arms:
         of_arm = [record for record in group.records if record.arm == arm]
-        paths = [path_of(record) for record in of_arm]
+        # That nothing was run of an arm is known from what the newest record's recipe asked for.
+        paths = tuple(path_of(record) for record in of_arm or [group.newest])
         reached = [{end.seed for end in group.reached(arm, h)} for h in question.horizons]
         finished = len(set.intersection(*reached)) if reached else 0
         cells = [
-            plain(
+            Cell(
                 f"{finished} of {question.seeds}", paths, "seeds that reached every horizon",
-                "count, of the number that the recipe froze",
+                "count, of the number that the recipe froze", len(of_arm),
             )
         ]  # fmt: skip
         for status in STATUSES:
             count = sum(record.status == status for record in of_arm)
-            cells.append(plain(str(count), paths, f"runs that ended '{status}'", "count"))
+            metric = f"runs that ended '{status}'"
+            cells.append(Cell(str(count), paths, metric, "count", len(of_arm)))
         rows.append(Row(arm, tuple(cells)))
     return Table(
         name=f"{section.name}.runs",

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from harness.config import Frozen, digest, explain
 from harness.errors import RequestError
-from harness.report.tables import Cell, Table
+from harness.report.tables import Cell, Table, escape
 from harness.report.views import Figure
 
 FILE = "cells.json"
@@ -30,6 +30,7 @@ class Entry(Frozen):
     """One cell, as `tables.Cell` has it."""
 
     text: str
+    """As the card prints it: on one line, what would break a table escaped."""
     metric: str
     aggregation: str
     n: int
@@ -99,7 +100,7 @@ def of(views: Iterable[Table | Figure], sources: Mapping[str, str]) -> Index:
 
 def _entry(cell: Cell, records: tuple[str, ...]) -> Entry:
     return Entry.model_construct(
-        text=cell.text,
+        text=escape(cell.text),
         metric=cell.metric,
         aggregation=cell.aggregation,
         n=cell.n,

@@ -215,5 +215,5 @@ def _text(part: Part) -> str:
         return markdown(part)
     if isinstance(part, Figure):
         image = f"![{one_line(part.alt)}]({drawn.FOLDER}/{part.file})"
-        return fence(part.name, f"{image}\n\n{part.caption}")
+        return fence(part.name, f"{image}\n\n{escape(part.caption)}")
     return part

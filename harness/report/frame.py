@@ -212,9 +212,14 @@ class Group:
         return self.done == self.expected
 
     @cached_property
+    def newest(self) -> Record:
+        """The record whose question the group answers."""
+        return max(self.records, key=lambda r: (r.created, path_of(r)))
+
+    @property
     def command(self) -> str:
         """What reproduces the group, as its newest record says."""
-        return max(self.records, key=lambda r: (r.created, path_of(r))).command
+        return self.newest.command
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def markdown(table: Table) -> str:
         ) + " |"
         for line in (lines[0], rule, *lines[1:])
     ]  # fmt: skip
-    parts = [f"**`{table.name}`** {table.caption}", "\n".join(printed)]
+    parts = [f"**`{table.name}`** {escape(table.caption)}", "\n".join(printed)]
     if table.notes:
         parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
     if table.command:

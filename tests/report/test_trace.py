@@ -8,10 +8,11 @@ import pytest
 
 from harness.errors import RequestError
 from harness.records import store
-from harness.report import card
+from harness.report import card, cells
+from harness.report.tables import Cell, Column, Row, Table, markdown
 from harness.report.trace import Tracer, all_cells, trace
 from tests.report.factory import broken, campaign, of, older, swap
-from tests.report.followed import follow
+from tests.report.followed import addresses, follow
 
 VIEW = "dense_vs_moe.smoke.cpu.loss"
 
@@ -21,7 +22,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     records = campaign()
     lost = of(records, "moe-160m", 1, "decay-tokens")
-    records = swap(records, lost, broken(lost, "oom", "out of memory"))
+    records = swap(records, lost, broken(lost, "oom", "no memory\nfor a | <!-- view"))
     for record in [*older(records), *(r.model_copy(update={"attempt": 2}) for r in records)]:
         store.write(folder, record)
     return folder
@@ -44,6 +45,29 @@ def test_every_number_of_the_committed_card_is_traced() -> None:
     committed = Path(__file__).parents[2] / "results"
     seen = follow((committed / card.CARD).read_text("utf-8"), Tracer(committed))
     assert len(seen) > 100
+
+
+def test_what_would_break_a_table_is_traced_as_it_is_printed() -> None:
+    printed = r"a \| and a &lt;!-- view: x begin --> on one line"
+    raw = "a |\n\nand  a <!-- view: x begin --> on\none line"
+    cell = Cell(raw, ("bench/x.json",), "m", "a", 1)
+    table = Table("t", raw, "row", (Column("c"),), (Row("r", (cell,)),), (raw,), command="smol x")
+    found = list(addresses(markdown(table)))
+    assert found == [("t/caption", printed), ("t/r/c", printed), ("t/note-1", printed)]
+    index = cells.of([table], {})
+    assert [(address, one.text) for address, one in index.cells.items()] == [
+        ("t/r/c", printed), ("t/caption", printed), ("t/note-1", printed),
+    ]  # fmt: skip
+
+
+def test_an_arm_that_was_never_run_is_traced_to_what_was_asked(tmp_path: Path) -> None:
+    for record in campaign():
+        if record.arm != "moe-160m":
+            store.write(tmp_path, record)
+    tracer = Tracer(tmp_path)
+    follow(card.render(tmp_path), tracer)
+    counts = tracer.cells()["dense_vs_moe.smoke.cpu.runs/moe-160m/finished"]
+    assert (counts.text, counts.n, len(counts.records)) == ("0 of 3", 0, 1)
 
 
 def test_cells_on_disk_say_what_the_records_do_and_notice_what_changed(results: Path) -> None:
