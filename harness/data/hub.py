@@ -97,6 +97,8 @@ def batches(
         except RequestError:
             raise
         except Exception as error:  # what the network libraries raise has no common class
+            if table.local:
+                raise _unreadable(table, error) from None
             failures += 1
             if failures >= TRIES:
                 raise RequestError(
@@ -139,6 +141,8 @@ def _load(table: Table) -> Any:
     # The library waits long between its tries; ours start again from a known position.
     datasets.config.STREAMING_READ_MAX_RETRIES = 3
     datasets.config.STREAMING_READ_RETRY_INTERVAL = 1
+    # It logs what it also raises, and that is said once, by us.
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     if not table.local:
         return datasets.load_dataset(
             table.dataset, table.subset, split=table.split, streaming=True, revision=table.revision
@@ -151,6 +155,9 @@ def _load(table: Table) -> Any:
             f"'{table.dataset}' must be one file, or a folder of one kind of them: "
             f"{', '.join(_ENDINGS)}"
         )
+    files = [file for file in files if file.stat().st_size]  # the library stumbles over empty ones
+    if not files:
+        raise RequestError(f"'{table.dataset}' is empty")
     options = {"sample_by": "document"} if kinds == {"text"} else {}
     return datasets.load_dataset(
         kinds.pop(), data_files=[str(file) for file in files], split="train", streaming=True,
@@ -166,9 +173,9 @@ def _opened(table: Table, attempt: Callable[[], Any], progress: Callable[[str], 
         except RequestError:
             raise
         except Exception as error:  # likewise
+            if table.local:
+                raise _unreadable(table, error) from None
             if number == OPENING_TRIES or not _passing(error):
-                if table.local:
-                    raise RequestError(f"cannot read '{table.dataset}': {_line(error)}") from None
                 raise RequestError(
                     f"the Hub at {_endpoint()} does not give {table.label} ({_line(error)}; "
                     f"tried {number} times); --source embedded needs no Hub"
@@ -176,6 +183,11 @@ def _opened(table: Table, attempt: Callable[[], Any], progress: Callable[[str], 
             progress(f"{table.label}: {_line(error)}; trying again")
             time.sleep(FIRST_WAIT * 2**number)
     raise AssertionError("the last try returns or raises")
+
+
+def _unreadable(table: Table, error: Exception) -> RequestError:
+    """Of local files, which another try does not change."""
+    return RequestError(f"cannot read '{table.dataset}': {_line(error)}")
 
 
 def _passing(error: Exception) -> bool:

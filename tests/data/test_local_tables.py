@@ -1,0 +1,77 @@
+"""Local files as a source of the mix: what cannot be read is one line at once, without retries."""
+
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.commands.data import prepare_pretrain
+from harness.data import hub, tokenizer
+from harness.data.hub import Table
+from harness.errors import RequestError
+from tests.data.conftest import texts, write_jsonl
+
+SEQ = 32
+
+
+def read(place: Path) -> list[str]:
+    table = Table(str(place), None, "train", "text")
+    return [t for b in hub.batches(table, 0, rows=64, progress=refuse) for t in b.values]
+
+
+def refuse(line: str) -> None:
+    raise AssertionError(f"a second try: {line}")
+
+
+def no_rows(path: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", b'{"text": "a"}\n{bad\n', "JSON parse error"),
+        ("a.txt", b"\xff\xfe\xfa", "can't decode byte 0xff"),
+        ("a.parquet", b"PAR1 and no more", "cannot read"),
+        ("a.jsonl", b"", "is empty"),
+        ("a.parquet", None, "cannot read"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_at_once(tmp_path, capfd, name, content, words):
+    place = tmp_path / "texts"
+    place.mkdir()
+    if content is None:
+        no_rows(place / name)
+    else:
+        (place / name).write_bytes(content)
+    started = time.monotonic()
+    with pytest.raises(RequestError, match=words) as caught:
+        read(place)
+    assert time.monotonic() - started < 60  # eight tries are a hundred seconds
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""  # nor does the library say it
+
+
+def test_an_empty_file_beside_others_holds_nothing(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", ["one", "two"])
+    (tmp_path / "b.jsonl").write_bytes(b"")
+    assert read(tmp_path) == ["one", "two"]
+
+
+def test_a_place_that_a_folder_cannot_take_is_refused_before_the_work(tmp_path):
+    fitted = tmp_path / "tokenizer"
+    fitted.mkdir()
+    tokenizer.save(tokenizer.fit(texts(50, seed=1), 400), fitted, SEQ)
+    source = write_jsonl(tmp_path / "one.jsonl", texts(50, seed=1))
+    out = tmp_path / "out"
+    out.symlink_to(tmp_path / "nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RequestError, match="exists already"):
+        prepare_pretrain(
+            out=out, target_tokens=500, source="hub", datasets=[str(source)], subsets=[],
+            shares=[], splits=[], columns=[], seq_len=SEQ, tokenizer=str(fitted),
+            val_fraction=0.2, val_tokens=500, processes=1, block_rows=4, seed=0,
+        )  # fmt: skip
+    assert sorted(tmp_path.rglob("*")) == before
