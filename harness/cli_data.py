@@ -26,7 +26,7 @@ TokenizerOption = Annotated[
                  "embedded one that is fitted on its text."),
 ]  # fmt: skip
 SeqLenOption = Annotated[int, typer.Option("--seq-len", min=2, help="Tokens in a sequence.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of the split and the order.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of the split and the order.")]
 
 
 @prepare_app.command()

@@ -205,7 +205,8 @@ def tables(
 
     if len(shares) != count:
         raise RequestError(f"--share is given {len(shares)} times for {count} sources")
-    if any(share <= 0 for share in shares) or abs(sum(shares) - 1.0) > 1e-6:
+    # Written so that NaN, which compares false with everything, is refused as well.
+    if not (all(share > 0 for share in shares) and abs(sum(shares) - 1.0) <= 1e-6):
         raise RequestError(f"the shares must be positive and sum to 1, not {sum(shares):g}")
     found = [
         (Table(dataset, None if subset == "-" else subset, split, column), share)

@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -126,7 +126,7 @@ def write_manifest(
 
 def check_place(out: Path) -> None:
     """Raises RequestError where the output folder exists or its parent cannot be one."""
-    if out.exists():
+    if out.exists() or out.is_symlink():  # one that leads nowhere cannot be replaced by a folder
         raise RequestError(f"'{out}' exists already; delete it, or give another --out")
     for parent in out.parents:
         if parent.exists():
@@ -148,7 +148,8 @@ def resumable(
 ) -> Iterator[tuple[Path, Any]]:
     """`<out>.partial`, kept when the block fails, whose `DATA` takes `out`'s place at its end.
 
-    Until a file `mark` stands in it nothing was achieved, and it is not kept. Yields the folder
+    Until a file `mark` stands in it nothing was achieved, and neither it nor a parent folder that
+    was made for it is kept. Yields the folder
     and what `pin` gave when the preparation began: what could have changed since. Raises
     RequestError where `out` exists or cannot be written, where the folder is that of another
     request, and while another process works there.
@@ -158,6 +159,7 @@ def resumable(
     check_place(out)
     work = out.with_name(f"{out.name}.partial")
     lock = out.with_name(f".{out.name}.lock")
+    fresh = [parent for parent in out.parents if not parent.exists()]  # the deepest first
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=0):
@@ -176,6 +178,10 @@ def resumable(
         raise RequestError(f"another process is preparing '{out}'") from None
     except OSError as error:
         raise RequestError(f"cannot write '{out}' ({error.strerror or error})") from None
+    finally:
+        with suppress(OSError):  # what holds something stays
+            for parent in fresh:
+                parent.rmdir()
 
 
 def _begun(work: Path, asked: dict[str, Any], pin: Callable[[], Any], progress: Progress) -> Any:

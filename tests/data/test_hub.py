@@ -250,7 +250,7 @@ def test_killed_conversations_end_with_the_same_bytes(bench, talks):
 def test_without_a_hub_one_line_says_what_was_tried(bench, source, asked):
     """And names the twin that needs none; which is never taken unasked."""
     nowhere = "http://127.0.0.1:9"
-    out = bench.folder / f"nothing-{source}"
+    out = bench.folder / f"nothing-{source}" / "inside"
     command = {
         "pretrain": bench.pretrain(out), "sft": bench.sft(out),
         "python-edu": ["python-edu", "--out", str(out)],
@@ -260,8 +260,7 @@ def test_without_a_hub_one_line_says_what_was_tried(bench, source, asked):
     assert asked in line
     assert "tried 3 times" in line
     assert "--source embedded" in line
-    assert not out.exists()
-    assert not out.with_name(f"{out.name}.partial").exists()
+    assert not out.parent.exists()
 
 
 def test_python_edu_joins_the_mix_as_a_third_source(bench):
@@ -294,6 +293,8 @@ def test_python_edu_joins_the_mix_as_a_third_source(bench):
         (["--subset", "fineweb", "--share", "1"], "does not give"),
         (["--subset", "cosmopedia-v2", "--text-column", "txt"], "no column 'txt'; did you mean"),
         (["--share", "0.5", "--share", "0.6"], "sum to 1, not 1.1"),
+        (["--share", "nan", "--share", "nan"], "sum to 1, not nan"),
+        (["--seed", "-1"], "'--seed'"),
         (["--subset", "a", "--subset", "b"], "--share is given 0 times for 2"),
         (["--source", "hug"], "did you mean 'hub'"),
         (["--tokenizer", "nowhere"], "neither 'smollm2' nor a folder"),
