@@ -113,7 +113,8 @@ def _read(
     for number, source in enumerate(sources):
         enough = math.inf
         if request.conversations is not None:
-            enough = round(source.share * request.conversations)
+            # One even where none is wanted, so that only a source without any is refused.
+            enough = max(1, round(source.share * request.conversations))
         pools.append(
             sft_pool.read(
                 source, number, chat, progress, enough=enough, seq_len=request.seq_len,

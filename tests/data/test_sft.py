@@ -110,6 +110,15 @@ def test_the_number_asked_for_is_exact(tmp_path, fitted):
     assert [source["conversations"] for source in said["sources"]] == [80, 20]
 
 
+def test_a_share_of_less_than_one_conversation_is_none(tmp_path, fitted):
+    """80 % of two are two, and 20 % none: nothing is wrong with the small source."""
+    _, said = prepare(
+        tmp_path / "a", fitted, made("big", 300), made("small", 100), conversations=2,
+        val_fraction=0.5,
+    )  # fmt: skip
+    assert [source["conversations"] for source in said["sources"]] == [2, 0]
+
+
 def test_what_does_not_fit_is_cut_at_a_turn_or_dropped(tmp_path, fitted):
     long = [
         talks.talk([
