@@ -99,10 +99,16 @@ def _parts(folder: Path) -> dict[str, Path]:
         names = json.loads((folder / "dataset_dict.json").read_bytes())["splits"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RequestError(f"{folder / 'dataset_dict.json'} cannot be read ({error})") from None
+    if not isinstance(names, list):
+        raise RequestError(f"{folder / 'dataset_dict.json'} does not list its splits")
     if "train" not in names:
         raise RequestError(f"{folder} has no split 'train', only {', '.join(map(str, names))}")
     held = next((name for name in VAL_NAMES if name in names), None)
-    return {"train": folder / "train"} | ({"validation": folder / held} if held else {})
+    parts = {"train": folder / "train"} | ({"validation": folder / held} if held else {})
+    for place in parts.values():
+        if not place.is_dir():
+            raise RequestError(f"{folder} names a split '{place.name}', whose folder is missing")
+    return parts
 
 
 def _key(parts: dict[str, Path], tokenizer: Path | None) -> str:

@@ -151,6 +151,20 @@ def test_what_cannot_be_trained_on_is_one_line(tmp_path, ids, labels, words):
     assert untouched(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"splits": ["train"]}', "names a split 'train', whose folder is missing"),
+        ('{"splits": null}', "does not list its splits"),
+        ("[]", "cannot be read"),
+    ],
+)
+def test_a_listing_of_splits_that_is_wrong_is_one_line(tmp_path, content, words):
+    (tmp_path / "dataset_dict.json").write_text(content)
+    with pytest.raises(RequestError, match=words):
+        open_folder(tmp_path)
+
+
 def test_rows_of_several_lengths_are_one_line(tmp_path):
     Dataset.from_dict({"input_ids": [[1, 2, 3], [1, 2]] * 20}).save_to_disk(str(tmp_path / "a"))
     with pytest.raises(RequestError, match="between 2 and 3 tokens"):
