@@ -57,9 +57,12 @@ class _Journal:
             whole = data[: data.rfind(b"\n") + 1]  # a killed process may leave half a line
             if len(whole) < len(data):
                 os.truncate(path, len(whole))
-            for line in whole.decode().splitlines():
-                found = Fetched(*json.loads(line))
-                self.known[found.blob_id] = found
+            try:
+                for line in whole.decode().split("\n")[:-1]:
+                    found = Fetched(*json.loads(line))
+                    self.known[found.blob_id] = found
+            except (ValueError, TypeError) as error:
+                raise _damaged(path, error) from None
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, found: Fetched) -> None:
@@ -87,7 +90,7 @@ class _Download:
         """Fetch what is missing of a part, write its parquet file, then forget its journal."""
         note = self.work / f"part-{number:05d}.json"
         if note.is_file():
-            self.counts.update(json.loads(note.read_bytes())["counts"])
+            self.counts.update(_read_note(note)["counts"])
             return
         path = self.work / f"journal-{number:05d}.jsonl"
         journal = _Journal(path)
@@ -174,7 +177,7 @@ def build(
         raise RequestError(f"none of the blobs could be had: {describe(download.counts)}")
     with (work / DATA / GONE).open("w", encoding="utf-8") as file:
         for number in range(parts):
-            note = json.loads((work / f"part-{number:05d}.json").read_bytes())
+            note = _read_note(work / f"part-{number:05d}.json")
             file.writelines(f"{blob_id}\t{reason}\n" for blob_id, reason in note["gone"])
     summary = {
         "kind": "python-edu",
@@ -183,6 +186,19 @@ def build(
     }
     write_json(work / DATA / SUMMARY, summary)
     return summary
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """What a finished part left: `counts` by reason, and `gone`. Raises RequestError."""
+    try:
+        note = json.loads(path.read_bytes())
+        return {"counts": dict(note["counts"]), "gone": list(note["gone"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> RequestError:
+    return RequestError(f"{path} is damaged ({error}); delete {path.parent} and start again")
 
 
 def describe(counts: Counter[str] | dict[str, int]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from harness.data import blob_fetch, hub, stdlib
+from harness.data import blob_fetch, blobs, hub, stdlib
 from harness.data.blob_fetch import Unusable, gunzip
 from harness.errors import RequestError
 
@@ -207,6 +207,23 @@ def test_bad_listings_are_one_line(tmp_path, name, content, words):
             connections=2, max_bytes=100, part_blobs=10,
         )  # fmt: skip
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("journal-00000.jsonl", '["a", "ok"\n'),
+        ("journal-00000.jsonl", '{"a": 1, "b": 2, "c": 3, "d": 4}\n'),
+        ("part-00000.json", "{"),
+        ("part-00000.json", '{"counts": {"ok": 1}}'),
+    ],
+)
+def test_a_download_that_was_damaged_says_so(tmp_path, name, content):
+    (tmp_path / "data").mkdir()
+    (tmp_path / name).write_text(content)
+    request = blobs.BlobRequest(connections=1, max_bytes=100, part_blobs=10)
+    with pytest.raises(RequestError, match=f"{name} is damaged .*; delete"):
+        blobs.build(iter(["a"]), request, tmp_path, print)
 
 
 def test_the_embedded_twin_is_real_code_in_the_same_folder_layout(tmp_path, capsys):
