@@ -294,10 +294,13 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left, as `| head` does
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENAMETOOLONG:  # wherever a path may stand
+            code = _say(f"'{error.filename}': {error.strerror}", 2)
+        elif error.errno == errno.ENOSPC:
+            code = _say(f"the output could not be written: {error.strerror}", 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python repeats it
+        else:
             raise
-        code = _say(f"the output could not be written: {error.strerror}", 2)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says it again
     sys.exit(code or 0)
 
 

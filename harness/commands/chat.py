@@ -46,6 +46,8 @@ def chat(
     Without `dtype` a CPU computes in fp32: the weights are, and greedy choices between logits
     that bf16 rounds to the same value would fall by number.
     """
+    models.check_text("--prompt", prompt or "")
+    models.check_text("--system", system or "")
     found = models.resolve(argument, scale=scale, results=results)
     where = read_device(device)
     dtype = dtype or ("fp32" if where == "cpu" else None)
@@ -56,7 +58,8 @@ def chat(
 
 
 def _typed() -> Iterator[str]:
-    """What the user says, a line a turn; a terminal is asked for it, and told how to leave."""
+    """What the user says, a line a turn; a terminal is asked for it, and told how to leave.
+    Raises RequestError for what is no text."""
     on_terminal = sys.stdin.isatty()
     if on_terminal:
         print("Say something; an empty line or Ctrl-D ends.", file=sys.stderr)
@@ -66,6 +69,7 @@ def _typed() -> Iterator[str]:
         except EOFError:
             return
         if line.strip():
+            models.check_text("what was typed", line)
             yield line
         elif on_terminal:
             return

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from harness.train.evaluate import Score
 
 VALIDATION = "validation"
-DTYPES = ("bf16", "fp32")
 
 
 def evaluate(
@@ -48,8 +47,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Score and print; with `record`, leave the evaluation for the card. Raises RequestError."""
-    if dtype is not None and dtype not in DTYPES:
-        raise RequestError(f"no dtype '{dtype}'{nearest(dtype, DTYPES)}")
+    models.check_dtype(dtype)
     device = read_device(device)
     found = models.resolve(argument, scale=scale, results=results)
     if not text:

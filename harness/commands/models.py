@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FINAL = "final_model.pt"
 _END_OF_TURN = "<|im_end|>"
+DTYPES = ("bf16", "fp32")
+"""That a model can be asked to compute in."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,12 @@ def load(
     """The model on a device, computing in `dtype` (as it was trained, bf16 for folders).
 
     `tokenizer` is a folder to take instead of the one that is found. Raises RequestError for
-    weights, a configuration or a tokenizer that are missing, damaged or do not fit together.
+    weights, a configuration or a tokenizer that are missing, damaged or do not fit together, and
+    for an unknown `dtype`.
     """
+    check_dtype(dtype)
     from harness.data import tokenizer as tokenizers
-    from harness.optim.build import DTYPES
+    from harness.optim import build
 
     config: RunConfig | None = None
     prepared: Prepared | None = None
@@ -185,7 +189,7 @@ def load(
 
         dtype = dtype or "bf16"
         try:
-            model = from_transformers(found.path, DTYPES[dtype])
+            model = from_transformers(found.path, build.DTYPES[dtype])
         except ValueError as error:
             raise RequestError(str(error)) from None
         context = model.config.max_seq_len
@@ -215,10 +219,25 @@ def load(
     return Loaded(found, model, dtype, context, folder, fitted, prepared, config, tokens)
 
 
+def check_dtype(dtype: str | None) -> None:
+    """Raises RequestError for one that is not known; None is the model's own."""
+    if dtype is not None and dtype not in DTYPES:
+        raise RequestError(f"no dtype '{dtype}'{nearest(dtype, DTYPES)}")
+
+
+def check_text(what: str, text: str) -> None:
+    """Raises RequestError for half of a surrogate pair: bytes of the command line or of what is
+    typed that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RequestError(f"{what} is not UTF-8 text") from None
+
+
 def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, RunConfig]:
     import torch
 
-    from harness.optim.build import DTYPES
+    from harness.optim import build
     from harness.train import checkpoint
     from models.lm import LanguageModel
 
@@ -238,7 +257,7 @@ def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, Ru
             f"checkpoint {found.path.name} is of another version: {explain(error)}"
         ) from None
     with torch.device("meta"):
-        model = LanguageModel(config.model, DTYPES[dtype or config.train.dtype])
+        model = LanguageModel(config.model, build.DTYPES[dtype or config.train.dtype])
     model.to_empty(device="cpu")
     try:
         model.load_state_dict(content["model"], strict=True)

@@ -49,6 +49,7 @@ def sample(
     from harness.data.pieces import Pieces
     from models.generate import generate
 
+    models.check_text("--prompt", prompt)
     found = models.resolve(argument, scale=scale, results=results)
     loaded = models.load(found, dtype=dtype, device=read_device(device), tokenizer=tokenizer)
     loaded.tokenizer.encode_special_tokens = False
