@@ -13,6 +13,9 @@ from torch import Tensor
 from models.layers import KVCache, reduction_dtype
 from models.lm import LanguageModel
 
+COLDEST = 1e-6
+"""Below it logits divided by it may overflow, and what is drawn there is what greedy gives."""
+
 
 def generate(
     model: LanguageModel,
@@ -48,8 +51,8 @@ def generate(
             f"{len(tokens)} prompt tokens and {max_new_tokens} new ones are more than the "
             f"model's {c.max_seq_len} positions"
         )
-    if not 0.0 <= temperature < float("inf"):
-        raise ValueError(f"temperature must be 0 (greedy) or more, not {temperature}")
+    if not (temperature == 0.0 or COLDEST <= temperature < float("inf")):
+        raise ValueError(f"temperature must be 0 (greedy) or at least {COLDEST}, not {temperature}")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1, not {top_k}")
     if top_p is not None and not 0.0 < top_p <= 1.0:

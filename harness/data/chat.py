@@ -69,6 +69,10 @@ class ChatFormat:
             return self._template(messages=given, add_generation_prompt=prompt, **self._names)
         except jinja2.TemplateError as error:
             raise RequestError(f"the chat template of {self.folder} says: {error}") from None
+        except Exception as error:  # whatever its expressions raise on these messages
+            raise RequestError(
+                f"the chat template of {self.folder} fails: {type(error).__name__}: {error}"
+            ) from None
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant begins. Raises RequestError."""
@@ -166,14 +170,19 @@ def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
         config = json.loads(path.read_bytes()) if path.is_file() else {}
     except ValueError as error:
         raise RequestError(f"{path} is not JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise RequestError(f"{path} holds no object but {type(config).__name__}")
     source = config.get("chat_template")
     if isinstance(source, list):  # several named ones; the one for chat is called default
-        source = next((t["template"] for t in source if t.get("name") == "default"), None)
+        named = [one for one in source if isinstance(one, dict) and one.get("name") == "default"]
+        source = named[0].get("template") if named else None
     beside = folder / "chat_template.jinja"
     if source is None and beside.is_file():
-        source = beside.read_text(encoding="utf-8")
+        source = beside.read_text(encoding="utf-8", errors="replace")
     if source is None:
         raise RequestError(f"the tokenizer of {folder} has no chat template")
+    if not isinstance(source, str):
+        raise RequestError(f"the chat template of {folder} is no text but {type(source).__name__}")
     # The settings that transformers documents for chat templates.
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]

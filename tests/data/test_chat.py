@@ -19,7 +19,7 @@ WITH_SYSTEM = (
 """A template that adds a system prompt of its own, as SmolLM2's does."""
 
 
-def make_folder(folder: Path, template: str | None = tokenizer.CHAT_TEMPLATE) -> Path:
+def make_folder(folder: Path, template: object = tokenizer.CHAT_TEMPLATE) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     texts = [f"the answer to question {i} is {i * i}, of course\n" for i in range(200)]
     tokenizer.save(tokenizer.fit(texts, 400), folder, 128)
@@ -124,6 +124,10 @@ def test_many_at_once_are_as_one_by_one(formats):
         ("{{ messages[0]['content'] }}<|im_end|>", "each message once"),
         ("{% for m in messages %}", "is not one"),
         ("{{ raise_exception('only users') }}", "only users"),
+        ("{{ messages[0]['content'] + 5 }}", "fails: TypeError: can only concatenate"),
+        (7, "is no text but int"),
+        ([{"name": "default"}], "no chat template"),
+        (["default"], "no chat template"),
     ],
 )
 def test_templates_that_cannot_be_followed(tmp_path, template, words):
@@ -132,6 +136,13 @@ def test_templates_that_cannot_be_followed(tmp_path, template, words):
         ChatFormat(folder).encode(
             [{"role": "user", "content": " a"}, {"role": "assistant", "content": " b"}]
         )
+
+
+def test_a_configuration_that_is_no_object(tmp_path):
+    folder = make_folder(tmp_path / "bad")
+    (folder / "tokenizer_config.json").write_text("[]")
+    with pytest.raises(RequestError, match="no object but list"):
+        ChatFormat(folder)
 
 
 def test_it_agrees_with_transformers(tmp_path):

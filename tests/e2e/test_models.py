@@ -230,6 +230,7 @@ def test_a_broken_folder_is_one_clear_line(place, damage, words):
         (["eval", "exported", "--data", "nowhere"], "nowhere"),
         (["sample", RUN, "--top-p", "2", "--prompt", "x"], "top_p"),
         (["sample", RUN, "--max-tokens", "100000"], "positions"),
+        (["sample", RUN, "--temperature", "1e-300", "--prompt", "x"], "at least 1e-06"),
         (["sample", RUN, "--dtype", "fp8"], "no dtype 'fp8'"),
         (["sample", RUN, "--prompt", "a\udcffb"], "--prompt is not UTF-8 text"),
         (["chat", RUN, "--prompt", "a", "--system", "a\udcffb"], "--system is not UTF-8 text"),
