@@ -141,9 +141,7 @@ class _Mix:
             self._write(rows)
             left -= rows * seq_len
         if not self.state.blocks:
-            raise RequestError(
-                f"{self.state.taken:,} training tokens are fewer than one sequence of {seq_len}"
-            )
+            raise RequestError(f"{left:,} training tokens are fewer than one sequence of {seq_len}")
         return self.carried
 
     def _say(self, *, last: bool = False) -> None:

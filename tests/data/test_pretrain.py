@@ -80,3 +80,8 @@ def test_a_source_without_more_ends_the_mix_and_says_so(tmp_path, fitted):
 def test_too_little_is_one_line(tmp_path, fitted):
     with pytest.raises(RequestError, match="fewer than one sequence"):
         build(tmp_path / "tiny", fitted, target=20)
+
+
+def test_a_target_of_less_than_a_sequence_is_named_as_it_was_asked_for(tmp_path, fitted):
+    with pytest.raises(RequestError, match=f"^10 training tokens are fewer than one .* of {SEQ}"):
+        build(tmp_path / "few", fitted, target=10)
