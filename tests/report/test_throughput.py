@@ -12,6 +12,7 @@ from harness.records.schema import Launch, MachineState, Record
 from harness.report import launches, throughput
 from harness.report.frame import Section, sections
 from harness.report.totals import totals
+from recipes.compile_breakeven import LENGTHS
 from tests.report import factory
 
 FIXED = {"eager": 5.0, "blocks": 25.0, "whole": 45.0}
@@ -68,8 +69,9 @@ def section(records: list[Record]) -> Section:
 def test_the_plan_interleaves():
     order = [(run.seed, run.last_update, run.arm) for run in MADE.runs]
     arms = ["eager", "blocks", "whole"]
-    assert order[:6] == [(0, n, arm) for n in (30, 100) for arm in arms]
-    assert order[6:12] == [(1, n, arm) for n in (100, 30) for arm in arms[::-1]]
+    short, long = LENGTHS["proxy"]
+    assert order[:6] == [(0, n, arm) for n in (short, long) for arm in arms]
+    assert order[6:12] == [(1, n, arm) for n in (long, short) for arm in arms[::-1]]
     assert {run.stage for run in MADE.runs} == {"train-short", "train-long"}
     assert all(run.parent is None and run.first_update == 0 for run in MADE.runs)
     assert len({run.key for run in MADE.runs}) == len(MADE.runs) == 30
