@@ -97,7 +97,10 @@ def compare(first: str, second: str, *, scale: str, results: Path | None, as_jso
     from harness.report.compare import compare as side_by_side
 
     folder = places.existing_results(scale, results)
-    found = side_by_side(store.read_all(folder), first, second, scale)
+    records = store.read_all(folder)
+    for record in records:
+        store.refuse_implausible(store.path_of(record), record)
+    found = side_by_side(records, first, second, scale)
     if as_json:
         print(json.dumps([asdict(one) for one in found], indent=1))
     else:

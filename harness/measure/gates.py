@@ -5,9 +5,15 @@ A number that cannot be true is refused before it can be believed. May not impor
 
 from __future__ import annotations
 
+import json
 import math
+from datetime import datetime
+from functools import cache
+
+from pydantic import ValidationError
 
 from harness.records.schema import EvalPoint, HorizonEnd, Record
+from models.config import ModelConfig, active_parameters, total_parameters
 
 RATE_TOLERANCE = 1e-3
 """rate x time = tokens, up to the rounding of stored seconds (microseconds on >= 1 ms)."""
@@ -30,7 +36,14 @@ def handed_over(before: float, after: float, *, given: bool) -> bool:
 
 def check(record: Record) -> list[str]:
     """The broken invariants, one line each; empty where the record holds together."""
-    return [*_counts(record), *_times(record), *_losses(record), *_utilisation(record)]
+    return [
+        *_counts(record),
+        *_sizes(record),
+        *_signs(record),
+        *_times(record),
+        *_losses(record),
+        *_utilisation(record),
+    ]
 
 
 def _counts(r: Record) -> list[str]:
@@ -54,6 +67,10 @@ def _counts(r: Record) -> list[str]:
         )
     if r.status == "ok" and r.updates_done != r.last_update:
         faults.append(f"status ok after {r.updates_done} of {r.last_update} updates")
+    elif r.updates_done > r.last_update:
+        faults.append(f"{r.updates_done} updates made of {r.last_update} planned")
+    if r.status == "ok" and r.error is not None:
+        faults.append("status ok with an error")
     if r.experts is not None:
         copies = r.experts.tokens * r.config.get("model", {}).get("top_k", 0)
         faults += [
@@ -71,6 +88,50 @@ def _counts(r: Record) -> list[str]:
         for point in _points(r)
         if point.tokens != point.update * r.tokens_per_update
     ]
+    return faults
+
+
+def _sizes(r: Record) -> list[str]:
+    expected = _parameters(json.dumps(r.config.get("model")))
+    if expected in (None, (r.total_parameters, r.active_parameters)):
+        return []
+    return [
+        f"{r.total_parameters} parameters, {r.active_parameters} of them active, of a model whose "
+        "configuration has {} and {}".format(*expected)
+    ]
+
+
+@cache  # ten thousand records have a few models
+def _parameters(model: str) -> tuple[int, int] | None:
+    """Total and active; None for what is no model by today's schema, which is for others to say."""
+    try:
+        config = ModelConfig.model_validate_json(model)
+    except ValidationError:
+        return None
+    return total_parameters(config), active_parameters(config)
+
+
+def _signs(r: Record) -> list[str]:
+    """What cannot be negative, or no date."""
+    least: dict[str, tuple[float | None, float]] = {
+        "first_update": (r.first_update, 0),
+        "seed": (r.seed, 0),
+        "repeat": (r.repeat, 0),
+        "question.seeds": (r.question.seeds, 1),
+        "memory.peak_bytes": (r.memory.peak_bytes if r.memory else None, 1),
+        "data.epochs": (r.data.epochs if r.data else None, 0),
+        "predicted_seconds": (r.predicted_seconds, 0),
+        "an update's seconds": (min(r.timing.update_seconds, default=0) if r.timing else 0, 0),
+    }
+    faults = [
+        f"{name} is {value:g}, less than {low:g}"
+        for name, (value, low) in least.items()
+        if value is not None and value < low
+    ]
+    try:
+        datetime.fromisoformat(r.created)
+    except ValueError:
+        faults.append(f"created is {r.created!r}, no date")
     return faults
 
 
@@ -146,6 +207,14 @@ def _utilisation(r: Record) -> list[str]:
         for name, share in shares.items()
         if share is not None and not 0.0 <= share <= 1.0
     ]
+    rate = r.timing.steady_tokens_per_second if r.timing else None
+    if r.flops.peak_flops and rate is not None and shares["mfu_causal"] is not None:
+        implied = rate * r.flops.per_token_causal / r.flops.peak_flops
+        if not math.isclose(implied, shares["mfu_causal"], rel_tol=RATE_TOLERANCE):
+            faults.append(
+                f"mfu_causal is {shares['mfu_causal']:.4f}, but rate x FLOPs a token / peak = "
+                f"{implied:.4f}"
+            )
     if r.flops.peak_flops is None and any(share is not None for share in shares.values()):
         faults.append("a utilisation without a known peak")
     return faults

@@ -84,7 +84,7 @@ def write(results: Path, record: Record) -> Path:
         raise RequestError(f"{name} would not be a valid record: {explain(error)}") from None
     if again != record:
         raise RequestError(f"{name} would not be read back as it was written")
-    _pass_gates(name, record)
+    refuse_implausible(name, record)
     try:
         write_atomically(path, text)
     except OSError as error:
@@ -92,7 +92,9 @@ def write(results: Path, record: Record) -> Path:
     return path
 
 
-def _pass_gates(name: str, record: Record) -> None:
+def refuse_implausible(name: str, record: Record) -> None:
+    """Raise RequestError for a record, of that file, that contradicts itself: one that was edited
+    after it was written, or that another wrote."""
     broken = [*gates.check(record), *configuration.faults(record.config)]
     if broken:
         raise RequestError(f"{name} is not plausible: {'; '.join(broken)}")

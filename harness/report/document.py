@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.config import Frozen
 from harness.errors import RequestError
+from harness.measure import gates
 from harness.measure.prices import FILE as PRICES
 from harness.measure.prices import Price, prices
 from harness.records import bench, configuration, evaluation, store
@@ -100,6 +101,8 @@ def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
         for one in store.stored_in(results):
             record = one.record
             digests[store.path_of(record)] = one.sha256
+            if broken := gates.check(record):
+                raise RequestError(f"{store.path_of(record)} is not plausible: {broken[0]}")
             parts: dict[str, Any] = {"training": ()}
             for name in SHARED:
                 part = getattr(record, name)

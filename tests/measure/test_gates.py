@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from harness.errors import RequestError
@@ -48,6 +50,18 @@ BROKEN = {
     "of the device's peak": lambda r: {
         "flops": r.flops.model_copy(update={"peak_flops": 1e12, "mfu_causal": 1.26})
     },
+    "parameters, .* of a model whose": lambda r: {"total_parameters": r.total_parameters + 1},
+    "status ok with an error": lambda r: {"error": "loss is not finite"},
+    "updates made of": lambda r: {"status": "failed", "last_update": r.updates_done - 1},
+    "an update's seconds is": lambda r: timing(
+        r, update_seconds=(-1.0, *r.timing.update_seconds[1:])
+    ),
+    "peak_bytes is": lambda r: {"memory": r.memory.model_copy(update={"peak_bytes": -1})},
+    "question.seeds is": lambda r: {"question": r.question.model_copy(update={"seeds": 0})},
+    "created is 'today', no date": lambda r: {"created": "today"},
+    "rate x FLOPs a token / peak": lambda r: {
+        "flops": r.flops.model_copy(update={"peak_flops": 1e15, "mfu_causal": 0.4})
+    },
     "without a known peak": lambda r: {
         "flops": r.flops.model_copy(update={"peak_flops": None, "mfu_causal": 0.4})
     },
@@ -57,7 +71,7 @@ BROKEN = {
 @pytest.mark.parametrize("reason", BROKEN)
 def test_a_broken_invariant_is_refused_at_the_moment_of_writing(sound, reason, tmp_path):
     broken = sound.model_copy(update=BROKEN[reason](sound))
-    assert any(reason in fault for fault in gates.check(broken))
+    assert any(re.search(reason, fault) for fault in gates.check(broken))
     with pytest.raises(RequestError, match=reason):
         store.write(tmp_path, broken)
     assert not list(tmp_path.rglob("*.json"))

@@ -221,6 +221,17 @@ def test_a_broken_record_or_a_file_in_place_is_a_request_error(
     assert (results / "MODEL_CARD.md").read_bytes() == before
 
 
+def test_a_record_that_contradicts_itself_makes_no_card(results: Path) -> None:
+    path = sorted((results / "records/dense_vs_moe/dense").iterdir())[0]
+    text = path.read_text()
+    path.write_text(text.replace('"tokens_done": ', '"tokens_done": 1'))
+    assert text != path.read_text()
+    before = (results / "MODEL_CARD.md").read_bytes()
+    with pytest.raises(RequestError, match="is not plausible: tokens_done 1"):
+        card.regenerate(results)
+    assert (results / "MODEL_CARD.md").read_bytes() == before
+
+
 def test_the_drawing_codes_digest_minds_behaviour_only() -> None:
     code = '"""Doc."""\nDPI = 200\n\ndef f(x):\n    """Doc."""\n    return x + DPI\n'
     same = '"""Other."""\nDPI = 200  # dots\n\n\ndef f(x):\n    return (x + DPI)\n'
