@@ -28,6 +28,7 @@ exact, in seconds, USD, bytes or a fraction. Reads and checks; judges nothing. N
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -117,13 +118,13 @@ class ClaimsFile:
     def with_all(self, claim: Claim) -> list[Claim]:
         """The claim and all that it rests on, nearest first."""
         by_id = {one.id: one for one in self.claims}
-        found, waiting = [claim], list(claim.rests_on)
+        found, waiting = {claim.id: claim}, deque(claim.rests_on)
         while waiting:
-            one = by_id[waiting.pop(0)]
-            if one not in found:
-                found.append(one)
+            one = by_id[waiting.popleft()]
+            if one.id not in found:
+                found[one.id] = one
                 waiting += one.rests_on
-        return found
+        return list(found.values())
 
 
 def load(path: Path | None, results: Path | None = None) -> ClaimsFile:
@@ -145,6 +146,8 @@ def parse(content: Mapping[str, Any], name: str) -> ClaimsFile:
         for wanted, kind in (("title", str), ("address", str), ("read", date)):
             if not isinstance(content.get(wanted), kind):
                 raise RequestError(f"'{wanted}' is missing or not a {kind.__name__}")
+        if not isinstance(content.get("copy", ""), str):
+            raise RequestError("'copy' is not a str")
         entries = content.get("claim", [])
         if not isinstance(entries, list) or not entries:
             raise RequestError("no [[claim]] in it")
@@ -176,10 +179,15 @@ def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Cl
         for name, kind in _EVIDENCE.items():
             if name in evidence and type(evidence[name]) is not kind:
                 raise RequestError(f"evidence {name} = {evidence[name]!r} is no {kind.__name__}")
+            if kind is list:
+                _texts(f"evidence {name}", evidence.get(name, []))
+        if evidence.get("runs_each", 1) < 1:
+            raise RequestError(f"evidence runs_each = {evidence['runs_each']} is below 1")
         numbers = _table(entry, "numbers")
         compares = _table(entry, "compares")
         if compares and set(compares) != {"recipe", "arm", "against"}:
             raise RequestError("'compares' states recipe, arm and against")
+        _texts("compares", compares.values())
         return Claim(
             id=entry["id"],
             kind=entry["kind"],
@@ -206,8 +214,15 @@ def _types(entry: Mapping[str, Any]) -> None:
     for name, wanted in _TYPES.items():
         if name in entry and not isinstance(entry[name], wanted):
             raise RequestError(f"'{name}' is {entry[name]!r}, not a {wanted.__name__}")
+    _texts("with", entry.get("with", ()))
     if not all(isinstance(run, Mapping) for run in entry.get("runs", ())):
         raise RequestError("'runs' is not a list of tables")
+
+
+def _texts(what: str, content: Iterable[Any]) -> None:
+    for one in content:
+        if not isinstance(one, str):
+            raise RequestError(f"{what}: {one!r} is not a text")
 
 
 def _table(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -229,10 +244,11 @@ def _run(run: Mapping[str, Any]) -> Run:
 
 def _sum(entry: Mapping[str, Any]) -> Sum:
     _known(entry, {"parts", "total", "mean"}, "field of a sum")
-    if len(entry.get("parts", ())) < 2 or not ({"total", "mean"} & set(entry)):
+    parts = entry.get("parts")
+    if not isinstance(parts, list) or len(parts) < 2 or not ({"total", "mean"} & set(entry)):
         raise RequestError("a sum states two parts or more, and their total or mean")
     return Sum(
-        tuple(printed.read("part", part) for part in entry["parts"]),
+        tuple(printed.read("part", part) for part in parts),
         printed.read("whole", entry["total"]) if "total" in entry else None,
         printed.read("whole", entry["mean"]) if "mean" in entry else None,
     )
@@ -245,10 +261,11 @@ def _known(entry: Mapping[str, Any], known: Iterable[str], what: str) -> None:
 
 
 def _references(claims: tuple[Claim, ...]) -> None:
-    ids = [claim.id for claim in claims]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise RequestError(f"two claims are called '{name}'")
+    ids: set[str] = set()
+    for claim in claims:
+        if claim.id in ids:
+            raise RequestError(f"two claims are called '{claim.id}'")
+        ids.add(claim.id)
     for claim in claims:
         for other in claim.rests_on:
             if other not in ids:

@@ -33,6 +33,10 @@ _NUMBER = re.compile(
 )
 
 
+SIGNED = ("fraction", "ratio", "plain")
+"""Dimensions of what may lie below zero, as a change does; amounts, times and money may not."""
+
+
 @dataclass(frozen=True)
 class Printed:
     """A number of a claim, in base units, with the text that it was printed as."""
@@ -50,11 +54,18 @@ def read(name: str, content: object) -> Printed:
         raise RequestError(f"no quantity '{name}'{nearest(name, DIMENSIONS)}")
     if isinstance(content, bool) or not isinstance(content, str | int | float):
         raise RequestError(f"{name} = {content!r} is not a number or a printed number")
-    if not isinstance(content, str):
-        if not math.isfinite(content):
-            raise RequestError(f"{name} = {content!r} is not a finite number")
-        return Printed(exact(float(content)), f"{content:,}")
-    return Printed(_interval(name, content), content.strip())
+    try:
+        if isinstance(content, str):
+            found = Printed(_interval(name, content), content.strip())
+        else:
+            found = Printed(exact(float(content)), f"{content:,}")
+    except OverflowError:
+        raise RequestError(f"{name} = {content!r} is beyond any number") from None
+    if not math.isfinite(found.interval.middle):
+        raise RequestError(f"{name} = {content!r} is not a finite number")
+    if found.interval.middle < 0 and DIMENSIONS[name] not in SIGNED:
+        raise RequestError(f"{name} = {content!r} is below zero")
+    return found
 
 
 def _interval(name: str, text: str) -> Interval:
