@@ -9,9 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import RequestError, nearest
+from harness.measure.provenance import software_set
+from harness.records import store
 from harness.records.schema import Record
 from harness.report.comparison import Difference, difference_of, differences
 from harness.report.frame import Section, sections
+
+TEXT = ("other validation text", "other tokenizer")
+"""Where these differ, two losses are of different things and have no difference."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,13 @@ def compare(records: Sequence[Record], first: str, second: str, scale: str) -> l
 
     Raises RequestError for names that are not there, or that no comparison can join.
     """
-    by_key = {record.key: record for record in records}
-    if first in by_key and second in by_key:
+    by_key = store.latest(records)
+    if first in by_key or second in by_key:
+        for name in (first, second):
+            if name not in by_key:
+                raise RequestError(f"no record of key '{name}'{nearest(name, by_key)}")
+        if first == second:
+            raise RequestError(f"'{first}' is one record, not two")
         return _of_records(by_key[first], by_key[second])
     section, a, b = _arms(sections(records), first, second, scale)
     asked = {(d.against, d.arm, d.horizon): d for d in differences(section)}
@@ -71,7 +81,11 @@ def _arms(
     }
     for name in (first, second):
         if name not in here:
-            raise RequestError(f"no arm '{name}' at scale {scale}{nearest(name, here)}")
+            recipe, _, arm = name.partition("/")
+            scales = {s.scale for s in found if s.recipe == recipe and arm in s.group.question.arms}
+            there = f"; it was run at scale {', '.join(sorted(scales - {scale}))}"
+            hint = there if scales - {scale} else nearest(name, here)
+            raise RequestError(f"no arm '{name}' at scale {scale}{hint}")
     (section, a), (other, b) = here[first], here[second]
     if section is not other:
         raise RequestError(
@@ -100,15 +114,36 @@ def _of_records(a: Record, b: Record) -> list[Comparison]:
     shared = [(end, ends[end.horizon]) for end in a.ends if end.horizon in ends]
     if not shared:
         raise RequestError(f"records {a.key} and {b.key} end at no common horizon")
+    apart = _apart(a, b)
+    same_text = not any(what in apart for what in TEXT)
+    why = "; ".join(["one run against one run", *apart])
     return [
         Comparison(
             horizon=left.horizon,
             pairs=1,
-            difference=right.val_loss - left.val_loss,
+            difference=right.val_loss - left.val_loss if same_text else None,
             half_width=None,
             noise_floor=None,
-            verdict="not comparable: one run against one run",
+            verdict=f"not comparable: {why}",
             comparable=False,
         )
         for left, right in shared
     ]
+
+
+def _apart(a: Record, b: Record) -> list[str]:
+    """What else sets two runs apart, besides what their arms differ in."""
+    pairs = {
+        TEXT[0]: (a.data and a.data.val_tokens, b.data and b.data.val_tokens),
+        TEXT[1]: (a.data and a.data.tokenizer_digest, b.data and b.data.tokenizer_digest),
+        "other scale": (a.scale, b.scale),
+        "other machine": (a.hardware.device_class, b.hardware.device_class),
+        "other software": (software_set(a.software), software_set(b.software)),
+        "other code": (_code(a), _code(b)),
+        "other seed": (a.seed, b.seed),
+    }
+    return [what for what, (left, right) in pairs.items() if left != right]
+
+
+def _code(record: Record) -> str:
+    return record.code.behaviour_digest or record.code.source_digest

@@ -33,6 +33,26 @@ def test_two_records_are_never_a_verdict():
         assert one.verdict == "not comparable: one run against one run"
 
 
+def test_two_records_of_other_texts_have_no_difference_and_all_else_is_named():
+    one = factory.of(RECORDS, "dense", 0, "decay-tokens")
+    other = factory.of(RECORDS, "moe-active", 1, "decay-tokens").model_copy(
+        update={"scale": "proxy", "data": one.data.model_copy(update={"tokenizer_digest": "t1"})}
+    )
+    for found in compare([one, other], one.key, other.key, "smoke"):
+        assert found.difference is None
+        assert found.verdict == (
+            "not comparable: one run against one run; other tokenizer; other scale; other seed"
+        )
+
+
+def test_keys_are_not_taken_for_arms():
+    key = factory.of(RECORDS, "dense", 0, "decay-tokens").key
+    with pytest.raises(RequestError, match="no record of key 'nothing'"):
+        compare(RECORDS, key, "nothing", "smoke")
+    with pytest.raises(RequestError, match="one record, not two"):
+        compare(RECORDS, key, key, "smoke")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
@@ -44,3 +64,8 @@ def test_two_records_are_never_a_verdict():
 def test_names_that_cannot_be_compared(first, second, words):
     with pytest.raises(RequestError, match=words):
         compare(RECORDS, first, second, "smoke")
+
+
+def test_the_scale_that_an_arm_was_run_at_is_named():
+    with pytest.raises(RequestError, match="at scale full; it was run at scale smoke"):
+        compare(RECORDS, "dense_vs_moe/dense", "dense_vs_moe/moe-active", "full")
