@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import ModelConfig
+from models.kernels.document_mask import Borders
 from models.layers import Attention, LayerCache, Linear, RMSNorm, Rotary
 from models.ops import Ops
 
@@ -55,10 +56,10 @@ class DenseBlock(nn.Module):
         self,
         x: Tensor,
         rotary: Rotary,
-        documents: Tensor | None = None,
+        borders: Borders | None = None,
         cache: LayerCache | None = None,
     ) -> tuple[Tensor, None]:
         """(b, s, width) -> (b, s, width), and no routing."""
-        y = self.attention(self.attention_norm(x), rotary, documents, cache)
+        y = self.attention(self.attention_norm(x), rotary, borders, cache)
         x, normed = self.feed_forward_norm.after_adding(y, x)
         return x + self.feed_forward(normed), None

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from models.layers import KVCache, reduction_dtype
+from models.dtypes import reduction_dtype
+from models.layers import KVCache
 from models.lm import LanguageModel
 
 COLDEST = 1e-6

@@ -14,20 +14,18 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 
 from models.config import ModelConfig
+from models.dtypes import reduction_dtype
 from models.kernels.attention import attention
+from models.kernels.document_mask import Borders, beginnings, masked_attention
 from models.ops import Ops
 from models.roles import Kind, Role
 from models.working import cast
 
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines, each (s, 1, d / 2); (b, s, 1, d / 2) where positions differ by sequence."""
-
-
-def reduction_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What norms, softmax and losses are computed in: fp32, or fp64 where the compute is fp64."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def unset(*shape: int) -> nn.Parameter:
@@ -98,10 +96,7 @@ def rotary_angles(positions: Tensor, head_dim: int, theta: float, dtype: torch.d
 
 def positions_within(documents: Tensor) -> Tensor:
     """(b, s) document numbers, equal ones side by side -> each token's place in its document."""
-    place = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
-    begins = torch.ones_like(documents, dtype=torch.bool)
-    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    return place - torch.where(begins, place, 0).cummax(1).values
+    return torch.arange(documents.shape[1], device=documents.device) - beginnings(documents)
 
 
 class LayerCache:
@@ -169,10 +164,10 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         rotary: Rotary,
-        documents: Tensor | None = None,
+        borders: Borders | None = None,
         cache: LayerCache | None = None,
     ) -> Tensor:
-        """(b, s, width) -> (b, s, width); `documents` (b, s) bound what a token sees."""
+        """(b, s, width) -> (b, s, width); `borders` bound what a token sees."""
         b, s, _ = x.shape
         h, k = self.heads, self.kv_heads
         projected = self.query_key_value(x).view(b, s, h + 2 * k, self.head_dim)
@@ -183,10 +178,12 @@ class Attention(nn.Module):
             queries, keys = both.split((h, k), dim=2)
             queries = self.ops.rope(self.query_norm(queries), *rotary)
             keys = self.ops.rope(self.key_norm(keys), *rotary)
-        if cache is None:
-            y = attention(queries, keys, values, documents)
-        else:
+        if cache is not None:
             y = self._attend(queries, cache, keys, values)
+        elif isinstance(borders, BlockMask):
+            y = masked_attention(queries, keys, values, borders)
+        else:
+            y = attention(queries, keys, values, borders)
         return self.dropout(self.output(y.reshape(b, s, h * self.head_dim)))
 
     def _attend(self, queries: Tensor, cache: LayerCache, keys: Tensor, values: Tensor) -> Tensor:

@@ -17,14 +17,15 @@ from torch.utils.checkpoint import checkpoint
 
 from models.config import ModelConfig
 from models.dense import DenseBlock
+from models.dtypes import reduction_dtype
 from models.kernels.cross_entropy import IGNORED, linear_cross_entropy
+from models.kernels.document_mask import borders_of
 from models.layers import (
     Embedding,
     KVCache,
     Linear,
     RMSNorm,
     positions_within,
-    reduction_dtype,
     rotary_angles,
 )
 from models.moe import MoEBlock, Routing
@@ -138,14 +139,15 @@ class LanguageModel(nn.Module):
         else:
             raise ValueError("a cache holds one document: it takes no document numbers")
         rotary = rotary_angles(positions, c.head_dim, c.rope_theta, self.compute_dtype)
+        borders = None if documents is None else borders_of(documents, self.compute_dtype)
         x = self.embedding(tokens, self.compute_dtype)
         routings = []
         for layer, block in enumerate(self.blocks):
             if self.recompute and torch.is_grad_enabled():
-                x, routing = checkpoint(block, x, rotary, documents, use_reentrant=False)
+                x, routing = checkpoint(block, x, rotary, borders, use_reentrant=False)
             else:
                 layer_cache = cache.layers[layer] if cache is not None else None
-                x, routing = block(x, rotary, documents, layer_cache)
+                x, routing = block(x, rotary, borders, layer_cache)
             if routing is not None:
                 routings.append(routing)
         return self.final_norm(x), routings

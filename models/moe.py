@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.config import ModelConfig
-from models.layers import Attention, LayerCache, Linear, RMSNorm, Rotary, reduction_dtype, unset
+from models.dtypes import reduction_dtype
+from models.kernels.document_mask import Borders
+from models.layers import Attention, LayerCache, Linear, RMSNorm, Rotary, unset
 from models.ops import Ops
 from models.roles import Role
 from models.working import cast
@@ -136,11 +138,11 @@ class MoEBlock(nn.Module):
         self,
         x: Tensor,
         rotary: Rotary,
-        documents: Tensor | None = None,
+        borders: Borders | None = None,
         cache: LayerCache | None = None,
     ) -> tuple[Tensor, Routing]:
         """(b, s, width) -> (b, s, width), and what the router did."""
-        y = self.attention(self.attention_norm(x), rotary, documents, cache)
+        y = self.attention(self.attention_norm(x), rotary, borders, cache)
         x, normed = self.feed_forward_norm.after_adding(y, x)
         y, routing = self.feed_forward(normed)
         return x + y, routing

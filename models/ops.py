@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.dtypes import reduction_dtype
 from models.kernels import rms_norm_eager
 from models.kernels.cross_entropy import linear_cross_entropy_sum
 from models.kernels.grouped_mm import grouped_mm
@@ -26,7 +27,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         return rms_norm_eager.rms_norm(x, weight, eps)
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = reduction_dtype(x.dtype)
     return F.rms_norm(x.to(wide), weight.shape, weight.to(wide), eps).to(x.dtype)
 
 

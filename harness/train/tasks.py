@@ -17,6 +17,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tokenizers import Tokenizer
 
 from harness.data.pieces import Pieces
+from models.dtypes import reduction_dtype
 from models.generate import generate
 from models.lm import LanguageModel
 
@@ -125,9 +126,7 @@ class HarnessModel(TemplateLM):
                 part = torch.tensor(targets[start : start + _LOGITS_AT_ONCE], device=self._device)
                 at = first + start
                 logits = self.model.logits(hidden[row, at : at + len(part)])  # (n, vocab)
-                logprobs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(
-                    -1
-                )
+                logprobs = logits.to(reduction_dtype(logits.dtype)).log_softmax(-1)
                 total += float(logprobs.gather(1, part[:, None]).sum())
                 greedy &= bool((logprobs.argmax(-1) == part).all())
             yield total, greedy

@@ -1,4 +1,5 @@
-"""Causal grouped-query attention: torch's own on CUDA, a blocked one in bf16 on the CPU.
+"""Causal grouped-query attention: torch's own on CUDA, a blocked one in bf16 on the CPU. Within
+documents CUDA has another, in `document_mask.py`.
 
 torch's CPU kernel multiplies tiles too small for the matrix units: measured on two cores with
 avx512_bf16 at (4, 1024, 9, 64) it takes 52 ms forward and 82 backward. Here a block of queries

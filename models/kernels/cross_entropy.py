@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models.dtypes import reduction_dtype
+
 LOGITS_BYTES = {"cpu": 32 * 2**20, "cuda": 128 * 2**20}
 """Bytes of logits held at once, in the compute dtype. Each chunk re-reads the whole weight and adds
 to its whole gradient. On a CPU, at 49,152 x 576, chunks of 24 to 96 MB were measured equally fast;
@@ -48,14 +50,10 @@ def linear_cross_entropy_sum(
 @torch.no_grad()
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """Row by row, (n,) fp32 (fp64 where hidden is), 0 where ignored; no gradient."""
-    losses = hidden.new_zeros(hidden.shape[0], dtype=_wide(hidden))
+    losses = hidden.new_zeros(hidden.shape[0], dtype=reduction_dtype(hidden.dtype))
     for chunk in _chunks(hidden, weight.to(hidden.dtype), targets):
         losses[chunk.rows] = chunk.losses
     return losses
-
-
-def _wide(hidden: Tensor) -> torch.dtype:
-    return torch.promote_types(hidden.dtype, torch.float32)
 
 
 def rows_a_chunk(hidden: Tensor, vocab: int) -> int:
@@ -74,7 +72,7 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(hidden: Tensor, weight: Tensor, targets: Tensor) -> Iterator[_Chunk]:
-    vocab, wide = weight.shape[0], _wide(hidden)
+    vocab, wide = weight.shape[0], reduction_dtype(hidden.dtype)
     size = rows_a_chunk(hidden, vocab)
     narrow = hidden.new_empty(size, vocab)
     pieces = size if hidden.is_cuda else max(1, min(size, CACHED_BYTES // (vocab * wide.itemsize)))
@@ -112,7 +110,7 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, narrow: Tensor | None
     ) -> Tensor:
         cast = weight.to(hidden.dtype) if narrow is None else narrow
-        total = hidden.new_zeros((), dtype=_wide(hidden))
+        total = hidden.new_zeros((), dtype=reduction_dtype(hidden.dtype))
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for rows, losses, gradient in _chunks(hidden, cast, targets):

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.dtypes import reduction_dtype
+
 CACHED_BYTES = 2**20
 """Of fp32 rows worked on at once."""
 
@@ -20,10 +22,6 @@ CACHED_BYTES = 2**20
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x²) + eps) · weight in at least fp32: x (..., width), weight (width,)."""
     return _RMSNorm.apply(x, weight, eps)
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _blocks(rows: int, width: int, dtype: torch.dtype) -> Iterator[slice]:
@@ -35,7 +33,7 @@ def _blocks(rows: int, width: int, dtype: torch.dtype) -> Iterator[slice]:
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        wide, width = _wide(x), x.shape[-1]
+        wide, width = reduction_dtype(x.dtype), x.shape[-1]
         rows = x.reshape(-1, width)
         y = torch.empty_like(rows, memory_format=torch.contiguous_format)
         inverse = x.new_empty(len(rows), 1, dtype=wide)
