@@ -71,7 +71,8 @@ def liger(name: str, op: Op) -> dict[str, Callable[..., Any]]:
         return {}
     known: dict[str, Callable[..., Any]] = {
         "rms_norm": lambda x, weight, eps: LigerRMSNormFunction.apply(x, weight, eps),
-        "swiglu": lambda gate, up: LigerSiLUMulFunction.apply(gate, up),
+        # It takes two tensors: of a fused projection it first copies both halves.
+        "swiglu": lambda gate_up: LigerSiLUMulFunction.apply(*gate_up.chunk(2, dim=-1)),
     }
     return {"liger": known[name]} if name in known else {}
 

@@ -83,9 +83,9 @@ def choose(kernels: Sequence[str]) -> Ops:
 
             ops = replace(ops, rms_norm=norm.rms_norm, add_rms_norm=norm.add_rms_norm)
         if "swiglu" in kernels:
-            from models.kernels.swiglu import swiglu_fused
+            from models.kernels import swiglu as gated
 
-            ops = replace(ops, swiglu=swiglu_fused)
+            ops = replace(ops, swiglu=gated.swiglu)
         if "rope" in kernels:
             from models.kernels.rope import rope
 

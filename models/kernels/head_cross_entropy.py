@@ -22,6 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from models.dtypes import reduction_dtype
 from models.kernels.cross_entropy import IGNORED, rows_a_chunk
 from models.kernels.launching import TritonKernel, accumulator
 
@@ -86,7 +87,7 @@ def softmax_gradient_reference(logits: Tensor, targets: Tensor) -> tuple[Tensor,
 
     Losses (n,) are in at least fp32, 0 where the target is -100; the gradient in logits' dtype.
     """
-    wide = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).requires_grad_()
+    wide = logits.detach().to(reduction_dtype(logits.dtype)).requires_grad_()
     with torch.enable_grad():
         losses = torch.nn.functional.cross_entropy(
             wide, targets, reduction="none", ignore_index=IGNORED
@@ -105,7 +106,7 @@ def head_cross_entropy_sum_reference(hidden: Tensor, weight: Tensor, targets: Te
     """Torch's own, all logits at once: hidden (n, width), weight (vocab, width), targets (n,)."""
     logits = torch.nn.functional.linear(hidden, weight.to(hidden.dtype))
     return torch.nn.functional.cross_entropy(
-        logits.to(_wide(hidden)), targets, reduction="sum", ignore_index=IGNORED
+        logits.to(reduction_dtype(hidden.dtype)), targets, reduction="sum", ignore_index=IGNORED
     )
 
 
@@ -137,13 +138,9 @@ def _launch(logits: Tensor, targets: Tensor, losses: Tensor, gradient: bool) -> 
     )  # fmt: skip
 
 
-def _wide(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
-
-
 @torch.library.custom_op("smol::softmax_gradient_", mutates_args=("logits",))
 def _softmax_gradient_(logits: Tensor, targets: Tensor) -> Tensor:
-    losses = logits.new_empty(logits.shape[0], dtype=_wide(logits))
+    losses = logits.new_empty(logits.shape[0], dtype=reduction_dtype(logits.dtype))
     if losses.numel():
         _launch(logits, targets, losses, gradient=True)
     return losses
@@ -151,13 +148,13 @@ def _softmax_gradient_(logits: Tensor, targets: Tensor) -> Tensor:
 
 @_softmax_gradient_.register_fake
 def _(logits: Tensor, targets: Tensor) -> Tensor:
-    return logits.new_empty(logits.shape[0], dtype=_wide(logits))
+    return logits.new_empty(logits.shape[0], dtype=reduction_dtype(logits.dtype))
 
 
 @torch.library.custom_op("smol::head_cross_entropy", mutates_args=())
 def _head(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     cast, n = weight.to(hidden.dtype), hidden.shape[0]
-    losses = hidden.new_empty(n, dtype=_wide(hidden))
+    losses = hidden.new_empty(n, dtype=reduction_dtype(hidden.dtype))
     grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
     size = rows_a_chunk(hidden, weight.shape[0])
     buffer = hidden.new_empty(size, weight.shape[0])
@@ -173,14 +170,14 @@ def _head(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tens
 
 @_head.register_fake
 def _(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    total = hidden.new_empty((), dtype=_wide(hidden))
+    total = hidden.new_empty((), dtype=reduction_dtype(hidden.dtype))
     return total, torch.empty_like(hidden), torch.empty_like(weight)
 
 
 @torch.library.custom_op("smol::head_cross_entropy_rows", mutates_args=())
 def _head_rows(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     cast, n = weight.to(hidden.dtype), hidden.shape[0]
-    losses = hidden.new_empty(n, dtype=_wide(hidden))
+    losses = hidden.new_empty(n, dtype=reduction_dtype(hidden.dtype))
     size = rows_a_chunk(hidden, weight.shape[0])
     buffer = hidden.new_empty(size, weight.shape[0])
     for start in range(0, n, size):
@@ -193,7 +190,7 @@ def _head_rows(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 @_head_rows.register_fake
 def _(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    return hidden.new_empty(hidden.shape[0], dtype=_wide(hidden))
+    return hidden.new_empty(hidden.shape[0], dtype=reduction_dtype(hidden.dtype))
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

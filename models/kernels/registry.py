@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from models import ops, presets
+from models.dtypes import reduction_dtype
 from models.kernels import grouped_gemm, head_cross_entropy, rms_norm, rope, swiglu
 from models.kernels.cross_entropy import IGNORED, LOGITS_BYTES
 from models.layers import rotary_angles
@@ -60,12 +61,8 @@ def _normal(*shape: int, dtype: torch.dtype, seed: int, scale: float = 1.0) -> T
     return (torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
 
 
-def _master(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
-
-
 def _norm_weight(dtype: torch.dtype) -> Tensor:
-    return 1.0 + _normal(DENSE.width, dtype=_master(dtype), seed=9, scale=0.1)
+    return 1.0 + _normal(DENSE.width, dtype=reduction_dtype(dtype), seed=9, scale=0.1)
 
 
 def _rms_norm(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
@@ -78,10 +75,6 @@ def _add_rms_norm(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
 
 
 def _swiglu(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
-    return tuple(_normal(rows, DENSE.ffn, dtype=dtype, seed=s, scale=2.0) for s in (1, 2))
-
-
-def _swiglu_fused(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
     return (_normal(rows, 2 * DENSE.ffn, dtype=dtype, seed=1, scale=2.0),)
 
 
@@ -102,7 +95,7 @@ def _head(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
     generator = torch.Generator().manual_seed(3)
     targets = torch.randint(0, DENSE.vocab_size, (rows,), generator=generator)
     targets[1::5] = IGNORED
-    return hidden, weight.to(_master(dtype)), targets
+    return hidden, weight.to(reduction_dtype(dtype)), targets
 
 
 def _grouped_gemm(rows: int, dtype: torch.dtype) -> tuple[Any, ...]:
@@ -164,15 +157,8 @@ OPS: dict[str, Op] = {
         _per_element(DENSE.width, 8, 10, 9),
     ),
     # Forward gate, up in, y out; backward y', gate, up in, two out. Eager forward: silu 2,
-    # product 3; backward: product 3 and 3, silu 3.
-    "swiglu": Op(
-        swiglu.swiglu_reference, swiglu.swiglu, _swiglu, 2, _per_element(DENSE.ffn, 8, 14, 0)
-    ),
-    # As above, and eager concatenates the halves' gradients (2 in, 2 out).
-    "swiglu_fused": Op(
-        ops.swiglu, swiglu.swiglu_fused, _swiglu_fused, 1,
-        _per_element(DENSE.ffn, 8, 18, 0),
-    ),
+    # product 3; backward: product 3 and 3, silu 3, the halves' gradients concatenated 2 and 2.
+    "swiglu": Op(ops.swiglu, swiglu.swiglu, _swiglu, 1, _per_element(DENSE.ffn, 8, 18, 0)),
     # One in, one out, and back. Eager forward: four products of halves (2 in, fp32 2 out), two
     # sums (fp32 2 in, 1 out), concatenation (1 in, 1 out), cast; backward about the same.
     "rope": Op(

@@ -22,6 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from models.dtypes import reduction_dtype
 from models.kernels.launching import TritonKernel, accumulator, persistent_programs
 
 PROGRAMS_A_PROCESSOR = 4
@@ -96,7 +97,7 @@ def rms_norm_reference(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
     x (..., width); weight (width,) of any floating dtype; the result in x's.
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = reduction_dtype(x.dtype)
     y = torch.nn.functional.rms_norm(x.to(wide), weight.shape, weight.to(wide), eps)
     return y.to(x.dtype)
 
@@ -126,7 +127,7 @@ def _forward(
     x = x.contiguous()
     width, rows = x.shape[-1], x.numel() // x.shape[-1]
     y, total = torch.empty_like(x), x if residual is None else torch.empty_like(x)
-    rstd = x.new_empty(rows, dtype=torch.promote_types(x.dtype, torch.float32))
+    rstd = x.new_empty(rows, dtype=reduction_dtype(x.dtype))
     if rows:
         FORWARD.launch(
             lambda meta: (triton.cdiv(rows, meta["ROWS"]),),
@@ -158,7 +159,7 @@ def _backward(
 
 def _fake_rstd(x: Tensor) -> Tensor:
     rows = x.numel() // x.shape[-1]
-    return x.new_empty(rows, dtype=torch.promote_types(x.dtype, torch.float32))
+    return x.new_empty(rows, dtype=reduction_dtype(x.dtype))
 
 
 def _like(x: Tensor) -> Tensor:

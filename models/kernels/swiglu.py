@@ -1,12 +1,12 @@
 # mypy: allow-incomplete-defs
-"""silu(gate) · up in one pass, of two tensors or of the two halves of one.
+"""silu(gate) · up in one pass, of the two halves of a fused projection.
 
 Why it could help: eager moves five elements forward (gate in, silu out and in, up in, product
 out) and nine backward, where three and five suffice: predicted 4/7 of eager's time in this op.
 Inductor fuses it as well, so against a compiled block the prediction is a tie, but for two things:
-silu is rounded once less, and of a fused gate/up projection both halves of the gradient are
-written in place, where autograd concatenates them (another four elements). silu is computed again
-in the backward pass: reading two inputs again is cheaper than a third tensor kept.
+silu is rounded once less, and both halves of the gradient are written in place, where autograd
+concatenates them (another four elements). silu is computed again in the backward pass: reading two
+inputs again is cheaper than a third tensor kept.
 May not know of models. n stands for rows: all leading dimensions together.
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -67,28 +66,25 @@ FORWARD = TritonKernel(swiglu_forward, _CONFIGS, ["FFN"], {"BLOCK": 4096})
 BACKWARD = TritonKernel(swiglu_backward, _CONFIGS, ["FFN"], {"BLOCK": 4096})
 
 
-def swiglu_reference(gate: Tensor, up: Tensor) -> Tensor:
-    """silu(gate) · up (arXiv 2002.05202, eq. 5 without its matrices), each (..., ffn)."""
-    return F.silu(gate) * up
-
-
-def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """`swiglu_reference` in one kernel: gate and up (..., ffn) -> (..., ffn), fp32 inside."""
-    return torch.ops.smol.swiglu(gate, up)
-
-
-def swiglu_fused(gate_up: Tensor) -> Tensor:
-    """`models.ops.swiglu` in one kernel: (..., 2 · ffn) -> (..., ffn), fp32 inside.
+def swiglu(gate_up: Tensor) -> Tensor:
+    """`models.ops.swiglu` in one kernel: (..., 2 · ffn), gate first, -> (..., ffn), fp32 inside.
 
     Raises ValueError where the last dimension is odd.
     """
     if gate_up.shape[-1] % 2:
         raise ValueError(f"a fused gate and up cannot be {gate_up.shape[-1]} wide: it is odd")
-    return torch.ops.smol.swiglu_fused(gate_up)
+    return torch.ops.smol.swiglu(gate_up)
 
 
-def _forward(gate: Tensor, up: Tensor) -> Tensor:
-    """Of rows with one common stride."""
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Gate and up as views, (n, ffn) each, of a contiguous (..., 2 · ffn)."""
+    gate, up = x.view(-1, x.shape[-1]).chunk(2, dim=-1)
+    return gate, up
+
+
+@torch.library.custom_op("smol::swiglu", mutates_args=())
+def _swiglu(gate_up: Tensor) -> Tensor:
+    gate, up = _halves(gate_up.contiguous())
     y = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
     if y.numel():
         FORWARD.launch(
@@ -96,86 +92,39 @@ def _forward(gate: Tensor, up: Tensor) -> Tensor:
             gate_ptr=gate, up_ptr=up, y_ptr=y, rows=gate.shape[0], stride=gate.stride(0),
             FFN=gate.shape[1], ACC=accumulator(gate.dtype),
         )  # fmt: skip
-    return y
-
-
-def _backward(grad: Tensor, gate: Tensor, up: Tensor, grad_gate: Tensor, grad_up: Tensor) -> None:
-    """Fills the two gradients, which are laid out as gate and up are."""
-    if grad.numel():
-        BACKWARD.launch(
-            lambda meta: (triton.cdiv(grad.numel(), meta["BLOCK"]),),
-            grad_ptr=grad, gate_ptr=gate, up_ptr=up, grad_gate_ptr=grad_gate, grad_up_ptr=grad_up,
-            rows=gate.shape[0], stride=gate.stride(0), FFN=gate.shape[1],
-            ACC=accumulator(gate.dtype),
-        )  # fmt: skip
-
-
-def _rows(x: Tensor) -> Tensor:
-    return x.contiguous().view(-1, x.shape[-1])
-
-
-def _like(x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
-
-
-@torch.library.custom_op("smol::swiglu", mutates_args=())
-def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    return _forward(_rows(gate), _rows(up)).view(gate.shape)
-
-
-@_swiglu.register_fake
-def _(gate: Tensor, up: Tensor) -> Tensor:
-    return _like(gate)
-
-
-@torch.library.custom_op("smol::swiglu_backward", mutates_args=())
-def _swiglu_backward(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    grad_gate, grad_up = _like(gate), _like(up)
-    _backward(_rows(grad), _rows(gate), _rows(up), _rows(grad_gate), _rows(grad_up))
-    return grad_gate, grad_up
-
-
-@_swiglu_backward.register_fake
-def _(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    return _like(gate), _like(up)
-
-
-@torch.library.custom_op("smol::swiglu_fused", mutates_args=())
-def _swiglu_fused(gate_up: Tensor) -> Tensor:
-    y = _forward(*_rows(gate_up).chunk(2, dim=-1))
     return y.view(*gate_up.shape[:-1], -1)
 
 
-@_swiglu_fused.register_fake
+@_swiglu.register_fake
 def _(gate_up: Tensor) -> Tensor:
     return gate_up.new_empty(*gate_up.shape[:-1], gate_up.shape[-1] // 2)
 
 
-@torch.library.custom_op("smol::swiglu_fused_backward", mutates_args=())
-def _swiglu_fused_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
-    grad_gate_up = _like(gate_up)
-    halves = (t.chunk(2, dim=-1) for t in (_rows(gate_up), _rows(grad_gate_up)))
-    (gate, up), (grad_gate, grad_up) = halves
-    _backward(_rows(grad), gate, up, grad_gate, grad_up)
+@torch.library.custom_op("smol::swiglu_backward", mutates_args=())
+def _swiglu_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
+    grad_gate_up = torch.empty_like(gate_up, memory_format=torch.contiguous_format)
+    (gate, up), (grad_gate, grad_up) = _halves(gate_up.contiguous()), _halves(grad_gate_up)
+    if grad.numel():
+        BACKWARD.launch(
+            lambda meta: (triton.cdiv(grad.numel(), meta["BLOCK"]),),
+            grad_ptr=grad.contiguous(), gate_ptr=gate, up_ptr=up, grad_gate_ptr=grad_gate,
+            grad_up_ptr=grad_up, rows=gate.shape[0], stride=gate.stride(0), FFN=gate.shape[1],
+            ACC=accumulator(gate.dtype),
+        )  # fmt: skip
     return grad_gate_up
 
 
-@_swiglu_fused_backward.register_fake
+@_swiglu_backward.register_fake
 def _(grad: Tensor, gate_up: Tensor) -> Tensor:
-    return _like(gate_up)
+    return torch.empty_like(gate_up, memory_format=torch.contiguous_format)
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+def _differentiate(ctx: Any, grad: Tensor) -> Tensor:
     return torch.ops.smol.swiglu_backward(grad, *ctx.saved_tensors)
 
 
-def _differentiate_fused(ctx: Any, grad: Tensor) -> Tensor:
-    return torch.ops.smol.swiglu_fused_backward(grad, *ctx.saved_tensors)
-
-
 torch.library.register_autograd("smol::swiglu", _differentiate, setup_context=_save)
-torch.library.register_autograd("smol::swiglu_fused", _differentiate_fused, setup_context=_save)

@@ -5,7 +5,7 @@ from models.kernels.launching import label, recorded
 from models.kernels.registry import OPS
 from models.kernels.rms_norm import BACKWARD, FORWARD, rms_norm
 from models.kernels.rope import rope
-from models.kernels.swiglu import swiglu_fused
+from models.kernels.swiglu import swiglu
 from models.kernels.unfit import UNFIT
 
 
@@ -40,7 +40,7 @@ def test_configurations_shown_not_to_fit_are_not_tuned():
 
 def test_shapes_that_do_not_go_together_are_refused():
     with pytest.raises(ValueError, match="77 wide"):
-        swiglu_fused(torch.zeros(2, 77))
+        swiglu(torch.zeros(2, 77))
     angles = torch.zeros(4, 1, 8)
     with pytest.raises(ValueError, match=r"wants cosines and sines \(5, 1, 8\)"):
         rope(torch.zeros(1, 5, 2, 16), angles, angles)
