@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,6 +32,13 @@ def case(dtype=torch.float64):
 
 def reference(hidden, weight, targets):
     return F.cross_entropy(hidden @ weight.T, targets, reduction="sum", ignore_index=-100)
+
+
+def gradients_in_fp64(hidden, weight, targets):
+    """Of the numbers that bf16 computes with, as leaves: through a cast to bf16 they would come
+    back rounded to it."""
+    leaves = [t.detach().to(torch.bfloat16).double().requires_grad_() for t in (hidden, weight)]
+    return torch.autograd.grad(reference(*leaves, targets), leaves)
 
 
 @pytest.mark.usefixtures("rows_a_chunk")
@@ -82,8 +93,7 @@ def test_large_logits_stay_finite():
 
 def test_bf16_accumulates_in_the_masters_dtype_and_is_no_worse_than_torchs_own():
     hidden, weight, targets = case(torch.bfloat16)
-    exact = reference(hidden.double(), weight.to(torch.bfloat16).double(), targets)
-    truth = torch.autograd.grad(exact, (hidden, weight))
+    truth = gradients_in_fp64(hidden, weight, targets)
     loss = linear_cross_entropy_sum(hidden, weight, targets)
     assert loss.dtype == torch.float32
     ours = torch.autograd.grad(loss, (hidden, weight))
@@ -95,3 +105,63 @@ def test_bf16_accumulates_in_the_masters_dtype_and_is_no_worse_than_torchs_own()
     for a, b, t in zip(ours, theirs, truth, strict=True):
         # Both round to bf16 at the same places; 1.2 leaves room for the luck of single roundings.
         assert (a - t).norm() <= 1.2 * (b - t).norm()
+
+
+FULL_ROWS, FULL_VOCAB, FULL_WIDTH = 8192, 49_152, 576
+MEMORY = """
+import torch
+from bench.memory import extra_bytes
+from models.kernels.cross_entropy import linear_cross_entropy_sum
+torch.set_num_threads(2)
+torch.manual_seed(0)
+rows, vocab, width = {shape}
+hidden = torch.randn(rows, width).to(torch.bfloat16).requires_grad_()
+weight = (0.05 * torch.randn(vocab, width)).requires_grad_()
+targets = torch.randint(0, vocab, (rows,))
+def call():
+    torch.autograd.grad(linear_cross_entropy_sum(hidden, weight, targets), (hidden, weight))
+print(extra_bytes(call, "cpu"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc for the peak")
+def test_at_full_size_it_takes_at_most_250_mb_gradients_included():
+    # In a process of its own: whatever else one holds would hide a peak.
+    code = MEMORY.format(shape=(FULL_ROWS, FULL_VOCAB, FULL_WIDTH))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True,
+        timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # The weight's gradient is 113 MB of it, its bf16 copy 57, the chunk of logits 34. All logits
+    # would be 805 MB in bf16 alone.
+    assert 113e6 < int(done.stdout) <= 250e6
+
+
+@pytest.mark.slow
+def test_at_the_full_vocabulary_gradients_are_no_further_from_fp64_than_torchs_own():
+    torch.manual_seed(0)
+    rows = 512  # two chunks
+    hidden = torch.randn(rows, FULL_WIDTH).to(torch.bfloat16).requires_grad_()
+    weight = (0.05 * torch.randn(FULL_VOCAB, FULL_WIDTH)).requires_grad_()
+    targets = torch.randint(0, FULL_VOCAB, (rows,))
+    targets[::7] = -100
+    leaves = (hidden, weight)
+
+    def fused_by_torch():
+        return F.linear_cross_entropy(
+            hidden, weight.to(torch.bfloat16), targets, reduction="sum", ignore_index=-100
+        )
+
+    def unfused():
+        logits = F.linear(hidden, weight.to(torch.bfloat16)).float()
+        return F.cross_entropy(logits, targets, reduction="sum", ignore_index=-100)
+
+    truth = gradients_in_fp64(hidden, weight, targets)
+    ours = torch.autograd.grad(linear_cross_entropy_sum(hidden, weight, targets), leaves)
+    for torchs in (unfused, fused_by_torch):
+        theirs = torch.autograd.grad(torchs(), leaves)
+        for a, b, t in zip(ours, theirs, truth, strict=True):
+            # A thousandth for the order in which sums of millions of terms fall.
+            assert (a - t).norm() <= 1.001 * (b - t).norm()
