@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from harness.config import Frozen, explain
 from harness.errors import RequestError
+from harness.records.store import files_below
 
 FOLDER = "bench"
 KERNELS = f"{FOLDER}/kernels.json"
@@ -99,9 +100,9 @@ def read_all(results: Path) -> tuple[dict[str, Bench], Kernels | None]:
     """
     suites: dict[str, Bench] = {}
     kernels = None
-    for path in sorted((results / FOLDER).glob("*.json")):
+    for path in files_below(results / FOLDER):
         name = f"{FOLDER}/{path.name}"
-        if path.name.startswith("."):
+        if path.suffix != ".json" or path.name.startswith(".") or path != results / name:
             continue
         try:
             if not path.is_file():

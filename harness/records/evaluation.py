@@ -17,7 +17,7 @@ from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records.schema import Code
-from harness.records.store import check_writable
+from harness.records.store import check_writable, files_below
 
 FOLDER = "evaluations"
 
@@ -143,9 +143,9 @@ def read_all(results: Path) -> list[Evaluation]:
     Raises RequestError naming the file for anything else that is not one in its place.
     """
     found = []
-    for path in sorted((results / FOLDER).rglob("*")):
+    for path in files_below(results / FOLDER):
         inside = path.relative_to(results)
-        if path.is_dir() or any(part.startswith(".") for part in inside.parts):
+        if any(part.startswith(".") for part in inside.parts):
             continue
         found.append(read(path, inside.as_posix()))
     return found

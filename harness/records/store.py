@@ -150,11 +150,25 @@ def stored_in(results: Path) -> Iterator[Stored]:
     for place in (results, folder):
         if place.exists() and not place.is_dir():
             raise RequestError(f"results folder '{results}': '{place.name}' is a file")
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         relative = path.relative_to(results).as_posix()
-        if any(part.startswith(".") for part in path.relative_to(results).parts) or path.is_dir():
+        if any(part.startswith(".") for part in path.relative_to(results).parts):
             continue
         yield _read(path, relative)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Everything below a folder but folders, sorted; nothing where there is no folder.
+
+    Raises RequestError for a folder that may not be read, which `rglob` passes over in silence.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise RequestError(f"{error.filename} cannot be read: {error.strerror}")
+
+    walk = os.walk(folder, onerror=refuse)
+    return sorted(Path(place) / name for place, _, names in walk for name in names)
 
 
 def read(path: Path, relative: str) -> Record:

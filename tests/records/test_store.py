@@ -164,3 +164,20 @@ def test_attempts_count_up_and_the_newest_wins(tmp_path: Path) -> None:
     assert store.latest(store.read_all(tmp_path)) == {ONE.key: tenth}
     assert store.latest([tenth, first], recipe="dense_vs_moe") == {ONE.key: tenth}
     assert store.latest([tenth], recipe="another") == {}
+
+
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by its mode, which the tests' user may be above."""
+    store.write(tmp_path, ONE)
+    scandir = os.scandir
+
+    def refuse(place: str) -> object:
+        if str(place).endswith("/dense"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(RequestError, match="dense cannot be read: Permission denied"):
+        store.read_all(tmp_path)
