@@ -38,28 +38,79 @@ def test_updates_have_the_same_losses(peer, kind):
     assert max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) < 5e-3
 
 
-@pytest.mark.parametrize("kind", ["moe-160m", "moe-active"])
-def test_the_loop_over_experts_is_the_same_mixture(kind):
-    chosen = setting("moe-loop", kind)
-    ours = LanguageModel(chosen.model, torch.float32)
+MIXTURES = [
+    ("moe-160m", "smoke"),
+    ("moe-active", "smoke"),
+    pytest.param("moe-160m", "full", marks=pytest.mark.slow),
+]
+
+
+def by_the_loops_names(ours: LanguageModel) -> dict[str, torch.Tensor]:
+    """The gradients of our model, which take the weights' way to their names."""
+    for weight in ours.parameters():
+        weight.data = weight.grad
+    return LoopMoE(ours).state_dict()
+
+
+def both(kind: str, scale: str, dtype: torch.dtype):
+    """(loss, gradients by the loop's names) of our mixture and of the loop over experts with
+    masks, from the same weights and tokens; the loop in bf16 is under autocast, as it trains."""
+    chosen = setting("moe-loop", kind, model=model(kind, scale), batch=2)
+    ours = LanguageModel(chosen.model, dtype)
     ours.init_weights(0)
     loop = LoopMoE(ours)
     tokens = torch.from_numpy(tokens_of(chosen, 0))
     targets = torch.full_like(tokens, -100)
     targets[:, :-1] = tokens[:, 1:]
     sums = ours.loss_sums(tokens, targets)
-    (sums.cross_entropy / sums.targets + sums.routing / len(tokens)).backward()
-    cross_entropy, routing = peers.loop_losses(loop, tokens)
+    mean = sums.cross_entropy / sums.targets
+    (mean + sums.routing / len(tokens)).backward()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        cross_entropy, routing = peers.loop_losses(loop, tokens)
     (cross_entropy + routing).backward()
-    # fp32 sums in other orders: a few parts in a million of losses near 8.
-    mean = sums.cross_entropy.detach() / sums.targets
-    torch.testing.assert_close(mean, cross_entropy.detach(), rtol=1e-6, atol=1e-5)
     theirs = {n: p.grad for n, p in loop.named_parameters()}
+    return (mean.detach(), by_the_loops_names(ours)), (cross_entropy.detach(), theirs)
+
+
+def distance(gradient: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((gradient - truth).norm() / truth.norm())
+
+
+@pytest.mark.parametrize(("kind", "scale"), MIXTURES)
+def test_the_loop_over_experts_is_the_same_mixture(kind, scale):
+    (ours, gradients), (theirs, expected) = both(kind, scale, torch.float32)
+    # fp32 sums in other orders: a few parts in a million of losses near 10.
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-5)
+    for name, gradient in gradients.items():
+        assert distance(gradient, expected[name]) < 1e-4, name  # fp32 through all layers
+
+
+@pytest.mark.parametrize("scale", ["smoke", "full"])
+def test_a_mixture_in_bf16_is_the_loops_to_its_rounding(scale):
+    # One layer on one bf16 input, so that both choose the same experts: through several, a token
+    # near the border between two may go to either.
+    chosen = setting("moe-loop", "moe-160m", model=model("moe-160m", scale), seq=64)
+    ours = LanguageModel(chosen.model, torch.bfloat16)
+    ours.init_weights(0)
+    loop = LoopMoE(ours)
+    x = torch.randn(4, 64, chosen.model.width).to(torch.bfloat16)
+    layers = ours.blocks[0].feed_forward, loop.blocks[0]._mix
+    found = []
+    for layer in layers:
+        inputs = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bool(found)):
+            y, _ = layer(inputs)
+        y.backward(torch.ones_like(y).cumsum(-1) / y.shape[-1])
+        found.append((y.detach(), inputs.grad))
     for weight in ours.parameters():
-        weight.data = weight.grad  # so that the gradients take the weights' way to their names
-    for name, gradient in LoopMoE(ours).state_dict().items():
-        distance = (gradient - theirs[name]).norm() / gradient.norm()
-        assert distance < 1e-4, name  # fp32 through two layers
+        weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    gradients = by_the_loops_names(ours)
+    theirs = {n: p.grad for n, p in loop.named_parameters() if p.grad is not None}
+    assert len(theirs) == 1 + 2 * chosen.model.experts  # the router's, and each expert's two
+    pairs = [*zip(*found, strict=True), *((gradients[n], g) for n, g in theirs.items())]
+    for mine, other in pairs:
+        # bf16 rounds to 2^-9; some four roundings lie between.
+        assert distance(mine.float(), other.float()) < 2**-7
 
 
 def test_a_peer_without_such_a_model_says_so():
