@@ -50,6 +50,7 @@ class KernelError(Frozen):
 
     op: str
     dtype: str
+    rows: int
     quantity: str
     kernel: float
     torch: float

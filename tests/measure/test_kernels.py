@@ -3,12 +3,13 @@ import json
 import pytest
 
 from harness.measure import kernels
+from harness.records import bench
 from models.kernels.registry import OPS
 from models.kernels.unfit import UNFIT
 
 ERROR = {"op": "rope", "dtype": "bfloat16", "quantity": "output", "rows": 3}
 BUILD = {"op": "rope", "kernel": "rope_turn", "arch": "sm_89", "registers": 40, "spill_bytes": 0,
-         "shared_bytes": 0, "matrix_unit": None, "misfit": None}  # fmt: skip
+         "shared_bytes": 0, "widest_bytes": 16, "matrix_unit": None, "misfit": None}  # fmt: skip
 
 
 def report(errors=(), builds=()):
@@ -72,6 +73,9 @@ def test_the_report_is_shown_and_where_asked_kept(tmp_path, monkeypatch, capsys)
     assert kept["errors"] == [error]
     assert kept["builds"][0] == spilling
     assert kept["digest"] == kernels.digest()
+    _, read = bench.read_all(tmp_path)  # as the card does
+    assert read is not None
+    assert read.builds[0].misfit == "spills 8 bytes"
     monkeypatch.setitem(UNFIT, ("rope_turn", "sm_89"), frozenset())
     assert kernels.main(["rope"]) == 1
     assert "add 'ROWS=8' to UNFIT" in capsys.readouterr().out
