@@ -94,13 +94,13 @@ def chosen(
 
     Raises RequestError for an unknown stage, or where there is none to start.
     """
+    names = [stage.name for stage in stages]
+    if stages and start is not None and start not in names:
+        raise RequestError(f"no stage '{start}'{nearest(start, names)}")
     if not given:
         return stages, None
     if not stages:
         raise RequestError("--from needs a recipe with stages; this one trains from scratch")
-    names = [stage.name for stage in stages]
-    if start is not None and start not in names:
-        raise RequestError(f"no stage '{start}'{nearest(start, names)}")
     first = start or names[0]
     kept = {first}
     for stage in stages:

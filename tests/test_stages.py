@@ -126,6 +126,8 @@ def test_a_given_model_starts_the_stage_named_and_only_what_follows_is_planned()
     assert alone["base/sft"].key != runs(make(given="checkpoint 5678", start="sft"))["base/sft"].key
     with pytest.raises(RequestError, match="did you mean 'sft'"):
         make(given="checkpoint 1234", start="sfr")
+    with pytest.raises(RequestError, match="did you mean 'sft'"):
+        stages.chosen((PRETRAIN, SFT), "sfr", given=False)  # as a dry run asks
 
 
 def test_the_seeds_pipeline_at_full_is_the_seeds():
