@@ -1,7 +1,7 @@
 """The search behind `dense_vs_moe`: the same grid for each of its arms.
 
-Learning rates (Muon's and AdamW's scaled together) x0.5, x1, x2 and x4 of the scale's base, times
-weight decay 0, 0.1 and 0.4: 12 settings an arm, 48 runs, on a seed that no verdict uses, at one
+Learning rates (Muon's and AdamW's scaled together) x1, x2, x4 and x8 of the scale's base, times
+weight decay 0, 0.4 and 1.6: 12 settings an arm, 48 runs, on a seed that no verdict uses, at one
 horizon. Only its end is validated.
 
 At `proxy` it trains for 80 updates, two fifths of those in `dense_vs_moe`, so that the search ends
@@ -13,8 +13,8 @@ from harness.config import replace
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
 from models.presets import KINDS, model
 
-FACTORS = (0.5, 1.0, 2.0, 4.0)
-DECAYS = (0.0, 0.1, 0.4)
+FACTORS = (1.0, 2.0, 4.0, 8.0)
+DECAYS = (0.0, 0.4, 1.6)
 UPDATES = {"smoke": 60, "proxy": 80, "full": 250}
 
 

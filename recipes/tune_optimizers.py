@@ -1,11 +1,12 @@
 """The search behind `optimizers`: the same grid for each of its arms.
 
-Learning rates (Muon's and AdamW's scaled together) x0.5, x1, x2 and x4 of the scale's base, times
-weight decay 0, 0.1 and 0.4: 12 settings an arm, 36 runs, on a seed that no verdict uses, as long
-as the runs of the verdict. Only the end is validated.
+Learning rates (Muon's and AdamW's scaled together) x0.5 to x8 of the scale's base, times weight
+decay 0, 0.1, 0.4 and 1.6: 20 settings an arm, 60 runs, on a seed that no verdict uses, as long as
+the runs of the verdict. Only the end is validated. At `proxy` a grid that ended at x4 and 0.4 had
+Muon's best point in its corner.
 
-`proxy`, on two cores with two runs at a time: 36 x 80 updates x 1.4 s / 2 = 34 minutes, and about
-four more for the validation at each end and the start of 72 processes.
+`proxy`, on two cores with two runs at a time: 60 x 80 updates x 1.4 s / 2 = 56 minutes, and about
+seven more for the validation at each end and the start of 120 processes.
 """
 
 from harness import presets, tuning
@@ -13,8 +14,8 @@ from harness.config import replace
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
 from recipes.optimizers import NAMES, UPDATES
 
-FACTORS = (0.5, 1.0, 2.0, 4.0)
-DECAYS = (0.0, 0.1, 0.4)
+FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)
+DECAYS = (0.0, 0.1, 0.4, 1.6)
 
 
 @recipe(

@@ -7,7 +7,9 @@ import math
 import random
 from functools import cache
 from typing import Any
+from unittest import mock
 
+import recipes.tune_dense_vs_moe as declared
 from harness import plan, recipe
 from harness.config import replace
 from harness.records.schema import (
@@ -31,6 +33,8 @@ UNIGRAM = 6.76
 SKILL = {"dense": 6.00, "moe-active": 5.90, "moe-total": 6.05, "moe-160m": 6.20, "moe": 5.95}
 """The first name with which an arm's begins decides; `moe` is a bundle of `as_published`."""
 CPU = "Some CPU 3000 (AVX-512)"
+GRID = {"FACTORS": (0.5, 1.0, 2.0, 4.0), "DECAYS": (0.0, 0.1, 0.4)}
+"""Of the synthetic search, whatever the recipe's own has become."""
 
 
 @cache
@@ -250,13 +254,14 @@ def campaign(
 
 @cache
 def _plan_of(name: str, scale: str) -> plan.Plan:
-    return plan.make(
-        recipe.find(name),
-        scale,  # type: ignore[arg-type]
-        "cpu",
-        tokenizer_digest=lambda data: "t0",
-        device_class=CPU,
-    )
+    with mock.patch.multiple(declared, **GRID):
+        return plan.make(
+            recipe.find(name),
+            scale,  # type: ignore[arg-type]
+            "cpu",
+            tokenizer_digest=lambda data: "t0",
+            device_class=CPU,
+        )
 
 
 def search(
