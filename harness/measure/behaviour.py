@@ -40,8 +40,6 @@ KERNELS = "models/kernels"
 REACHED = frozenset(
     {"__init__.py", "cross_entropy.py", "grouped_mm.py", "names.py", "rms_norm_eager.py"}
     | {"registry.py"}  # what measures kernels: training does not import it
-    # Its borders; its blocks are CUDA's alone, and tests hold them against torch's own.
-    | {"document_mask.py"}
 )
 SECONDS = 900.0
 """A few on an idle machine; many times that where others keep it busy."""

@@ -17,7 +17,7 @@ CHANGES: tuple[Edit, ...] = (
     ("models/layers.py", "frequencies = 1.0 / theta**exponents", "frequencies = theta**exponents"),
     ("models/layers.py", "torch.arange(0, head_dim, 2,", "torch.arange(1, head_dim, 2,"),
     ("models/layers.py", "tril(total - new)", "tril(total - new - 1)"),
-    ("models/layers.py", "documents[:, 1:] != documents[:, :-1]",
+    ("models/kernels/document_mask.py", "documents[:, 1:] != documents[:, :-1]",
      "documents[:, 1:] == documents[:, :-1]"),
     ("models/dense.py", "return x + self.feed_forward(normed), None",
      "return normed + self.feed_forward(normed), None"),
