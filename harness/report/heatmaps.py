@@ -25,6 +25,12 @@ DOTS_PER_INCH = 200
 WIDTH = 8.0
 """Inches; a README shows it about 800 pixels wide, so a point of type is about 1.4 pixels."""
 ROW = 0.27
+"""Inches, as the following: a layer's height, and what is around and between panels. Placed by
+hand, since matplotlib's own layout draws every text twice: a third of the figure's time."""
+LEFT, RIGHT, ACROSS = 0.45, 0.4, 0.65
+ABOVE, BETWEEN, BELOW = 0.72, 0.95, 1.12
+BAR_BOTTOM, BAR_HEIGHT, BAR_WIDTH = 0.45, 0.11, 0.64
+"""The colour bar's width is a share of the figure's."""
 COLOURS = "PuOr_r"
 PANELS = 3
 """Panels side by side; more go below."""
@@ -38,9 +44,16 @@ def draw_experts(data: Heats) -> bytes:
     busiest = max(layer[0] for heat in data.heats for layer in heat.load)
     norm = TwoSlopeNorm(1.0, vmin=0.0, vmax=max(2.0, busiest))
     with sns.axes_style("white"), plt.rc_context({"font.size": 8.0, "axes.titlesize": 9.0}):
+        panel = (WIDTH - LEFT - RIGHT - (columns - 1) * ACROSS) / columns
+        inner = rows * ROW * layers + (rows - 1) * BETWEEN
+        height = ABOVE + inner + BELOW
         figure, panels = plt.subplots(
-            rows, columns, squeeze=False, layout="constrained",
-            figsize=(WIDTH, rows * (ROW * layers + 0.75) + 0.95),
+            rows, columns, squeeze=False, figsize=(WIDTH, height),
+            gridspec_kw={
+                "left": LEFT / WIDTH, "right": 1 - RIGHT / WIDTH, "wspace": ACROSS / panel,
+                "bottom": BELOW / height, "top": 1 - ABOVE / height,
+                "hspace": BETWEEN / (ROW * layers),
+            },
         )  # fmt: skip
         for axes, heat in zip(panels.flat, data.heats, strict=False):
             _draw(axes, heat, norm)
@@ -48,12 +61,12 @@ def draw_experts(data: Heats) -> bytes:
             axes.set_axis_off()
         for row in panels:
             row[0].set_ylabel("layer")
+        place = ((1 - BAR_WIDTH) / 2, BAR_BOTTOM / height, BAR_WIDTH, BAR_HEIGHT / height)
         bar = figure.colorbar(
-            ScalarMappable(norm, COLOURS), ax=panels, location="bottom", aspect=60, fraction=0.06,
-            shrink=0.7,
-        )  # fmt: skip
+            ScalarMappable(norm, COLOURS), cax=figure.add_axes(place), orientation="horizontal"
+        )
         bar.set_label("load, as a share of an even load")
-        figure.suptitle(data.title, fontsize=10)
+        figure.suptitle(data.title, fontsize=10, y=1 - 0.08 / height, va="top")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
         plt.close(figure)
