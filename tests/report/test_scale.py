@@ -17,8 +17,8 @@ import pytest
 from harness.records import store
 from tests.report.factory import campaign
 
-SEEDS = 91
-"""1,001 records, of 11 runs a seed."""
+SEEDS = 100
+"""1,000 records, of 10 runs a seed."""
 PROGRAM = """
 import json, resource, sys
 from pathlib import Path
@@ -43,7 +43,7 @@ def measured(results: Path, action: str) -> list[float]:
 
 
 def fill(results: Path, recipes: int) -> Path:
-    """1,001 records for each recipe."""
+    """1,000 records for each recipe."""
     records = campaign(seeds=SEEDS)
     for number in range(recipes):
         for record in records:
