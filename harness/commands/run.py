@@ -279,13 +279,16 @@ def _launch(
     by_key = {run.key: run for run in plan.runs}
     arms = {arm.name: arm for arm in plan.arms}
     asked, text = question(plan, request.asked), command(request, plan.entry)
-    code = provenance.code().model_copy(update={"behaviour_digest": behaviour.of_code()})
+    code, known = provenance.code(), behaviour.of_code()
     forecast = Forecast.of_this_machine(request.device, store.read_all(request.results))
     jobs = [
         Job(
             run=run,
             question=asked,
-            code=code,
+            code=code.model_copy(
+                # No trajectory goes through a Triton kernel.
+                update={"behaviour_digest": None if run.config.train.kernels else known}
+            ),
             arm_values=dict(arms[run.arm].values),
             diff=dict(arms[run.arm].diff),
             command=text,

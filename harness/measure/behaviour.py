@@ -35,12 +35,18 @@ ABSOLUTE = 1e-12
 """For values that are zero but for round-off."""
 UNREACHED = ("models/working.py", "harness/train/compiled.py")
 """Working copies in bf16 and compiled graphs: no trajectory sees them, so any edit of their
-syntax counts as a change; likewise all of KERNELS but what is REACHED."""
+syntax counts as a change; likewise all of KERNELS but what is REACHED, and TRITON."""
 KERNELS = "models/kernels"
 REACHED = frozenset(
     {"__init__.py", "cross_entropy.py", "grouped_mm.py", "names.py", "rms_norm_eager.py"}
     | {"registry.py"}  # what measures kernels: training does not import it
 )
+TRITON = frozenset(
+    {"grouped_gemm.py", "head_cross_entropy.py", "launching.py", "rms_norm.py", "rope.py"}
+    | {"swiglu.py", "unfit.py"}
+)
+"""What a run goes through only where it switches a kernel on. Such a run has no behaviour digest
+and counts by its source; a change in one of these leaves all others comparable."""
 SECONDS = 900.0
 """A few on an idle machine; many times that where others keep it busy."""
 SHOWN = 8
@@ -92,7 +98,7 @@ def compute(root: Path = provenance.ROOT) -> Values:
 def unreached(root: Path) -> Values:
     """A checksum of the syntax of each module that fp64 on one CPU thread does not go through."""
     files = [root / name for name in UNREACHED]
-    files += [f for f in (root / KERNELS).glob("*.py") if f.name not in REACHED]
+    files += [f for f in (root / KERNELS).glob("*.py") if f.name not in REACHED | TRITON]
     return {
         f"source/{file.relative_to(root).as_posix()}": [
             float(zlib.crc32(provenance.normal_form(file.read_text("utf-8")).encode()))
@@ -124,7 +130,8 @@ def differences(known: Committed, now: Values) -> list[str]:
 
 
 def of_code(calculate: Callable[[], Values] = compute) -> str | None:
-    """The behaviour digest of this code; None where it behaves otherwise than committed.
+    """The behaviour digest of this code without Triton kernels; None where it behaves otherwise
+    than committed.
 
     Code other than the committed is looked at once (some seconds) and remembered in the cache.
     """

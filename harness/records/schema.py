@@ -266,7 +266,8 @@ class Code(Frozen):
     source_digest: str
     """Of the syntax trees of models/ and of the rooms that train."""
     behaviour_digest: str | None = None
-    """Of the reference trajectories, where this source's are the committed ones; else None."""
+    """Of the reference trajectories, where this source's are the committed ones and the run uses
+    no Triton kernel; else None."""
     commit: str | None
     dirty: bool | None
 

@@ -24,6 +24,16 @@ def test_the_code_behaves_as_is_committed():
     assert behaviour.differences(known, behaviour.compute()) == []
 
 
+def test_every_file_of_kernels_is_reached_counted_or_tritons():
+    """One that uses Triton would otherwise outdate all records at its next edit."""
+    folder = provenance.ROOT / behaviour.KERNELS
+    files = {file.name: file.read_text("utf-8") for file in folder.glob("*.py")}
+    using = {name for name, text in files.items() if "\nimport triton\n" in text}
+    assert using | {"unfit.py"} == behaviour.TRITON  # the table that launching.py reads
+    assert not behaviour.TRITON & behaviour.REACHED
+    assert set(files) > behaviour.TRITON | behaviour.REACHED
+
+
 KNOWN = behaviour.Committed(source_digest="of the commit", values={"a": (1.0, 2.0), "b": (0.0,)})
 
 
