@@ -15,7 +15,13 @@ from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
 
 NAMES = ("adamw", "muon", "torch-muon")
 SEARCH = "tune_optimizers"
-TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {}
+TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
+    "proxy": {
+        "adamw": tuning.Settings(rate=2.0, decay=1.6),
+        "muon": tuning.Settings(rate=4.0, decay=0.4),
+        "torch-muon": tuning.Settings(rate=4.0, decay=0.4),
+    }
+}
 """Scale -> optimizer -> the best setting in the records of `SEARCH` (its view `optimum`); for
 every optimizer or for none. A scale that is not here uses the base's settings for all."""
 UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
