@@ -182,6 +182,13 @@ def audit(
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", show_default=False)],
     second: Annotated[str, typer.Argument(metavar="B", show_default=False)],
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            help="val_loss, bits_per_byte or tokens_per_second; default: the recipe's question.",
+        ),
+    ] = None,
     scale: ScaleOption = "smoke",
     results: ResultsOption = None,
     as_json: JsonOption = False,
@@ -189,7 +196,7 @@ def compare(
     """Two arms (recipe/arm) or two records (keys), with the verdict. Exit 1 where there is none."""
     from harness.commands import report
 
-    report.compare(first, second, scale=scale, results=results, as_json=as_json)
+    report.compare(first, second, metric, scale=scale, results=results, as_json=as_json)
 
 
 @app.command()

@@ -11,6 +11,13 @@ from harness.errors import CheckFailed
 from harness.job import RunFiles
 from harness.records import store
 
+WAYS = {
+    "val_loss": "second less first, below 0 the second is better",
+    "bits_per_byte": "second less first, below 0 the second is better",
+    "tokens_per_second": "second over first, above 1 the second is faster",
+}
+"""How to read `smol compare`, by metric."""
+
 
 def card(*, check: bool, results: Path | None) -> None:
     """Write the card and its figures, or compare them with the records.
@@ -89,8 +96,10 @@ def check_records(*, results: Path | None) -> None:
     print(f"{len(records)} records{more} in {folder} are sound{same}")
 
 
-def compare(first: str, second: str, *, scale: str, results: Path | None, as_json: bool) -> None:
-    """Print two arms' or two records' difference at each horizon.
+def compare(
+    first: str, second: str, metric: str | None, *, scale: str, results: Path | None, as_json: bool
+) -> None:
+    """Print two arms' or two records' difference at each horizon, or their ratio of rates.
 
     Raises CheckFailed where at no horizon a verdict can be given.
     """
@@ -100,11 +109,11 @@ def compare(first: str, second: str, *, scale: str, results: Path | None, as_jso
     records = store.read_all(folder)
     for record in records:
         store.refuse_implausible(store.path_of(record), record)
-    found = side_by_side(records, first, second, scale)
+    found = side_by_side(records, first, second, scale, metric)
     if as_json:
         print(json.dumps([asdict(one) for one in found], indent=1))
     else:
-        print(f"{second} less {first}, validation loss; below 0 the second is better")
+        print(f"{second} against {first}, {found[0].metric}: {WAYS[found[0].metric]}")
         for one in found:
             print(f"  {one.text}")
     if not any(one.comparable for one in found):

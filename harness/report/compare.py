@@ -5,15 +5,23 @@ Pure functions of records. May not import torch.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from harness.errors import RequestError, nearest
 from harness.measure.provenance import software_set
 from harness.records import store
 from harness.records.schema import Record
+from harness.report import launches
 from harness.report.comparison import Difference, difference_of, differences
 from harness.report.frame import Section, sections
+
+Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+UNITS = {"val_loss": "nats/token", "bits_per_byte": "bits/byte"}
+"""Of the metrics that are subtracted; below 0 the second is better."""
 
 TEXT = ("other validation text", "other tokenizer")
 """Where these differ, two losses are of different things and have no difference."""
@@ -21,14 +29,20 @@ TEXT = ("other validation text", "other tokenizer")
 
 @dataclass(frozen=True)
 class Comparison:
-    """The second less the first, at one horizon."""
+    """The second against the first: at one horizon, or of their steady rates."""
 
-    horizon: str
+    metric: Metric
+    horizon: str | None
+    """None for a rate, which is of whole launches."""
     pairs: int
     difference: float | None
-    """Validation loss, nats a token; below 0 the second is better."""
+    """The second less the first, in the metric's unit; a rate has none."""
     half_width: float | None
     """Of the paired 95 % t interval."""
+    ratio: float | None
+    """The second's steady rate over the first's; a loss has none."""
+    interval: tuple[float, float] | None
+    """95 % interval of the ratio."""
     noise_floor: float | None
     """Standard deviation of the first over its seeds."""
     verdict: str
@@ -37,21 +51,31 @@ class Comparison:
     @property
     def text(self) -> str:
         """One line for people."""
+        where = self.horizon or "steady rate"
+        if self.ratio is not None:
+            span = f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]" if self.interval else ""
+            return f"{where}: {self.ratio:.3f}{span} over {self.pairs} pairs: {self.verdict}"
         if self.difference is None:
-            return f"{self.horizon}: {self.verdict}"
+            return f"{where}: {self.verdict}"
         half = f" ± {self.half_width:.4f}" if self.half_width is not None else ""
         noise = f"; noise floor {self.noise_floor:.4f}" if self.noise_floor is not None else ""
         return (
-            f"{self.horizon}: {self.difference:+.4f}{half} nats/token over {self.pairs} "
+            f"{where}: {self.difference:+.4f}{half} {UNITS[self.metric]} over {self.pairs} "
             f"pairs{noise}: {self.verdict}"
         )
 
 
-def compare(records: Sequence[Record], first: str, second: str, scale: str) -> list[Comparison]:
-    """`recipe/arm` against `recipe/arm` of one recipe, or key against key; horizon by horizon.
+def compare(
+    records: Sequence[Record], first: str, second: str, scale: str, metric: str | None = None
+) -> list[Comparison]:
+    """`recipe/arm` against `recipe/arm` of one recipe, or key against key.
 
-    Raises RequestError for names that are not there, or that no comparison can join.
+    Losses horizon by horizon, rates once. Without a metric: the one of the recipe's question, and
+    the validation loss of two keys. Raises RequestError for names or a metric that are not there,
+    or that no comparison can join.
     """
+    if metric is not None and metric not in METRICS:
+        raise RequestError(f"unknown metric '{metric}'{nearest(metric, METRICS)}")
     by_key = store.latest(records)
     if first in by_key or second in by_key:
         for name in (first, second):
@@ -59,15 +83,62 @@ def compare(records: Sequence[Record], first: str, second: str, scale: str) -> l
                 raise RequestError(f"no record of key '{name}'{nearest(name, by_key)}")
         if first == second:
             raise RequestError(f"'{first}' is one record, not two")
-        return _of_records(by_key[first], by_key[second])
+        return _of_records(by_key[first], by_key[second], _known(metric or "val_loss"))
     section, a, b = _arms(sections(records), first, second, scale)
-    asked = {(d.against, d.arm, d.horizon): d for d in differences(section)}
-    found = []
-    for horizon in section.group.question.horizons:
-        known = asked.get((a, b, horizon))
-        one = known or difference_of(section.group, f"{b}@{horizon}", a, b, horizon, False)
-        found.append(_summary(one))
-    return found
+    chosen = _known(metric or section.group.question.metric)
+    if chosen == "tokens_per_second":
+        return [_of_rates(section, a, b)]
+    return _of_losses(section, a, b, chosen)
+
+
+def _known(metric: str) -> Metric:
+    return next(one for one in METRICS if one == metric)
+
+
+def _of_losses(section: Section, a: str, b: str, metric: Metric) -> list[Comparison]:
+    """A verdict only where the recipe asked this very question beforehand."""
+    question = section.group.question
+    asked = {
+        (d.against, d.arm, d.horizon): d
+        for d in (differences(section) if question.metric == metric else ())
+    }
+    return [
+        _summary(
+            asked.get((a, b, horizon))
+            or difference_of(section.group, f"{b}@{horizon}", a, b, horizon, False, metric),
+            metric,
+        )
+        for horizon in question.horizons
+    ]
+
+
+def _of_rates(section: Section, a: str, b: str) -> Comparison:
+    base = launches.reference(section)
+    if base not in (a, b):
+        raise RequestError(
+            f"rates of {section.recipe} are paired with those of '{base}': name it as A or B"
+        )
+    versus = launches.against(section, b if a == base else a)
+    ratio, bounds = versus.ratio or (None, None)
+    if ratio is not None and bounds is not None and a != base:
+        ratio, bounds = 1.0 / ratio, (1.0 / bounds[1], 1.0 / bounds[0])
+    verdict = versus.reason or "not comparable"
+    if bounds is not None:
+        verdict = "no detectable difference"
+        if bounds[0] > 1.0 or bounds[1] < 1.0:
+            verdict = "faster" if bounds[0] > 1.0 else "slower"
+    return Comparison(
+        metric="tokens_per_second",
+        horizon=None,
+        pairs=versus.log_ratio.n,
+        difference=None,
+        half_width=None,
+        ratio=ratio,
+        interval=bounds,
+        noise_floor=None,
+        verdict=verdict,
+        comparable=ratio is not None,
+    )
 
 
 def _arms(
@@ -96,39 +167,47 @@ def _arms(
     return section, a, b
 
 
-def _summary(one: Difference) -> Comparison:
+def _summary(one: Difference, metric: Metric) -> Comparison:
     verdict = one.verdict.text if one.verdict else "exploratory, no verdict"
     return Comparison(
+        metric=metric,
         horizon=one.horizon,
         pairs=one.value.n,
         difference=one.value.mean,
         half_width=one.value.half,
+        ratio=None,
+        interval=None,
         noise_floor=one.noise.sd,
         verdict=verdict if one.value.n else "not measured",
         comparable=one.verdict is not None and not verdict.startswith("not comparable"),
     )
 
 
-def _of_records(a: Record, b: Record) -> list[Comparison]:
+def _of_records(a: Record, b: Record, metric: Metric) -> list[Comparison]:
+    apart = _apart(a, b)
+    bare = Comparison(
+        metric=metric, horizon=None, pairs=1, difference=None, half_width=None, ratio=None,
+        interval=None, noise_floor=None, comparable=False,
+        verdict="not comparable: " + "; ".join(["one run against one run", *apart]),
+    )  # fmt: skip
+    if metric == "tokens_per_second":
+        left, right = (r.timing and r.timing.steady_tokens_per_second for r in (a, b))
+        return [dataclasses.replace(bare, ratio=right / left if left and right else None)]
     ends = {end.horizon: end for end in b.ends}
     shared = [(end, ends[end.horizon]) for end in a.ends if end.horizon in ends]
     if not shared:
         raise RequestError(f"records {a.key} and {b.key} end at no common horizon")
-    apart = _apart(a, b)
     same_text = not any(what in apart for what in TEXT)
-    why = "; ".join(["one run against one run", *apart])
-    return [
-        Comparison(
-            horizon=left.horizon,
-            pairs=1,
-            difference=right.val_loss - left.val_loss if same_text else None,
-            half_width=None,
-            noise_floor=None,
-            verdict=f"not comparable: {why}",
-            comparable=False,
+    found = []
+    for end, other in shared:
+        left, right = getattr(end, metric), getattr(other, metric)
+        known = same_text and left is not None and right is not None
+        found.append(
+            dataclasses.replace(
+                bare, horizon=end.horizon, difference=right - left if known else None
+            )
         )
-        for left, right in shared
-    ]
+    return found
 
 
 def _apart(a: Record, b: Record) -> list[str]:

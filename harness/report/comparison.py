@@ -180,19 +180,30 @@ def differences(section: Section) -> list[Difference]:
 
 
 def difference_of(
-    group: Group, name: str, against: str, arm: str, horizon: str, primary: bool
+    group: Group,
+    name: str,
+    against: str,
+    arm: str,
+    horizon: str,
+    primary: bool,
+    metric: str = "val_loss",
 ) -> Difference:
-    """An arm less another at a horizon, paired by seed, without a verdict."""
-    left = {end.seed: end for end in group.reached(against, horizon)}
-    pairs = [(left[end.seed], end) for end in group.reached(arm, horizon) if end.seed in left]
+    """An arm less another in a metric at a horizon, paired by seed, without a verdict."""
+    ends = [
+        {end.seed: end for end in group.reached(one, horizon) if getattr(end, metric) is not None}
+        for one in (against, arm)
+    ]
+    left, right = ends
+    pairs = [(left[seed], end) for seed, end in right.items() if seed in left]
+    base, other = ([getattr(pair[side], metric) for pair in pairs] for side in (0, 1))
     return Difference(
         name=name,
         arm=arm,
         against=against,
         horizon=horizon,
         primary=primary,
-        value=paired_difference([a.val_loss for a, _ in pairs], [b.val_loss for _, b in pairs]),
-        noise=t_interval([end.val_loss for end in left.values()]),
+        value=paired_difference(base, other),
+        noise=t_interval([getattr(end, metric) for end in left.values()]),
         verdict=None,
         records=tuple(end.path for pair in pairs for end in pair),
         noise_records=tuple(end.path for end in left.values()),

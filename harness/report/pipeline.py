@@ -13,9 +13,8 @@ from typing import Any
 
 from harness import grid
 from harness.config import RunConfig, flatten
-from harness.recipe import SCALES, Scale
+from harness.recipe import SCALES, Scale, find
 from harness.report.tables import Cell, Column, Row, Table
-from recipes.pretrain_sft import pretrain_sft
 
 RECIPE = "pretrain_sft"
 FULL: Scale = "full"
@@ -29,7 +28,7 @@ SETTINGS = ("optim.", "schedule.", "train.", "batch.")
 @cache
 def stages(scale: Scale) -> Mapping[str, RunConfig]:
     """Stage -> its configuration, parents first."""
-    recipe = pretrain_sft(scale)
+    recipe = find(RECIPE).at(scale)
     return {step.stage.name: step.config for step in grid.arms(recipe, {})[0].steps}
 
 

@@ -60,6 +60,18 @@ def tokens(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.randint(0, DENSE["vocab_size"], shape, generator=generator)
 
 
+def gradients(
+    model: LanguageModel, documents: torch.Tensor | None = None
+) -> dict[str, torch.Tensor | None]:
+    """Of each parameter, from one batch of 2 x 13 tokens, both losses weighed in."""
+    inputs, targets = tokens(2, 13), tokens(2, 13, seed=2)
+    sums = model.loss_sums(inputs, targets, documents)
+    (sums.cross_entropy / 26 + sums.routing / 2).backward()
+    found = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad(set_to_none=True)
+    return found
+
+
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     """Norm of the difference by the norm of `b`."""
     return float(((a - b).norm() / b.norm()).detach())

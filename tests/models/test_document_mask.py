@@ -15,7 +15,7 @@ from models.kernels import document_mask
 from models.kernels.attention import allowed
 from models.kernels.document_mask import beginnings, block_mask, masked_attention, visible
 from models.lm import LanguageModel
-from tests.models.small import DENSE, MOE, build, config, tokens
+from tests.models.small import DENSE, MOE, build, config, gradients
 
 CPU = torch.device("cpu")
 LENGTHS = (1, 100, 128, 129, 384, 500, 640)
@@ -80,15 +80,6 @@ def test_it_attends_as_a_dense_mask_does(on_the_cpu, heads, shared):
     for a, b in zip(found, truth, strict=True):
         # FlexAttention's softmax is fp32 within fp64 operands: 1e-6 seen.
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
-
-
-def gradients(model, documents):
-    inputs, targets = tokens(2, 13), tokens(2, 13, seed=2)
-    sums = model.loss_sums(inputs, targets, documents)
-    (sums.cross_entropy / 26 + sums.routing / 2).backward()
-    found = {name: p.grad for name, p in model.named_parameters()}
-    model.zero_grad(set_to_none=True)
-    return found
 
 
 @pytest.mark.parametrize("base", [DENSE, MOE], ids=["dense", "moe"])

@@ -7,18 +7,9 @@ import torch.nn.functional as F
 from models.kernels import rms_norm_eager
 from models.layers import positions_within
 from models.lm import LanguageModel
-from tests.models.small import DENSE, MOE, SILU_MOE, build, config, tokens
+from tests.models.small import DENSE, MOE, SILU_MOE, build, config, gradients, tokens
 
 BASES = pytest.mark.parametrize("base", [DENSE, MOE, SILU_MOE], ids=["dense", "moe", "silu"])
-
-
-def gradients(model, documents=None):
-    inputs, targets = tokens(2, 13), tokens(2, 13, seed=2)
-    sums = model.loss_sums(inputs, targets, documents)
-    (sums.cross_entropy / 26 + sums.routing / 2).backward()
-    found = {name: p.grad for name, p in model.named_parameters()}
-    model.zero_grad(set_to_none=True)
-    return found
 
 
 @BASES

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from harness.errors import RequestError
 from harness.report.compare import compare
-from tests.report import factory
+from tests.report import factory, test_throughput
 
 RECORDS = factory.campaign()
 
@@ -69,3 +71,38 @@ def test_names_that_cannot_be_compared(first, second, words):
 def test_the_scale_that_an_arm_was_run_at_is_named():
     with pytest.raises(RequestError, match="at scale full; it was run at scale smoke"):
         compare(RECORDS, "dense_vs_moe/dense", "dense_vs_moe/moe-active", "full")
+
+
+def test_another_metric_than_the_question_is_exploratory():
+    names = "dense_vs_moe/dense", "dense_vs_moe/moe-active"
+    losses = compare(RECORDS, *names, "smoke", "val_loss")
+    assert losses == compare(RECORDS, *names, "smoke")
+    bits = compare(RECORDS, *names, "smoke", "bits_per_byte")
+    assert [one.verdict for one in bits] == ["exploratory, no verdict"] * len(losses)
+    bits_a_nat = factory.VAL_TOKENS / math.log(2) / factory.VAL_BYTES
+    for loss, bit in zip(losses, bits, strict=True):
+        assert bit.difference == pytest.approx(loss.difference * bits_a_nat)
+    with pytest.raises(RequestError, match="unknown metric 'val_los'; did you mean 'val_loss'"):
+        compare(RECORDS, *names, "smoke", "val_los")
+
+
+def test_rates_are_ratios_and_invert():
+    timed = test_throughput.campaign()
+    names = "compile_breakeven/eager", "compile_breakeven/blocks"
+    (one,) = compare(timed, *names, "proxy")
+    (other,) = compare(timed, *reversed(names), "proxy")
+    assert one.verdict == "faster"
+    assert other.verdict == "slower"
+    assert one.ratio == pytest.approx(0.50 / 0.40, rel=0.01)
+    assert one.ratio * other.ratio == pytest.approx(1.0)
+    assert one.interval[0] * other.interval[1] == pytest.approx(1.0)
+    with pytest.raises(RequestError, match="paired with those of 'eager'"):
+        compare(timed, "compile_breakeven/whole", "compile_breakeven/blocks", "proxy")
+
+
+def test_rates_of_untimed_runs_are_not_compared():
+    (one,) = compare(
+        RECORDS, "dense_vs_moe/dense", "dense_vs_moe/moe-active", "smoke", "tokens_per_second"
+    )
+    assert one.ratio is None
+    assert one.verdict == "not comparable: the recipe does not time its runs"
