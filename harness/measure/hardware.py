@@ -52,21 +52,33 @@ def peak_of(product: str | None) -> Peak | None:
 @cache
 def _cpu() -> tuple[str, str]:
     """(model, best instruction set)."""
-    model, flags = platform.processor() or platform.machine(), ""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text("utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                model = value.strip()
-            elif name.strip() in ("flags", "Features"):
-                flags = value
-                break
-    elif platform.system() == "Darwin":
-        model = _output("sysctl", "-n", "machdep.cpu.brand_string") or model
-    known = set(flags.split())
-    isa = next((flag for flag in ISA_FLAGS if flag in known), platform.machine())
-    return " ".join(model.split()), isa
+        return described(info.read_text("utf-8", errors="replace"))
+    model = None
+    if platform.system() == "Darwin":
+        model = _output("sysctl", "-n", "machdep.cpu.brand_string")
+    return " ".join((model or _unnamed()).split()), platform.machine()
+
+
+def described(cpuinfo: str) -> tuple[str, str]:
+    """(model, best instruction set) of the first processor in the text of /proc/cpuinfo.
+
+    A hypervisor may hide the product ("AMD EPYC"). A name without a number is of several
+    generations, whose timings must not be joined, so that its family and model are added.
+    """
+    first, _, _ = cpuinfo.partition("\n\n")
+    pairs = (line.partition(":") for line in first.splitlines())
+    fields = {name.strip(): value.strip() for name, _, value in pairs}
+    model = " ".join(fields.get("model name", _unnamed()).split())
+    if "cpu family" in fields and not re.search(r"\d", model):
+        model += f" family {fields['cpu family']} model {fields.get('model', 'unknown')}"
+    known = set(fields.get("flags", fields.get("Features", "")).split())
+    return model, next((flag for flag in ISA_FLAGS if flag in known), platform.machine())
+
+
+def _unnamed() -> str:
+    return platform.processor() or platform.machine()
 
 
 def _output(*command: str) -> str | None:
