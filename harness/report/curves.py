@@ -77,10 +77,8 @@ def curves(section: Section) -> Curves:
             for p in own
         ]
     unigrams = [end.unigram for end in group.ends if end.unigram is not None]
-    overrides = ", ".join(f"{k}={v}" for k, v in section.overrides.items())
     return Curves(
-        title=f"{section.recipe}, {section.scale} scale, {section.device_class}"
-        + (f", {overrides}" if overrides else ""),
+        title=section.title,
         arms=question.arms,
         lines=tuple(
             Line(arm=arm, stage=stage, points=tuple(points))

@@ -27,11 +27,13 @@ from harness.report.curves import Curves
 from harness.report.experts import Heats
 from harness.report.sft import StageCurves
 from harness.report.totals import Totals
+from harness.report.tuning_tables import Grids
 
 FOLDER = "figures"
 INDEX = "figures.json"
 DRAWING: Mapping[type, tuple[str, str]] = {
     Curves: ("figures", "draw_curves"),
+    Grids: ("search_maps", "draw_search"),
     Heats: ("heatmaps", "draw_experts"),
     Ratios: ("bars", "draw_ratios"),
     StageCurves: ("stage_figures", "draw_stages"),
@@ -39,7 +41,7 @@ DRAWING: Mapping[type, tuple[str, str]] = {
 }
 """What draws what: the module beside this one, and its function."""
 
-Data = Curves | Heats | Ratios | StageCurves | Totals
+Data = Curves | Grids | Heats | Ratios | StageCurves | Totals
 """What a figure shows."""
 
 

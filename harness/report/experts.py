@@ -83,10 +83,8 @@ def heats(section: Section) -> Heats | None:
     found = measured(section)
     if not found:
         return None
-    overrides = ", ".join(f"{k}={v}" for k, v in section.overrides.items())
     return Heats(
-        title=f"{section.recipe}, {section.scale} scale, {section.device_class}"
-        + (f", {overrides}" if overrides else ""),
+        title=section.title,
         heats=tuple(_heat(arm, of_arm) for arm, of_arm in found.items()),
     )
 

@@ -243,6 +243,12 @@ class Section:
     noise: Section | None = None
     """The section of the recipe `NOISE`, of the same scale and device class."""
 
+    @property
+    def title(self) -> str:
+        """For its figures."""
+        sets = (f"{path}={value}" for path, value in self.overrides.items())
+        return ", ".join([self.recipe, f"{self.scale} scale", self.device_class, *sets])
+
 
 def sections(records: Sequence[Record]) -> list[Section]:
     """All sections: GPU before CPU, larger scales first, then by recipe.

@@ -248,6 +248,9 @@ def _reason(
     sources = {run.record.code.source_digest for run in made if run.fault is None}
     if len(sources) > 1:
         return f"not comparable: launches of {len(sources)} codes; equal losses are not equal speed"
+    machines = {(run.record.hardware.cpu, run.record.hardware.gpu) for run in made if not run.fault}
+    if len(machines) > 1:
+        return f"not comparable: launches on {len(machines)} kinds of machine"
     if blocks < question.fewest:
         short = f"{blocks} of at least {question.fewest} blocks"
         if dirty:

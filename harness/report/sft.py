@@ -72,10 +72,8 @@ def curves(section: Section) -> StageCurves | None:
             )  # fmt: skip
     if not panels:
         return None
-    overrides = ", ".join(f"{k}={v}" for k, v in section.overrides.items())
     return StageCurves(
-        title=f"{section.recipe}, {section.scale} scale, {section.device_class}"
-        + (f", {overrides}" if overrides else ""),
+        title=section.title,
         arms=section.group.question.arms,
         panels=tuple(panels),
     )

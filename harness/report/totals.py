@@ -73,7 +73,7 @@ def totals(section: Section) -> Totals | None:
         if found is not None and found.updates is not None:
             crossings.append(Crossing(arm=name, updates=found.updates, interval=found.interval))
     return Totals(
-        title=f"{section.recipe}, {section.scale} scale, {section.device_class}",
+        title=section.title,
         arms=question.arms,
         points=tuple(points),
         lines=tuple(

@@ -1,6 +1,6 @@
 """The view `tuning`: an equal search's losses, and the best setting of each arm.
 
-Pure: a search's section in, tables out. May not import torch.
+Pure: a search's section in, tables and a figure's data out. May not import torch.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from harness.config import Frozen, digest
 from harness.report.frame import Section
 from harness.report.statistics import t_interval
 from harness.report.tables import Cell, Column, Row, Table, estimate, plain
@@ -15,6 +16,32 @@ from harness.report.tuning import EDGE, Point, Search, searches
 from harness.tuning import DECAYS, RATES
 
 LOSS_DIGITS = 4
+
+
+class Grid(Frozen):
+    """The losses of one arm's search."""
+
+    arm: str
+    losses: tuple[tuple[float | None, ...], ...]
+    """(weight decays, rates), nats a token; None where no seed ended."""
+    diverged: tuple[tuple[int, int], ...]
+    """(weight decay, rate) of settings of which a seed's loss was not finite."""
+    best: tuple[int, int] | None
+    """(weight decay, rate) of the lowest loss; None while the search is not complete."""
+
+
+class Grids(Frozen):
+    """All that the figure shows."""
+
+    title: str
+    rates: tuple[str, ...]
+    decays: tuple[str, ...]
+    grids: tuple[Grid, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of the data drawn."""
+        return digest(self)
 
 
 def tables(section: Section) -> list[Table]:
@@ -45,6 +72,35 @@ def _grid(section: Section, found: Sequence[Search]) -> Table:
         rows=tuple(rows),
         notes=("best: the lowest of its arm.",),
         command=section.group.command,
+    )
+
+
+def grids(section: Section) -> Grids | None:
+    """The figure's data; None where there is no search."""
+    found = list(searches(section).values())
+    if not found:
+        return None
+    rates = _names(found, RATES, lambda p: p.rate)
+    decays = _names(found, DECAYS, lambda p: p.decay)
+    return Grids(
+        title=section.title,
+        rates=tuple(rates),
+        decays=tuple(decays),
+        grids=tuple(_drawn(one, rates, decays) for one in found),
+    )
+
+
+def _drawn(one: Search, rates: Sequence[str], decays: Sequence[str]) -> Grid:
+    points = {(decays.index(p.decay), rates.index(p.rate)): p for p in one.points}
+    means = {place: p.loss for place, p in points.items() if p.losses and not p.diverged}
+    return Grid(
+        arm=one.arm,
+        losses=tuple(
+            tuple(means.get((row, column)) for column in range(len(rates)))
+            for row in range(len(decays))
+        ),
+        diverged=tuple(place for place, p in points.items() if p.diverged),
+        best=next((place for place, p in points.items() if p is one.best), None),
     )
 
 

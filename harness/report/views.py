@@ -31,6 +31,7 @@ from harness.report.frame import Section
 from harness.report.sft import StageCurves
 from harness.report.tables import Cell, Table
 from harness.report.totals import Totals
+from harness.report.tuning_tables import Grids
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Figure:
 
     name: str
     """Section and view."""
-    data: Curves | Heats | Ratios | StageCurves | Totals
+    data: Curves | Grids | Heats | Ratios | StageCurves | Totals
     alt: str
     """What the picture shows, for those who do not see it."""
     caption: str
@@ -112,6 +113,22 @@ def _experts(section: Section) -> Figure | None:
     )
 
 
+def _grids(section: Section) -> Figure | None:
+    data = tuning_tables.grids(section)
+    if data is None:
+        return None
+    return Figure(
+        name=f"{section.name}.tuning.figure",
+        data=data,
+        alt=f"{section.recipe} at {section.scale} scale: loss at each rate and weight decay",
+        caption=(
+            "The search as a map: validation loss by factor on both learning rates and by weight "
+            "decay, the best of each arm framed. The panels share their colours."
+        ),
+        **_origin(section),
+    )
+
+
 def _totals(section: Section) -> Figure | None:
     data = totals.totals(section)
     if data is None:
@@ -157,6 +174,7 @@ TABLES: Mapping[str, Callable[[Section], list[Table]]] = {
 
 FIGURES: Mapping[str, Callable[[Section], Figure | None]] = {
     "curves": _curves,
+    "tuning": _grids,
     "experts": _experts,
     "throughput": _totals,
     "sft": _stages,

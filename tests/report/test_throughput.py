@@ -142,6 +142,13 @@ def test_launches_of_two_campaigns_are_not_comparable():
     assert "were not interleaved" in cell(one, "ratio")
 
 
+def test_launches_of_two_generations_of_one_product_are_not_comparable():
+    records = campaign()
+    other = records[0].hardware.model_copy(update={"cpu": "another generation"})
+    moved = [r.model_copy(update={"hardware": other}) if r.seed == 4 else r for r in records]
+    assert cell(section(moved), "ratio") == "not comparable: launches on 2 kinds of machine"
+
+
 def test_a_speed_up_that_costs_loss_is_not_shown():
     one = section(campaign(loss=lambda run: 0.03 * (run.arm == "blocks")))
     assert cell(one, "ratio") == (

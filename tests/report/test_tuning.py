@@ -12,8 +12,9 @@ from harness import tuning as settings
 from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
-from harness.report import tuning, views
+from harness.report import tuning, tuning_tables, views
 from harness.report.frame import Section, sections
+from harness.report.search_maps import draw_search
 from harness.report.trace import Tracer
 from tests.report.factory import broken, campaign, search, swap
 
@@ -65,6 +66,26 @@ def test_the_grid_the_best_point_and_its_neighbours() -> None:
     )
     assert found["optimum/moe-160m/optimum"] == "interior"  # x1 with weight decay 0
     assert found["scope/tuning/value"] == "this is the search"
+
+
+def test_the_map_shows_every_loss_the_best_and_what_diverged() -> None:
+    records = diverge(search(best={"dense": (2.0, 0.1)}), "dense-x4-wd0.4")
+    data = tuning_tables.grids(section(records, "tune_dense_vs_moe"))
+    assert data is not None
+    assert (data.rates, data.decays) == (("x0.5", "x1", "x2", "x4"), ("wd0", "wd0.1", "wd0.4"))
+    dense = data.grids[0]
+    assert dense.arm == "dense"
+    assert dense.losses[1][2] == pytest.approx(6.0)
+    assert dense.best == (1, 2)
+    assert (dense.losses[2][3], dense.diverged) == (None, ((2, 3),))
+    first = draw_search(data)
+    assert first.startswith(b"\x89PNG")
+    assert first == draw_search(data)
+    partial = [r for r in search() if r.arm == "dense-x1-wd0"]
+    lone = tuning_tables.grids(section(partial, "tune_dense_vs_moe"))
+    assert lone is not None
+    assert lone.grids[0].best is None
+    assert draw_search(lone).startswith(b"\x89PNG")
 
 
 def test_verdicts_follow_the_search() -> None:
