@@ -11,7 +11,14 @@ from harness.recipe import ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tok
 from models.presets import KINDS, model
 
 SEARCH = "tune_dense_vs_moe"
-TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {}
+TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
+    "proxy": {
+        "dense": tuning.Settings(rate=4.0, decay=0.4),
+        "moe-active": tuning.Settings(rate=4.0, decay=0.4),
+        "moe-total": tuning.Settings(rate=4.0, decay=0.4),
+        "moe-160m": tuning.Settings(rate=2.0, decay=1.6),
+    }
+}
 """Scale -> kind -> the best setting in the records of `SEARCH` (its view `optimum`); for every
 kind or for none. A scale that is not here uses the base's settings for all."""
 
