@@ -36,12 +36,13 @@ BAD = "0.8"
 FRAME = "#D55E00"
 """Of the best: Okabe and Ito's vermilion, which viridis has nowhere."""
 PANELS = 3
-"""Panels side by side; more go below."""
+"""Panels side by side at most; rows are filled evenly."""
 
 
 def draw_search(data: Grids) -> bytes:
     """Weight decays down, learning rates across; a setting whose loss diverged is grey."""
-    columns, rows = min(PANELS, len(data.grids)), -(-len(data.grids) // PANELS)
+    rows = -(-len(data.grids) // PANELS)
+    columns = -(-len(data.grids) // rows)
     norm = _norm(data)
     with sns.axes_style("white"), plt.rc_context({"font.size": 8.0, "axes.titlesize": 9.0}):
         inner = ROW * len(data.decays)
