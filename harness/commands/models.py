@@ -141,14 +141,16 @@ def _run(argument: str, scale: str | None, results: Path | None) -> Found:
         raise RequestError(
             f"no model '{argument}': not smollm2, a run in {where}, a checkpoint or a folder{near}"
         )
-    if len({record.key for _, record in found}) > 1:
-        which = ", ".join(f"{record.key} ({record.scale})" for _, record in found[:6])
-        raise RequestError(f"'{argument}' names {len(found)} runs; say --scale, or a key: {which}")
-    # Recipes may share a run: the same weights, in whichever folder they are.
-    runs = [Found("run", r.name, _final(folder, r), r) for folder, r in found]
-    for run in runs:
-        if run.path.is_file():
-            return run
+    # Of runs that share a name only those whose weights are here are meant.
+    here = [(folder, record) for folder, record in found if _final(folder, record).is_file()]
+    keys = {record.key: record for _, record in here or found}
+    if len(keys) > 1:
+        which = ", ".join(f"{r.key} ({r.scale}, {r.created:.10})" for r in list(keys.values())[:6])
+        scales = "--scale, or " if len({r.scale for r in keys.values()}) > 1 else ""
+        raise RequestError(f"'{argument}' names {len(keys)} runs; say {scales}a key: {which}")
+    if here:  # recipes may share a run: the same weights, in whichever folder they are
+        folder, record = here[0]
+        return Found("run", record.name, _final(folder, record), record)
     folder, record = found[0]
     how = f" --results {results}" if results is not None else ""
     again = " --fresh" if record.status == "ok" else ""

@@ -95,9 +95,11 @@ def _is_docstring(node: object) -> bool:
 
 
 def code() -> Code:
-    """The digest and, in a git checkout, the commit and whether tracked files differ from it."""
+    """The digest and, in a git checkout, the commit and whether tracked files differ from it:
+    other than the results, which a run's own card is among."""
     commit = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain", "--untracked-files=no") if commit else None
+    asked = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
+    status = _git(*asked) if commit else None
     return Code(
         source_digest=source_digest(),
         commit=commit,

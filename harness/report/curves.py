@@ -43,6 +43,13 @@ class End(Frozen):
     n: int
 
 
+HEADROOM = 0.35
+"""Share of what is shown between the lowest value and the unigram model (or the highest endpoint)
+that may be added above: the first updates' losses would flatten everything that is compared."""
+MARGIN = 0.08
+"""Share of the same left free beyond the outermost points."""
+
+
 class Curves(Frozen):
     """All that the figure shows."""
 
@@ -51,6 +58,30 @@ class Curves(Frozen):
     lines: tuple[Line, ...]
     ends: tuple[End, ...]
     unigram: float | None
+
+    @property
+    def frame(self) -> tuple[float, float] | None:
+        """Lowest and highest loss shown, nats/token: every endpoint, the unigram model, and of the
+        lines what HEADROOM has room for. None where there is nothing to show."""
+        points = [point.val_loss for line in self.lines for point in line.points]
+        points += [bound for end in self.ends for bound in end.interval or (end.val_loss,)]
+        if not points:
+            return None
+        bottom = min(points)
+        tops = [end.interval[1] if end.interval else end.val_loss for end in self.ends]
+        if self.unigram is not None:
+            tops.append(self.unigram)
+        top = max(tops, default=max(points))
+        span = max(top - bottom, 1e-3)
+        highest = max(points + tops) + MARGIN * span
+        return bottom - MARGIN * span, min(top + HEADROOM * span, highest)
+
+    @property
+    def clipped(self) -> bool:
+        """Whether points lie above the frame."""
+        return self.frame is not None and any(
+            point.val_loss > self.frame[1] for line in self.lines for point in line.points
+        )
 
     @property
     def digest(self) -> str:

@@ -28,9 +28,6 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 DOTS_PER_INCH = 200
 SIZE = (8.0, 4.4)
 """Inches; a README shows it about 800 pixels wide, so a point of type is about 1.4 pixels."""
-HEADROOM = 0.35
-"""Share of what is shown between the lowest value and the unigram model (or the highest endpoint)
-that is added above: the first updates' losses would flatten everything that is compared."""
 
 
 def draw_curves(data: Curves) -> bytes:
@@ -52,7 +49,8 @@ def draw_curves(data: Curves) -> bytes:
             axes.xaxis.set_major_locator(MaxNLocator(6))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: quantity(x) if x else "0"))
         panels[0].set_ylabel("validation loss (nats/token)")
-        _set_range(panels[0], data)
+        if data.frame is not None:
+            panels[0].set_ylim(*data.frame)
         figure.suptitle(data.title, fontsize=10)
         handles = _legend(data)
         figure.legend(
@@ -105,21 +103,6 @@ def _draw(axes: Axes, data: Curves, budget: str) -> None:
     axes.set_xlim(left=0)
     axes.margins(x=0.03)
     axes.set_ylabel("")
-
-
-def _set_range(axes: Axes, data: Curves) -> None:
-    """From just below the lowest value to a little above the unigram model and all endpoints."""
-    lows = [point.val_loss for line in data.lines for point in line.points]
-    lows += [end.interval[0] for end in data.ends if end.interval]
-    if not lows:
-        return
-    bottom = min(lows)
-    tops = [end.interval[1] if end.interval else end.val_loss for end in data.ends]
-    if data.unigram is not None:
-        tops.append(data.unigram)
-    top = max(tops, default=max(lows))
-    span = max(top - bottom, 1e-3)
-    axes.set_ylim(bottom - 0.08 * span, top + HEADROOM * span)
 
 
 def _legend(data: Curves) -> list[Any]:

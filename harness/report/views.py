@@ -83,14 +83,15 @@ def _origin(section: Section) -> dict[str, Any]:
 
 
 def _curves(section: Section) -> Figure:
+    data = curves.curves(section)
     return Figure(
         name=f"{section.name}.curves",
-        data=curves.curves(section),
+        data=data,
         alt=f"{section.recipe} at {section.scale} scale: validation loss against tokens and FLOPs",
         caption=(
             "Mean over seeds; bands from the lowest to the highest seed; dotted: learning rate "
-            "decaying to a horizon; points: endpoints with their 95 % t interval. The first "
-            "updates lie above the frame."
+            "decaying to a horizon; points: endpoints with their 95 % t interval."
+            + (" The first updates lie above the frame." if data.clipped else "")
         ),
         **_origin(section),
     )

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 from unittest import mock
 
+import recipes.dense_vs_moe as compared
 import recipes.tune_dense_vs_moe as declared
 from harness import plan, recipe
 from harness.config import replace
@@ -39,11 +40,13 @@ GRID = {"FACTORS": (0.5, 1.0, 2.0, 4.0), "DECAYS": (0.0, 0.1, 0.4)}
 
 @cache
 def entry() -> recipe.Entry:
-    """`dense_vs_moe` with lengths of its own, so that no test hangs on a preset's."""
+    """`dense_vs_moe` with lengths of its own, so that no test hangs on a preset's, and with the
+    base's settings for every arm, whatever searches have found since."""
     found = recipe.find("dense_vs_moe")
 
     def build(scale: recipe.Scale) -> recipe.Recipe:
-        real = found.build(scale)
+        with mock.patch.object(compared, "TUNED", {}):
+            real = found.build(scale)
         base = replace(real.base, {"train.tokens": 122_880, "train.eval_every": 20})
         horizons: list[recipe.Horizon] = [
             recipe.Tokens(122_880), recipe.ActiveFlops.of("dense"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.report.curves import curves
 from harness.report.frame import sections
-from tests.report.factory import broken, campaign, of, swap, with_losses
+from tests.report.factory import UNIGRAM, broken, campaign, of, swap, with_losses
 
 
 def test_lines_ends_and_branches() -> None:
@@ -26,6 +26,22 @@ def test_lines_ends_and_branches() -> None:
     end = next(e for e in data.ends if (e.arm, e.horizon) == ("dense", "tokens"))
     assert (end.tokens, end.n) == (122_880, 2)
     assert data.unigram == 6.76
+
+
+def test_the_frame_shows_what_is_compared_and_no_empty_air() -> None:
+    (section,) = sections(campaign())
+    data = curves(section)
+    assert data.frame is not None
+    bottom, top = data.frame
+    points = [point.val_loss for line in data.lines for point in line.points]
+    assert bottom < min(points)
+    assert top > UNIGRAM
+    assert data.clipped == (max(points) > top)
+    low = [line.model_copy(update={"points": line.points[-1:]}) for line in data.lines]
+    late = data.model_copy(update={"lines": tuple(low)})
+    assert not late.clipped
+    assert UNIGRAM < late.frame[1] < UNIGRAM + 0.1 * (UNIGRAM - bottom)
+    assert data.model_copy(update={"lines": (), "ends": ()}).frame is None
 
 
 def test_the_digest_follows_the_data() -> None:
