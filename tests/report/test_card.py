@@ -16,6 +16,7 @@ from harness.records import store
 from harness.report import card, drawn
 from tests.report.factory import broken, campaign, of, older, swap
 
+ROOT = Path(__file__).parents[2]
 FIGURE = "figures/dense_vs_moe.smoke.cpu.curves.png"
 EXPERTS = "figures/dense_vs_moe.smoke.cpu.experts.png"
 
@@ -251,3 +252,12 @@ def test_checking_draws_nothing_and_imports_nothing_heavy(results: Path) -> None
         [sys.executable, "-c", program, str(results)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_the_readme_says_of_the_comparison_what_the_card_says() -> None:
+    view = "dense_vs_moe.proxy.cpu.difference/moe-active@tokens"
+    cells = json.loads((ROOT / "results" / "cells.json").read_text("utf-8"))["cells"]
+    difference, spread = cells[f"{view}/difference"]["text"].removesuffix(" (5)").split(" ± ")
+    verdict = cells[f"{view}/verdict"]["text"]
+    says = f"`moe-active` is {verdict} than `dense`, by {difference.lstrip('+-')} ± {spread} nats"
+    assert says in (ROOT / "README.md").read_text("utf-8")
