@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Literal, overload
 
 import torch
+from torch import Tensor
 
-from harness.optim.newton_schulz import orthogonalise
+from harness.optim.newton_schulz import HALVED_ROWS, orthogonalise
 
 
 class Muon(torch.optim.Optimizer):
@@ -65,7 +67,6 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("Muon takes no closure")
         (group,) = self.param_groups
-        momentum = group["momentum"]
         for parameter, rows in zip(group["params"], self._slices, strict=True):
             gradient = parameter.grad
             if gradient is None:
@@ -73,18 +74,25 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            average: torch.Tensor = state["momentum"]
-            average.lerp_(gradient, 1.0 - momentum)
-            direction = gradient.lerp(average, momentum) if self._nesterov else average
-            if group["weight_decay"]:
-                parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-            for weight, piece in zip(
-                parameter.split(rows, dim=-2), direction.split(rows, dim=-2), strict=True
+            for matrices in zip(
+                *(taken_together(x, rows) for x in (parameter, gradient, state["momentum"])),
+                strict=True,
             ):
-                orthogonal = orthogonalise(piece, **self._newton_schulz)
-                # Widened first: a sum of two dtypes takes a slow path on the CPU.
-                weight.add_(orthogonal.to(weight.dtype), alpha=-group["lr"] * self.scale_of(weight))
+                self._move(*matrices, group)
         return None
+
+    def _move(
+        self, weight: Tensor, gradient: Tensor, average: Tensor, group: dict[str, Any]
+    ) -> None:
+        """One step of (..., rows, cols), in place."""
+        momentum = group["momentum"]
+        average.lerp_(gradient, 1.0 - momentum)
+        direction = gradient.lerp(average, momentum) if self._nesterov else average
+        if group["weight_decay"]:
+            weight.mul_(1.0 - group["lr"] * group["weight_decay"])
+        orthogonal = orthogonalise(direction, **self._newton_schulz)
+        # Widened first: a sum of two dtypes takes a slow path on the CPU.
+        weight.add_(orthogonal.to(weight.dtype), alpha=-group["lr"] * self.scale_of(weight))
 
     def scale_of(self, weight: torch.Tensor) -> float:
         """The factor on the orthogonal update of a (..., rows, cols) weight."""
@@ -92,3 +100,24 @@ class Muon(torch.optim.Optimizer):
         if self._scale == "spectral":
             return max(1.0, rows / cols) ** 0.5
         return 0.2 * max(rows, cols) ** 0.5
+
+
+def taken_together(x: Tensor, slices: tuple[int, ...]) -> Iterator[Tensor]:
+    """The matrices of a parameter or its gradient as views, (rows, cols) or a batch of equals,
+    (matrices, rows, cols), that take a step together.
+
+    Small ones share their products. On the CPU a large one goes alone, so that every pass over it
+    finds it in the cache that the last one left it in.
+    """
+    start = 0
+    for rows, alike in groupby(slices):
+        count = len(list(alike))
+        part = x.narrow(-2, start, count * rows).unflatten(-2, (count, rows))
+        start += count * rows
+        if x.ndim == 3:  # (experts, count, rows, cols)
+            batches = list(part.unbind(1))
+        else:
+            batches = [part] if count > 1 else [part[0]]
+        alone = not x.is_cuda and min(rows, x.size(-1)) >= HALVED_ROWS
+        for batch in batches:
+            yield from batch.unbind(0) if alone and batch.ndim == 3 else (batch,)
