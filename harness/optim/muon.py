@@ -74,11 +74,11 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            for matrices in zip(
+            for weight, g, average in zip(
                 *(taken_together(x, rows) for x in (parameter, gradient, state["momentum"])),
                 strict=True,
             ):
-                self._move(*matrices, group)
+                self._move(weight, g, average, group)
         return None
 
     def _move(
@@ -114,10 +114,7 @@ def taken_together(x: Tensor, slices: tuple[int, ...]) -> Iterator[Tensor]:
         count = len(list(alike))
         part = x.narrow(-2, start, count * rows).unflatten(-2, (count, rows))
         start += count * rows
-        if x.ndim == 3:  # (experts, count, rows, cols)
-            batches = list(part.unbind(1))
-        else:
-            batches = [part] if count > 1 else [part[0]]
         alone = not x.is_cuda and min(rows, x.size(-1)) >= HALVED_ROWS
-        for batch in batches:
-            yield from batch.unbind(0) if alone and batch.ndim == 3 else (batch,)
+        # Of experts (experts, count, rows, cols), else (count, rows, cols).
+        for batch in part.unbind(1) if x.ndim == 3 else (part,):
+            yield from batch.unbind(0) if alone or count == len(batch) == 1 else (batch,)

@@ -68,7 +68,7 @@ def test_orthogonalised_in_bf16_as_near_to_orthogonal_as_torchs_own(shape, decad
     def distance(found):
         return float((found.double() - u @ vh).norm() / vh.norm())
 
-    # Both are 0.15 to 0.5 away, as five iterations leave it. bf16 puts either 0.01 to 0.03 off that,
+    # Both are 0.15 to 0.5 away, as five iterations leave it. bf16 puts either 0.01 to 0.03 off,
     # mostly sideways: ours was measured between 0.05 nearer and 0.02 further than torch's.
     assert distance(ours) < 1.03 * distance(-weight.detach() / scale)
 
