@@ -30,7 +30,7 @@ def edit(tree: Path, name: str, old: str, new: str) -> None:
     ("name", "old", "new"),
     [
         ("harness/optim/muon.py", "1.0 - momentum)", "1.0 + momentum)"),
-        ("harness/optim/newton_schulz.py", "beta=b, alpha=c", "beta=c, alpha=b"),
+        ("harness/optim/newton_schulz.py", "rest = a - shift", "rest = a + shift"),
         ("models/ops.py", "def rotate(", "def rotated("),
         ("harness/train/update.py", "/ targets_in_update", "/ (targets_in_update + 1)"),
         ("harness/data/batches.py", "IGNORED = -100", "IGNORED = -101"),
