@@ -94,7 +94,7 @@ class Muon(torch.optim.Optimizer):
         # Widened first: a sum of two dtypes takes a slow path on the CPU.
         weight.add_(orthogonal.to(weight.dtype), alpha=-group["lr"] * self.scale_of(weight))
 
-    def scale_of(self, weight: torch.Tensor) -> float:
+    def scale_of(self, weight: Tensor) -> float:
         """The factor on the orthogonal update of a (..., rows, cols) weight."""
         rows, cols = weight.shape[-2:]
         if self._scale == "spectral":

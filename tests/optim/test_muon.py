@@ -7,6 +7,7 @@ import torch
 
 from harness import presets
 from harness.config import OptimConfig
+from harness.optim import muon
 from harness.optim.build import REGISTRY, build
 from harness.optim.muon import Muon
 from harness.optim.newton_schulz import orthogonalise
@@ -68,9 +69,9 @@ def test_orthogonalised_in_bf16_as_near_to_orthogonal_as_torchs_own(shape, decad
     def distance(found):
         return float((found.double() - u @ vh).norm() / vh.norm())
 
-    # Both are 0.15 to 0.5 away, as five iterations leave it. bf16 puts either 0.01 to 0.03 off,
-    # mostly sideways: ours was measured between 0.05 nearer and 0.02 further than torch's.
-    assert distance(ours) < 1.03 * distance(-weight.detach() / scale)
+    # Both are 0.15 to 0.5 away, as five iterations leave it. Ours was measured between 5 % nearer
+    # and 2 % further than torch's; where bf16 products sum in another order it may be 5.
+    assert distance(ours) < 1.05 * distance(-weight.detach() / scale)
 
 
 def test_a_cubic_works_as_well():
@@ -106,7 +107,9 @@ def test_update_follows_the_formula_over_two_steps():
     torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=1e-12)  # fp64
 
 
-def test_fused_and_stacked_matrices_move_as_separate_ones():
+@pytest.mark.parametrize("large", [muon.HALVED_ROWS, 1])
+def test_fused_and_stacked_matrices_move_as_separate_ones(monkeypatch, large):
+    monkeypatch.setattr(muon, "HALVED_ROWS", large)
     parts = [random(8, 16), random(24, 16) + 1]
     gradients = [random(8, 16) + 2, random(24, 16) - 1]
     fused = torch.nn.Parameter(torch.cat(parts))
@@ -118,6 +121,12 @@ def test_fused_and_stacked_matrices_move_as_separate_ones():
     Muon(single, [(8,), (24,)], **MUON).step()
     torch.testing.assert_close(fused.detach(), torch.cat([p.detach() for p in single]))
 
+    alike = torch.nn.Parameter(torch.cat([parts[1], parts[0], parts[0]]))
+    alike.grad = torch.cat([gradients[1], gradients[0], gradients[0] ** 2])
+    Muon([alike], [(24, 8, 8)], **MUON).step()
+    torch.testing.assert_close(alike.detach()[:24], single[1].detach())
+    torch.testing.assert_close(alike.detach()[24:32], single[0].detach())
+
     stacked = torch.nn.Parameter(torch.stack([parts[0], parts[0] * 3]))
     stacked.grad = torch.stack([gradients[0], gradients[0] ** 2])
     Muon([stacked], [(8,)], **MUON).step()
@@ -125,6 +134,7 @@ def test_fused_and_stacked_matrices_move_as_separate_ones():
     lone.grad = gradients[0] ** 2
     Muon([lone], [(8,)], **MUON).step()
     torch.testing.assert_close(stacked.detach()[1], lone.detach())
+    torch.testing.assert_close(alike.detach()[32:] - parts[0], lone.detach() - parts[0] * 3)
 
 
 def test_slices_that_do_not_add_up_are_refused():
