@@ -314,15 +314,12 @@ def comparisons(section: Section) -> Table:
 
 
 def _difference_cells(section: Section, one: Difference) -> tuple[Cell, ...]:
-    metric = (
-        f"validation loss of {one.arm} less {one.against} at horizon {one.horizon}, nats a token"
-    )
     noise = f"standard deviation of {one.against}'s validation loss over seeds, nats a token"
     found = judge({one.name: one.value})[one.name].detectable
     n = one.value.n
     return (
-        plain(one.against, one.noise_records, "the reference arm", "declared by the recipe"),
-        estimate(one.value, one.records, metric, "pairs", digits=LOSS_DIGITS, signed=True),
+        reference_cell(one),
+        value_cell(one),
         plain(
             str(one.value.df) if n else ABSENT, one.records, "degrees of freedom", "pairs - 1", n
         ),
@@ -337,13 +334,42 @@ def _difference_cells(section: Section, one: Difference) -> tuple[Cell, ...]:
             "from the noncentral t distribution and the standard deviation of the pairs' "
             "differences", n,
         ),
-        plain(
-            one.verdict.text if one.verdict else "exploratory, no verdict", one.records,
-            f"verdict on: {metric}" if one.verdict else "outside the recipe's primary question",
-            _judged(section) if one.verdict else "none", n,
-        ),
-        plain(_scope(section, one), one.records, "what the row is true of", "from the records", n),
+        verdict_cell(section, one),
+        scope_cell(section, one),
     )  # fmt: skip
+
+
+def reference_cell(one: Difference) -> Cell:
+    """What the arm is compared with."""
+    return plain(one.against, one.noise_records, "the reference arm", "declared by the recipe")
+
+
+def value_cell(one: Difference) -> Cell:
+    """The difference itself."""
+    return estimate(
+        one.value, one.records, _metric(one), "pairs", digits=LOSS_DIGITS, signed=True
+    )  # fmt: skip
+
+
+def verdict_cell(section: Section, one: Difference) -> Cell:
+    """What may be said of the difference."""
+    return plain(
+        one.verdict.text if one.verdict else "exploratory, no verdict",
+        one.records,
+        f"verdict on: {_metric(one)}" if one.verdict else "outside the recipe's primary question",
+        _judged(section) if one.verdict else "none",
+        one.value.n,
+    )
+
+
+def scope_cell(section: Section, one: Difference) -> Cell:
+    """What the difference is true of."""
+    text = _scope(section, one)
+    return plain(text, one.records, "what the row is true of", "from the records", one.value.n)
+
+
+def _metric(one: Difference) -> str:
+    return f"validation loss of {one.arm} less {one.against} at horizon {one.horizon}, nats a token"
 
 
 def noise_of(section: Section) -> Cell:

@@ -23,6 +23,7 @@ from harness.records.bench import Bench, Kernels
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
 from harness.report import (
+    answers,
     architecture,
     benches,
     cells,
@@ -137,6 +138,7 @@ def _parts(inputs: Inputs) -> list[Part]:
     return [
         metadata.front_matter(found, inputs.evaluations, pipeline.datasets()),
         prose.HEAD,
+        *_answers(found),
         prose.DETAILS,
         prose.USES,
         prose.RISKS,
@@ -164,6 +166,11 @@ def _parts(inputs: Inputs) -> list[Part]:
         prose.INFRASTRUCTURE,
         prose.GLOSSARY,
     ]
+
+
+def _answers(found: Sequence[Section]) -> list[Part]:
+    table = answers.answers(found)
+    return [] if table is None else [prose.ANSWERS, table]
 
 
 def _benches(inputs: Inputs) -> list[Part]:
@@ -201,7 +208,7 @@ def _results(found: Sequence[Section], scored: Sequence[Evaluation]) -> list[Par
 def _section(section: Section) -> list[Part]:
     scope, *tables = views.tables(section)
     return [
-        f"#### {section.recipe} at {section.scale} scale: `{section.name}`",
+        f"#### {answers.heading(section)}",
         escape(section.group.question.summary),
         scope,
         *views.figures(section),

@@ -26,6 +26,8 @@ EMPTY = """\
 Nothing has been measured yet. `smol run dense_vs_moe --scale smoke` measures something in a few \
 minutes on a CPU."""
 
+ANSWERS = "## Answers, in Short"
+
 DETAILS = """\
 ## Model Details
 

@@ -152,18 +152,7 @@ def _compared(one: Arm, versus: Against | None, section: Section) -> tuple[Cell,
             plain(ABSENT, paths, "loss difference to the reference", "it is the reference"),
             plain(ABSENT, paths, "break-even updates", "it is the reference"),
         )
-    what = f"steady rate of {versus.arm} over {versus.reference}'s"
-    over = "blocks"
-    n = versus.log_ratio.n
-    # Where nothing may be shown, the trace still leads to the launches that say why.
-    both = [*launches.arm(section, versus.reference).made, *one.made]
-    behind = versus.paths or tuple(run.path for run in both)
-    if (shown := versus.ratio) is None:
-        ratio = Cell(versus.reason or NONE, behind, what, "not shown", n)
-    else:
-        value, (low, high) = shown
-        text = f"{value:.3f} [{low:.3f}, {high:.3f}] ({n})"
-        ratio = Cell(text, behind, what, f"exp of the mean log ratio over {over}", n, (low, high))
+    behind = _behind(section, versus)
     ends = [section.group.reached(arm, question.at) for arm in (versus.reference, versus.arm)]
     loss = estimate(
         versus.loss,
@@ -173,7 +162,24 @@ def _compared(one: Arm, versus: Against | None, section: Section) -> tuple[Cell,
         digits=4,
         signed=True,
     )
-    return ratio, loss, _break_even(versus, behind)
+    return ratio_cell(section, versus), loss, _break_even(versus, behind)
+
+
+def ratio_cell(section: Section, versus: Against) -> Cell:
+    """How many times as fast as its reference an arm is, or why that is not shown."""
+    what = f"steady rate of {versus.arm} over {versus.reference}'s"
+    n, behind = versus.log_ratio.n, _behind(section, versus)
+    if (shown := versus.ratio) is None:
+        return Cell(versus.reason or NONE, behind, what, "not shown", n)
+    value, (low, high) = shown
+    text = f"{value:.3f} [{low:.3f}, {high:.3f}] ({n})"
+    return Cell(text, behind, what, "exp of the mean log ratio over blocks", n, (low, high))
+
+
+def _behind(section: Section, versus: Against) -> tuple[str, ...]:
+    """Where nothing may be shown, the trace still leads to the launches that say why."""
+    arms = (versus.reference, versus.arm)
+    return versus.paths or tuple(r.path for arm in arms for r in launches.arm(section, arm).made)
 
 
 def _break_even(versus: Against, paths: tuple[str, ...]) -> Cell:
