@@ -44,7 +44,6 @@ def answers(found: Sequence[Section]) -> Table | None:
             Column("details", left=True),
         ),
         rows=tuple(rows),
-        notes=("A rate has no verdict: whether its interval holds 1 is the answer.",),
     )
 
 
@@ -80,7 +79,10 @@ def _rates(section: Section) -> Iterator[Row]:
                 plain(reference, ratio.records, "the reference arm", "declared by the recipe"),
                 _absent("the question is of rates", ratio.records),
                 ratio,
-                _absent("a rate has no verdict", ratio.records),
+                plain(
+                    versus.verdict, ratio.records, f"verdict on: {ratio.metric}",
+                    "whether the interval holds 1",
+                ),
                 plain(
                     f"{section.scale}, {section.device}", ratio.records, "what the row is true of",
                     "from the records",

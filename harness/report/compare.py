@@ -119,14 +119,10 @@ def _of_rates(section: Section, a: str, b: str) -> Comparison:
             f"rates of {section.recipe} are paired with those of '{base}': name it as A or B"
         )
     versus = launches.against(section, b if a == base else a)
-    ratio, bounds = versus.ratio or (None, None)
+    ratio, bounds, verdict = *(versus.ratio or (None, None)), versus.verdict
     if ratio is not None and bounds is not None and a != base:
         ratio, bounds = 1.0 / ratio, (1.0 / bounds[1], 1.0 / bounds[0])
-    verdict = versus.reason or "not comparable"
-    if bounds is not None:
-        verdict = "no detectable difference"
-        if bounds[0] > 1.0 or bounds[1] < 1.0:
-            verdict = "faster" if bounds[0] > 1.0 else "slower"
+        verdict = {"faster": "slower", "slower": "faster"}.get(verdict, verdict)
     return Comparison(
         metric="tokens_per_second",
         horizon=None,

@@ -306,7 +306,12 @@ def comparisons(section: Section) -> Table:
                 else []
             ),
             "detectable: the true difference that this many pairs, spread as these are, would "
-            f"show in {100 * POWER:g} % of cases.",
+            f"show in {100 * POWER:g} % of cases"
+            + (
+                ", at Holm's strictest step for a question of several pairs."
+                if len(question.pairs) > 1
+                else "."
+            ),
             "scope: what the row is true of; no more follows from it.",
         ),
         command=section.group.command,
@@ -315,7 +320,7 @@ def comparisons(section: Section) -> Table:
 
 def _difference_cells(section: Section, one: Difference) -> tuple[Cell, ...]:
     noise = f"standard deviation of {one.against}'s validation loss over seeds, nats a token"
-    found = judge({one.name: one.value})[one.name].detectable
+    found = (one.verdict or judge({one.name: one.value})[one.name]).detectable
     n = one.value.n
     return (
         reference_cell(one),

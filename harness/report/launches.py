@@ -125,6 +125,16 @@ class Against:
             return None
         return math.exp(mean), (math.exp(bounds[0]), math.exp(bounds[1]))
 
+    @property
+    def verdict(self) -> str:
+        """Whether the ratio's interval holds 1, or why no ratio is shown."""
+        if self.ratio is None:
+            return self.reason or "not comparable"
+        _, (low, high) = self.ratio
+        if low <= 1.0 <= high:
+            return "no detectable difference"
+        return "faster" if low > 1.0 else "slower"
+
 
 def lines_of(
     records: Sequence[Record], scale: str, device_class: str

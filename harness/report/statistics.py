@@ -153,7 +153,7 @@ class Verdict:
     """Why nothing can be said; set exactly where the kind is `not comparable`."""
     pairs: int
     detectable: float | None
-    """The difference that these pairs would have found in 80 % of cases."""
+    """The difference that these pairs would have found in 80 % of cases, as one of its family."""
 
     @property
     def preliminary(self) -> bool:
@@ -178,7 +178,9 @@ def judge(
 
     `barred` names pairs about which nothing may be said, with the reason (untuned, exploratory,
     seeds missing). The others are one family: their p-values are Holm-adjusted together at
-    1 - level. A pair below three seeds, or without any spread, is not comparable either.
+    1 - level. A pair below three seeds, or without any spread, is not comparable either. What a
+    family of m pairs could detect is worked out at (1 - level) / m, Holm's first and strictest
+    step, which a pair has to pass when it is the only one that differs.
     """
     barred = dict(barred or {})
     for name, estimate in differences.items():
@@ -193,8 +195,9 @@ def judge(
     adjusted = dict(zip(judged, holm([p for p in raw.values() if p is not None]), strict=True))
     verdicts = {}
     for name, estimate in differences.items():
+        level = 1.0 - (1.0 - estimate.level) / (len(judged) if name in adjusted else 1)
         detectable = (
-            detectable_difference(estimate.sd, estimate.n, level=estimate.level)
+            detectable_difference(estimate.sd, estimate.n, level=level)
             if estimate.sd is not None
             else None
         )
