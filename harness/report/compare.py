@@ -119,7 +119,8 @@ def _of_rates(section: Section, a: str, b: str) -> Comparison:
             f"rates of {section.recipe} are paired with those of '{base}': name it as A or B"
         )
     versus = launches.against(section, b if a == base else a)
-    ratio, bounds, verdict = *(versus.ratio or (None, None)), versus.verdict
+    ratio, bounds = versus.ratio or (None, None)
+    verdict = versus.verdict
     if ratio is not None and bounds is not None and a != base:
         ratio, bounds = 1.0 / ratio, (1.0 / bounds[1], 1.0 / bounds[0])
         verdict = {"faster": "slower", "slower": "faster"}.get(verdict, verdict)
