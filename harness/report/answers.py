@@ -70,13 +70,16 @@ def _rates(section: Section) -> Iterator[Row]:
     question = section.group.question
     if "throughput" not in question.views:
         return
-    for reference, arm in question.pairs:
+    base = launches.reference(section)
+    for arm in dict.fromkeys(arm for _, arm in question.pairs if arm != base):
         versus = launches.against(section, arm)
         ratio = throughput.ratio_cell(section, versus)
         yield Row(
             f"{section.name}:{arm}",
             (
-                plain(reference, ratio.records, "the reference arm", "declared by the recipe"),
+                plain(
+                    versus.reference, ratio.records, "the reference arm", "declared by the recipe",
+                ),
                 _absent("the question is of rates", ratio.records),
                 ratio,
                 plain(
