@@ -17,7 +17,7 @@ NAMES = ("adamw", "muon", "torch-muon")
 SEARCH = "tune_optimizers"
 TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
     "proxy": {
-        "adamw": tuning.Settings(rate=2.0, decay=1.6),
+        "adamw": tuning.Settings(rate=2.0, decay=6.4),
         "muon": tuning.Settings(rate=4.0, decay=0.4),
         "torch-muon": tuning.Settings(rate=4.0, decay=0.4),
     }

@@ -208,8 +208,17 @@ class Group:
 
     @property
     def complete(self) -> bool:
-        """Whether every arm and frozen seed reached every horizon."""
-        return self.done == self.expected
+        """Whether every arm and frozen seed reached every horizon, or diverged on the way: that
+        is a result too, and running it again gives no other."""
+        q = self.question
+        reached = {(end.arm, end.seed, end.horizon) for end in self.ends}
+        diverged = {(r.arm, r.seed) for r in self.records if r.status == "diverged"}
+        return all(
+            (arm, seed, horizon) in reached or (arm, seed) in diverged
+            for arm in q.arms
+            for seed in q.frozen_seeds
+            for horizon in q.horizons
+        )
 
     @cached_property
     def newest(self) -> Record:
@@ -253,8 +262,8 @@ class Section:
 def sections(records: Sequence[Record]) -> list[Section]:
     """All sections: GPU before CPU, larger scales first, then by recipe.
 
-    The group shown is the newest complete one; if none is complete, the one with most
-    endpoints, the newest of equals.
+    The group shown is the newest complete one (what diverged has ended too); if none is complete,
+    the one with most endpoints, the newest of equals.
     """
     known = runs(records)
     numbers = _device_numbers(known)
