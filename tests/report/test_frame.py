@@ -38,6 +38,18 @@ def test_the_newest_complete_group_stands_before_a_newer_incomplete_one() -> Non
     assert only(NEW + complete).group.code == "c0de0000c0de0000"
 
 
+def test_what_diverged_has_ended_and_what_was_killed_has_not() -> None:
+    without = [r for r in NEW if (r.arm, r.seed) != ("moe-160m", 1)]
+    stem = of(NEW, "moe-160m", 1, "stem")
+    diverged = [*without, broken(stem, "diverged", "loss nan at update 7")]
+    section = only(older(NEW) + diverged)
+    assert section.group.code == "c0de0000c0de0000"
+    assert section.group.complete
+    assert section.group.done == section.group.expected - 2  # its two horizons
+    killed = [*without, broken(stem, "killed", "stopped by SIGTERM")]
+    assert only(older(NEW) + killed).group.code == "01dc0de001dc0de0"
+
+
 def test_without_a_complete_group_the_one_with_most_endpoints_is_shown() -> None:
     more = [r for r in older(NEW) if r.seed < 2]
     section = only([r for r in NEW if r.seed == 0] + more)
