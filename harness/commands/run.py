@@ -369,14 +369,14 @@ def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) ->
 
 def _print_losses(request: Request) -> None:
     """The card's first result table of this recipe and scale, for the terminal."""
-    from harness.report import comparison
+    from harness.report import losses
     from harness.report.frame import sections
 
     for section in sections(store.read_all(request.results)):
         asked = (section.recipe, section.scale, canonical(dict(section.overrides)))
         if asked != (request.recipe, request.scale, canonical(request.asked)):
             continue
-        table = comparison.losses(section)
+        table = losses.losses(section)
         lines = [[table.corner, *(column.header for column in table.columns)]]
         lines += [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.report import comparison, launches, throughput
 from harness.report.frame import Section
-from harness.report.tables import Cell, Column, Row, Table, plain
-
-ABSENT = "–"
+from harness.report.tables import ABSENT, Cell, Column, Row, Table, plain
 
 
 def heading(section: Section) -> str:

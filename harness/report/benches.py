@@ -12,9 +12,8 @@ from typing import Any
 from harness.config import Frozen, digest
 from harness.records.bench import KERNELS, Bench, KernelBuild, Kernels
 from harness.records.bench import Row as Bar
-from harness.report.tables import NONE, Cell, Column, Row, Table, plain
+from harness.report.tables import ABSENT, NONE, Cell, Column, Row, Table, plain
 
-ABSENT = "–"
 COMMAND = "nox -s bench"
 KERNELS_COMMAND = "nox -s kernels -- --write"
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 import statistics
 
 from harness.records.store import path_of
-from harness.report.comparison import LOSS_DIGITS, differences
+from harness.report.comparison import differences
 from harness.report.endpoints import Endpoint
 from harness.report.frame import Section
+from harness.report.losses import LOSS_DIGITS
 from harness.report.statistics import MIN_PAIRS, judge, paired_difference
-from harness.report.tables import Cell, Column, Row, Table, estimate, plain
+from harness.report.tables import ABSENT, Cell, Column, Row, Table, estimate, plain
 
 BUDGETS = {"wall-clock": "seconds of updates", "dollars": "rent"}
 EQUAL = 0.02
 """Relative: seconds that differ by less count as equal."""
 ON_A_CPU = "not comparable: the seconds of a CPU say nothing of a GPU, and nobody rents them out"
 NOT_TIMED = "not comparable: not timed, the runs shared the machine or were not interleaved"
-ABSENT = "–"
 
 
 def clock(section: Section) -> Table | None:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
 from harness.records.evaluation import Evaluation
-from harness.report.comparison import LOSS_DIGITS
 from harness.report.frame import Section
+from harness.report.losses import LOSS_DIGITS
 from harness.report.statistics import t_interval
 
 NAME = "smol-harness"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from harness.report.statistics import Estimate
 
 NONE = "not measured"
+ABSENT = "–"
+"""Printed where a column does not apply to a row."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from harness.measure.fit import Line
 from harness.report import launches
 from harness.report.frame import Section
 from harness.report.launches import Against, Arm, Run
-from harness.report.tables import NONE, Cell, Column, Row, Table, estimate, plain
+from harness.report.tables import ABSENT, NONE, Cell, Column, Row, Table, estimate, plain
 
-ABSENT = "–"
 REFERENCE = "the reference"
 IMPOSSIBLE = "below zero: not a property of any machine"
 

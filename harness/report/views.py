@@ -18,6 +18,7 @@ from harness.report import (
     costs,
     curves,
     experts,
+    losses,
     sft,
     throughput,
     totals,
@@ -68,7 +69,7 @@ class Figure:
 
 def _comparison(section: Section) -> list[Table]:
     tables = [
-        comparison.losses(section),
+        losses.losses(section),
         comparison.comparisons(section),
         clock.clock(section),
         costs.costs(section),
