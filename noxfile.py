@@ -98,11 +98,11 @@ def card(session: nox.Session) -> None:
 def kernels(session: nox.Session) -> None:
     """What is known of the Triton kernels without a GPU: errors, builds, predicted times;
     `-- --write` keeps it in results/bench/kernels.json."""
-    call(session, "python", "-m", "harness.measure.kernels", *session.posargs)
+    call(session, "python", "-m", "harness.bench.kernels.lab", *session.posargs)
 
 
 @nox.session
 def behaviour(session: nox.Session) -> None:
     """Whether the code that trains still computes what is committed; `-- --write` commits what it
     computes now."""
-    call(session, "python", "-m", "harness.measure.behaviour", *session.posargs)
+    call(session, "python", "-m", "harness.code.behaviour", *session.posargs)

@@ -10,7 +10,7 @@ import torch
 
 from bench.groups import Group, Size, turns
 from harness.bench import saved
-from harness.measure import hardware
+from harness.machine import hardware
 
 SUITES: dict[str, list[Group]] = {}
 

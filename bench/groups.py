@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.bench import ratios, saved
+from harness.bench import saved
 from harness.records.bench import Row
+from harness.stats import rounds as ratios
 
 
 class Work(Protocol):

@@ -17,7 +17,7 @@ from bench.groups import Group, Size, Turn
 from harness import presets
 from harness.bench.contest import Player
 from harness.bench.setting import Setting
-from harness.measure import hardware
+from harness.machine import hardware
 from models.presets import model
 
 OURS = ("ours-eager", "ours-blocks", "ours-whole")

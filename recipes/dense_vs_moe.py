@@ -6,7 +6,8 @@ a scale, the axis also touches the learning rates and weight decays, and says so
 
 from collections.abc import Mapping
 
-from harness import presets, tuning
+from harness import presets
+from harness.optim import tuning
 from harness.recipe import ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tokens, recipe
 from models.presets import KINDS, model
 

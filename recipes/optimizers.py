@@ -9,8 +9,9 @@ minutes, and about two more for validations and the start of 30 processes.
 
 from collections.abc import Mapping
 
-from harness import presets, tuning
+from harness import presets
 from harness.config import replace
+from harness.optim import tuning
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
 
 NAMES = ("adamw", "muon", "torch-muon")

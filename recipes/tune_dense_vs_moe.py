@@ -8,8 +8,9 @@ At `proxy` it trains for 80 updates, two fifths of those in `dense_vs_moe`, so t
 within the hour on two cores: the best rate of a longer run may be lower.
 """
 
-from harness import presets, tuning
+from harness import presets
 from harness.config import replace
+from harness.optim import tuning
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
 from models.presets import KINDS, model
 

@@ -10,8 +10,9 @@ their edge. The highest decays times the highest rates turn weights round, and m
 minutes, and about ten more for the validation at each end and the start of 180 processes.
 """
 
-from harness import presets, tuning
+from harness import presets
 from harness.config import replace
+from harness.optim import tuning
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
 from recipes.optimizers import NAMES, UPDATES
 

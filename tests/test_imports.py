@@ -8,15 +8,16 @@ import sys
 import pytest
 
 LIGHT = [
-    "models.config", "models.presets", "harness.recipe", "harness.config", "harness.plan",
-    "harness.presets", "harness.job", "harness.records.store", "harness.measure.hardware",
-    "harness.measure.flops", "harness.measure.gates", "harness.measure.provenance",
-    "harness.report.card", "harness.report.trace", "harness.report.views",
-    "harness.report.audit", "harness.commands.audit", "harness.measure.cost",
-    "harness.commands.run", "harness.commands.show", "harness.launch.local", "harness.assets",
-    "harness.commands.models", "harness.commands.evaluate", "harness.records.evaluation",
-    "harness.commands.bench", "harness.commands.campaign", "harness.bench.contest",
-    "harness.bench.saved", "harness.campaign", "harness.profiles",
+    "models.config", "models.presets", "harness.recipe", "harness.config", "harness.plan.runs",
+    "harness.presets", "harness.launch.protocol", "harness.records.store",
+    "harness.machine.hardware", "harness.machine.flops", "harness.records.gates",
+    "harness.code.provenance", "harness.report.card", "harness.report.trace",
+    "harness.report.views", "harness.audit.page", "harness.commands.audit",
+    "harness.evidence.costs", "harness.commands.run", "harness.commands.show",
+    "harness.launch.local", "harness.data.assets", "harness.commands.models",
+    "harness.commands.evaluate", "harness.records.evaluation", "harness.commands.bench",
+    "harness.commands.campaign", "harness.bench.contest", "harness.bench.saved",
+    "harness.plan.campaign", "harness.plan.profiles",
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")
 

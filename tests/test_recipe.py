@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import plan, recipe
+from harness import recipe
 from harness.errors import RequestError
+from harness.plan import runs as plan
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -6,8 +6,8 @@ import sys
 
 import torch
 
-from harness import profiles
-from harness.measure import hardware
+from harness.machine import hardware
+from harness.plan import profiles
 
 ROWS = 1024
 

@@ -11,8 +11,8 @@ from contextlib import nullcontext
 
 import torch
 
-from harness.measure.interpreter import rounding_casts
-from harness.measure.kernel_errors import DEFAULT_ROWS, ROWS, TOLERATED, compare
+from harness.bench.kernels.errors import DEFAULT_ROWS, ROWS, TOLERATED, compare
+from harness.bench.kernels.interpreter import rounding_casts
 from models.kernels.launching import INTERPRETED
 from models.kernels.registry import OPS
 

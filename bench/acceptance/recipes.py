@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import plan as planning
 from harness.commands.run import run
 from harness.errors import CheckFailed, RequestError, RunFailed
+from harness.plan import runs as planning
 from harness.recipe import Entry, find, load
 
 UPDATES = 24

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.bench import ratios
 from harness.bench.setting import Answer, Command, Setting
+from harness.code.provenance import ROOT
 from harness.errors import RunFailed
 from harness.launch.local import ALLOCATOR
-from harness.measure.provenance import ROOT
+from harness.stats import rounds as ratios
 
 MATMUL = "matmul"
 

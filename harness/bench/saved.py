@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.bench.ratios import Ratio
+from harness.code import provenance
 from harness.files import write_atomically
-from harness.measure import provenance
 from harness.records.bench import FOLDER, Bench, Row
+from harness.stats.rounds import Ratio
 
 
 def against(row: Row, base: str, ratio: Ratio) -> Row:

@@ -6,11 +6,11 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from harness.audit import claims as file
+from harness.audit import page as audits
 from harness.commands import places
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.records import store
-from harness.report import audit as audits
-from harness.report.claims import file
 
 
 def audit(claims: str | None, *, as_json: bool, markdown: bool, results: Path | None) -> None:
@@ -35,11 +35,11 @@ def audit(claims: str | None, *, as_json: bool, markdown: bool, results: Path | 
 
 def shipped() -> dict[str, Path]:
     """The audits of public cards that come with the package, by name."""
-    folder = resources.files("harness.facts").joinpath("audits")
+    folder = resources.files(file.PUBLISHED)
     return {
         Path(entry.name).stem: Path(str(entry))
         for entry in folder.iterdir()
-        if entry.name.endswith(".toml")
+        if entry.name.endswith(".toml") and entry.name != file.SEED
     }
 
 

@@ -7,11 +7,13 @@ import sys
 from typing import Any
 
 from harness import presets
-from harness.bench import contest, ratios
+from harness.bench import contest
 from harness.bench.setting import CONTESTANTS, Compile, Setting
+from harness.code import provenance
 from harness.commands.run import read_device, read_scale
 from harness.errors import CheckFailed, RequestError, nearest
-from harness.measure import hardware, provenance
+from harness.machine import hardware
+from harness.stats import rounds as ratios
 from models.config import ModelConfig, flops_per_token
 from models.presets import KINDS, model
 

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import campaign as planning
-from harness.campaign import Device, Slot, Unit
+from harness.code import provenance
 from harness.commands import places
 from harness.commands.run import read_device, run
 from harness.errors import CheckFailed, RequestError, RunFailed
-from harness.measure import hardware, provenance
-from harness.measure.hardware import peak_of
-from harness.measure.prices import price_of
+from harness.machine import hardware
+from harness.machine.hardware import peak_of
+from harness.machine.prices import price_of
+from harness.plan import campaign as planning
+from harness.plan.campaign import Device, Slot, Unit
 from harness.recipe import load
 from harness.records import store
 

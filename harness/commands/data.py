@@ -88,7 +88,7 @@ def prepare_pretrain(
     """Write the pretraining mix to `out`; what was cut off goes on. Raises RequestError."""
     from harness.data import pretrain
     from harness.data.pretrain_state import STATE
-    from harness.measure.hardware import cores
+    from harness.machine.hardware import cores
 
     _check(source, val_fraction)
     check_place(out)

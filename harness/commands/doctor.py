@@ -13,8 +13,9 @@ import socket
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
-from harness import assets
-from harness.measure import hardware, provenance
+from harness.code import provenance
+from harness.data import assets
+from harness.machine import hardware
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
 """Beside those whose versions a record keeps."""

@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import assets
+from harness.code import provenance
 from harness.commands import models, places
 from harness.commands.run import read_device
-from harness.data import texts
+from harness.data import assets, texts
 from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
 from harness.errors import RequestError, nearest
-from harness.measure import hardware, provenance
+from harness.machine import hardware
 from harness.records import evaluation as evaluations
 from harness.records.evaluation import Evaluation, Subject, Unigram
-from harness.report.bootstrap import RESAMPLES, bits_per_byte_interval
+from harness.stats.bootstrap import RESAMPLES, bits_per_byte_interval
 from models.config import active_parameters, total_parameters
 
 if TYPE_CHECKING:

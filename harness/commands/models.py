@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from harness import assets
 from harness.commands import places
 from harness.config import RunConfig, explain
-from harness.data.manifest import END_OF_TEXT, Prepared, load_folder
+from harness.data import assets
+from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
+from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError, nearest
-from harness.job import RunFiles, run_folder
+from harness.launch.protocol import RunFiles, run_folder
 from harness.records import store
 from harness.records.schema import Record
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.commands import places
 from harness.errors import CheckFailed
-from harness.job import RunFiles
+from harness.launch.protocol import RunFiles
 from harness.records import store
 
 WAYS = {
@@ -72,8 +72,7 @@ def check_records(*, results: Path | None) -> None:
 
     Raises RequestError for the first file that is none, CheckFailed for what is not sound.
     """
-    from harness.measure import gates
-    from harness.records import configuration, evaluation
+    from harness.records import configuration, evaluation, gates
     from harness.report import cells
 
     folder = places.existing_results(None, results)

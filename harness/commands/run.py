@@ -13,21 +13,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from harness import plan as planning
-from harness import profiles, stages
-from harness.automatic import Evidence
+from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.start import Given
 from harness.config import canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
-from harness.forecast import Forecast
-from harness.job import Job, RunFiles, run_folder
-from harness.launch import backlog as backlogs
-from harness.measure import behaviour, hardware, provenance
-from harness.plan import Plan, Run
-from harness.profiles import Profile
+from harness.launch.protocol import Job, RunFiles, run_folder
+from harness.machine import hardware
+from harness.plan import backlog as backlogs
+from harness.plan import profiles, stages
+from harness.plan import runs as planning
+from harness.plan.auto import Evidence
+from harness.plan.forecast import Forecast
+from harness.plan.profiles import Profile
+from harness.plan.runs import Plan, Run
 from harness.recipe import Entry, Scale, find
 from harness.records import store
 from harness.records.schema import Launch, Question, Record
@@ -212,7 +213,7 @@ def _select(
 
 def evidence(records: Sequence[Record], scale: Scale, device: str) -> Evidence:
     """What was timed at this scale on a device of this class, for fields that say `auto`."""
-    from harness.report import launches
+    from harness.evidence import launches
 
     name = hardware.device_class(device)
     return Evidence(
@@ -263,7 +264,8 @@ def command(request: Request, entry: Entry) -> str:
 def _launch(
     runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
 ) -> list[Record]:
-    from harness.launch import local, snapshot
+    from harness.code import snapshot
+    from harness.launch import local
     from harness.launch.display import Progress
 
     # Loaded before the runs: hours later the code on disk may be another.
@@ -369,8 +371,8 @@ def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) ->
 
 def _print_losses(request: Request) -> None:
     """The card's first result table of this recipe and scale, for the terminal."""
+    from harness.evidence.sections import sections
     from harness.report import losses
-    from harness.report.frame import sections
 
     for section in sections(store.read_all(request.results)):
         asked = (section.recipe, section.scale, canonical(dict(section.overrides)))

@@ -16,7 +16,7 @@ from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
 from harness.data.prepare import prepare
 from harness.errors import RequestError, nearest
-from harness.grid import Arm
+from harness.plan.grid import Arm
 from harness.recipe import Stage
 
 

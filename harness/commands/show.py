@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from harness import plan as planning
 from harness.commands import places
 from harness.commands.run import (
     default_jobs,
@@ -17,10 +16,11 @@ from harness.commands.run import (
     read_scale,
 )
 from harness.config import parse_overrides
-from harness.forecast import Forecast
-from harness.measure import hardware
-from harness.plan import Plan
-from harness.profiles import memory_bytes
+from harness.machine import hardware
+from harness.plan import runs as planning
+from harness.plan.forecast import Forecast
+from harness.plan.profiles import memory_bytes
+from harness.plan.runs import Plan
 from harness.recipe import find, load
 from harness.records import store
 from harness.records.schema import Record

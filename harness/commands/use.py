@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import assets
 from harness.commands import models
 from harness.commands.run import read_device
+from harness.data import assets
 from harness.errors import RequestError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from harness.data.manifest import END_OF_TEXT
+from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 
 IGNORED = -100

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from harness.data.manifest import END_OF_TEXT
 from harness.data.pieces import alphabet
 from harness.data.tokenizer import load
+from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 
 SMOLLM2 = "smollm2"
@@ -29,7 +29,7 @@ def find(chosen: str, progress: Callable[[str], None]) -> Path:
     Raises RequestError.
     """
     if chosen == SMOLLM2:
-        from harness import assets
+        from harness.data import assets
 
         return assets.find_smollm2() or assets.fetch_smollm2(progress)
     folder = Path(chosen).expanduser()

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 UNKNOWN = "unknown"
 """The digest of a tokenizer that nobody named."""
-END_OF_TEXT = "<|endoftext|>"
-SPECIAL_TOKENS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>")
-"""Ids 0, 1, 2: the end of a document, and a chat turn's borders."""
 
 
 class SourceUse(Frozen):

@@ -22,11 +22,12 @@ from harness.data.arrow import close_dataset, write_split
 from harness.data.batches import IGNORED
 from harness.data.build import unigram_nats
 from harness.data.chat import ChatFormat, Encoded
-from harness.data.manifest import END_OF_TEXT, Prepared, SourceUse
+from harness.data.manifest import Prepared, SourceUse
 from harness.data.mix import interleave, shuffled
 from harness.data.packing import PADDING, Rows, pack
 from harness.data.sealing import Progress, Scored, write_manifest
 from harness.data.sft_pool import Pool, TalkSource
+from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 
 

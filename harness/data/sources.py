@@ -157,7 +157,7 @@ def build_hub(data: DataConfig, tokenizer: Path, place: Path, progress: Progress
     """
     from harness.data import pretrain
     from harness.data.pretrain_state import STATE
-    from harness.measure.hardware import cores
+    from harness.machine.hardware import cores
 
     if data.format == "chat":
         build_talks(chat_request(data), data.sources, tokenizer, place, progress, data)

@@ -106,9 +106,9 @@ def _held_out(scale: str) -> TextSet:
     from harness import presets
     from harness.data import tokenizer
     from harness.data.batches import read_validation
-    from harness.data.manifest import END_OF_TEXT
     from harness.data.pieces import Pieces
     from harness.data.prepare import find_prepared
+    from harness.data.tokens import END_OF_TEXT
 
     prepared = find_prepared(presets.run(scale).data)
     if prepared is None:

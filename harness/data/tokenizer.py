@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from harness.data.manifest import END_OF_TEXT, SPECIAL_TOKENS
+from harness.data.tokens import END_OF_TEXT, SPECIAL_TOKENS
 from harness.errors import RequestError
 
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)

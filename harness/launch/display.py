@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from harness.launch.local import Child
-from harness.plan import Run
+from harness.plan.runs import Run
 from harness.records.schema import Record
 from models.config import flops_per_token
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.files import write_atomically
-from harness.job import Job
+from harness.launch import account
+from harness.launch.protocol import Job
 from harness.launch.tail import Tail
-from harness.measure import account, surroundings
+from harness.machine import surroundings
 from harness.records import store
 from harness.records.schema import Record, Status
 

@@ -22,8 +22,7 @@ from pydantic import ValidationError
 from harness.config import explain
 from harness.errors import RequestError
 from harness.files import write_atomically
-from harness.measure import gates
-from harness.records import configuration
+from harness.records import configuration, gates
 from harness.records.schema import SCHEMA_VERSION, Record
 
 FOLDER = "records"

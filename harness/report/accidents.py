@@ -6,8 +6,8 @@ equal of one that does not. May not import torch.
 
 from __future__ import annotations
 
+from harness.evidence.sections import Group, Section
 from harness.records.store import path_of
-from harness.report.frame import Group, Section
 from harness.report.tables import Cell, Column, Row, Table, one_line, plain
 
 STATUSES = ("ok", "diverged", "oom", "killed", "failed")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from harness.report import comparison, launches, throughput
-from harness.report.frame import Section
+from harness.evidence import launches
+from harness.evidence.sections import Section
+from harness.report import comparison, throughput
 from harness.report.tables import ABSENT, Cell, Column, Row, Table, plain
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import statistics
 
+from harness.evidence.endpoints import Endpoint
+from harness.evidence.sections import Section
 from harness.records.store import path_of
 from harness.report.comparison import differences
-from harness.report.endpoints import Endpoint
-from harness.report.frame import Section
 from harness.report.losses import LOSS_DIGITS
-from harness.report.statistics import MIN_PAIRS, judge, paired_difference
 from harness.report.tables import ABSENT, Cell, Column, Row, Table, estimate, plain
+from harness.stats.inference import MIN_PAIRS, judge, paired_difference
 
 BUDGETS = {"wall-clock": "seconds of updates", "dollars": "rent"}
 EQUAL = 0.02

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from harness.code.provenance import software_set
 from harness.errors import RequestError, nearest
-from harness.measure.provenance import software_set
+from harness.evidence import launches
+from harness.evidence.sections import Section, sections
 from harness.records import store
 from harness.records.schema import Record
-from harness.report import launches
 from harness.report.comparison import Difference, difference_of, differences
-from harness.report.frame import Section, sections
 
 Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]
 METRICS: tuple[Metric, ...] = get_args(Metric)

@@ -8,18 +8,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from harness.report import tuning
+from harness.evidence import searches as tuning
+from harness.evidence.sections import Group, Section
 from harness.report.accidents import differs
-from harness.report.frame import Group, Section
 from harness.report.losses import LOSS_DIGITS
-from harness.report.statistics import (
-    POWER,
-    Estimate,
-    Verdict,
-    judge,
-    paired_difference,
-    t_interval,
-)
 from harness.report.tables import (
     ABSENT,
     Cell,
@@ -30,6 +22,7 @@ from harness.report.tables import (
     plain,
     quantity,
 )
+from harness.stats.inference import POWER, Estimate, Verdict, judge, paired_difference, t_interval
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 
+from harness.evidence.sections import Group, Section, starts_fresh
 from harness.records.schema import Record
 from harness.records.store import path_of
-from harness.report.frame import Group, Section, starts_fresh
 from harness.report.tables import NONE, Cell, Column, Row, Table, plain
 
 NOT_TIMED = "not timed"

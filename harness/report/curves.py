@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.config import Frozen, digest
-from harness.report.frame import Section
-from harness.report.statistics import t_interval
+from harness.evidence.sections import Section
+from harness.stats.inference import t_interval
 
 
 class Point(Frozen):

@@ -15,10 +15,10 @@ from typing import Any
 
 from harness.config import Frozen
 from harness.errors import RequestError
-from harness.measure import gates
-from harness.measure.prices import FILE as PRICES
-from harness.measure.prices import Price, prices
-from harness.records import bench, configuration, evaluation, store
+from harness.evidence.sections import Section, sections
+from harness.machine.prices import FILE as PRICES
+from harness.machine.prices import Price, prices
+from harness.records import bench, configuration, evaluation, gates, store
 from harness.records.bench import Bench, Kernels
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
@@ -37,7 +37,6 @@ from harness.report import (
     views,
 )
 from harness.report.cells import Index
-from harness.report.frame import Section, sections
 from harness.report.tables import Table, escape, fence, markdown, one_line
 from harness.report.views import Figure
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness.code.provenance import normal_form
 from harness.config import Frozen
 from harness.files import write_atomically
-from harness.measure.hardware import cores
-from harness.measure.provenance import normal_form
+from harness.machine.hardware import cores
 from harness.report.benches import Ratios
 from harness.report.curves import Curves
 from harness.report.experts import Heats

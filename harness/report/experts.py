@@ -12,11 +12,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from harness.config import Frozen, digest
+from harness.evidence.sections import Section
 from harness.records.schema import ExpertUse, Record
 from harness.records.store import path_of
-from harness.report.frame import Section
-from harness.report.statistics import t_interval
 from harness.report.tables import Column, Row, Table, estimate, plain
+from harness.stats.inference import t_interval
 
 DIGITS = 3
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness.evidence.sections import Group, Section
 from harness.records.store import path_of
-from harness.report.frame import Group, Section
-from harness.report.statistics import t_interval
 from harness.report.tables import (
     ABSENT,
     NONE,
@@ -21,6 +20,7 @@ from harness.report.tables import (
     millions,
     plain,
 )
+from harness.stats.inference import t_interval
 
 UNIGRAM = "unigram"
 """The row of the unigram model, which only counts tokens."""

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
+from harness.evidence.sections import Section
 from harness.records.evaluation import Evaluation
-from harness.report.frame import Section
 from harness.report.losses import LOSS_DIGITS
-from harness.report.statistics import t_interval
+from harness.stats.inference import t_interval
 
 NAME = "smol-harness"
 TAGS = ["pytorch", "smollm2", "mixture-of-experts", "muon", "comparison"]

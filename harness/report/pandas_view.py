@@ -15,8 +15,9 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
+from harness.evidence import endpoints
+from harness.evidence import sections as frame
 from harness.records.schema import Record
-from harness.report import endpoints, frame
 
 
 def runs(records: Sequence[Record]) -> pd.DataFrame:

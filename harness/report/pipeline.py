@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from harness import grid
 from harness.config import RunConfig, flatten
+from harness.plan import grid
 from harness.recipe import SCALES, Scale, find
 from harness.report.tables import Cell, Column, Row, Table
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import presets, profiles
-from harness.measure.cost import BUDGETS, EFFICIENCY, Cost, Rate, measured, projected
-from harness.measure.prices import NO_PRICE, Price
+from harness import presets
+from harness.evidence.costs import BUDGETS, EFFICIENCY, Cost, Rate, measured, projected
+from harness.machine.prices import NO_PRICE, Price
+from harness.plan import profiles
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.report.tables import Cell, Column, Row, Table

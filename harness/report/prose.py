@@ -5,7 +5,7 @@ No number and no result stands here: those are views, which are computed. May im
 
 from __future__ import annotations
 
-from harness.report.statistics import LEVEL, PRELIMINARY_PAIRS
+from harness.stats.inference import LEVEL, PRELIMINARY_PAIRS
 
 _LEVEL = f"{100 * LEVEL:g} %"
 

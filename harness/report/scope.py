@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.measure.provenance import SOFTWARE_SET
+from harness.code.provenance import SOFTWARE_SET
+from harness.evidence import searches as tuning
+from harness.evidence.sections import Section
 from harness.records.schema import Record
 from harness.records.store import path_of
-from harness.report import tuning
-from harness.report.frame import Section
 from harness.report.tables import NONE, Column, Row, Table, plain, quantity
 
 _DISTINCT = "the distinct values of all runs"

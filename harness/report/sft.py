@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.config import Frozen, digest
+from harness.evidence.sections import Section
 from harness.records.schema import Answer, Record
 from harness.records.store import path_of
-from harness.report.frame import Section
-from harness.report.statistics import t_interval
 from harness.report.tables import NONE, Cell, Column, Row, Table, estimate, plain
+from harness.stats.inference import t_interval
 
 DIGITS = 4
 SILENCE = "(nothing)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.statistics import Estimate
+from harness.stats.inference import Estimate
 
 NONE = "not measured"
 ABSENT = "–"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import statistics as stats
 
-from harness.measure.fit import Line
-from harness.report import launches
-from harness.report.frame import Section
-from harness.report.launches import Against, Arm, Run
+from harness.evidence import launches
+from harness.evidence.launches import Against, Arm, Run
+from harness.evidence.sections import Section
 from harness.report.tables import ABSENT, NONE, Cell, Column, Row, Table, estimate, plain
+from harness.stats.line import Line
 
 REFERENCE = "the reference"
 IMPOSSIBLE = "below zero: not a property of any machine"

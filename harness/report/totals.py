@@ -7,8 +7,8 @@ May not import torch, seaborn or matplotlib.
 from __future__ import annotations
 
 from harness.config import Frozen, digest
-from harness.report import launches
-from harness.report.frame import Section
+from harness.evidence import launches
+from harness.evidence.sections import Section
 
 
 class Point(Frozen):

@@ -9,11 +9,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from harness.config import Frozen, digest
-from harness.report.frame import Section
-from harness.report.statistics import t_interval
+from harness.evidence.searches import EDGE, Point, Search, searches
+from harness.evidence.sections import Section
+from harness.optim.tuning import DECAYS, RATES
 from harness.report.tables import Cell, Column, Row, Table, estimate, plain
-from harness.report.tuning import EDGE, Point, Search, searches
-from harness.tuning import DECAYS, RATES
+from harness.stats.inference import t_interval
 
 LOSS_DIGITS = 4
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.evidence.sections import Section
 from harness.records.store import path_of
 from harness.report import (
     accidents,
@@ -28,7 +29,6 @@ from harness.report import scope as scopes
 from harness.report.benches import Ratios
 from harness.report.curves import Curves
 from harness.report.experts import Heats
-from harness.report.frame import Section
 from harness.report.sft import StageCurves
 from harness.report.tables import Cell, Table
 from harness.report.totals import Totals

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from harness.data.batches import IGNORED, Batch, Validation
 from harness.errors import RequestError
-from harness.measure import gates
+from harness.records import gates
 from harness.train import checkpoint
 from harness.train.evaluate import probe_batch, probe_loss
 from harness.train.progress import Progress

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from harness.data.batches import TrainStream, Validation
-from harness.job import MetricsLog, RunFiles
+from harness.launch.protocol import MetricsLog, RunFiles
 from harness.optim.build import Optimizers
 from harness.optim.schedule import factor
-from harness.plan import Run
+from harness.plan.runs import Run
 from harness.train import state
 from harness.train.evaluate import evaluate, expert_use
 from harness.train.progress import Progress

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from harness.data import tokenizer as tokenizers
 from harness.data.chat import END_OF_TURN, ChatFormat
-from harness.data.manifest import END_OF_TEXT
 from harness.data.pieces import Pieces
+from harness.data.tokens import END_OF_TEXT
 from harness.records.schema import Answer
 from models.generate import generate
 from models.lm import LanguageModel

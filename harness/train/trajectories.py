@@ -1,7 +1,7 @@
 """Reference trajectories: what the code that trains computes, as numbers that another CPU repeats.
 
 Tiny models in fp64 on one thread, a few updates each: every kind of model, optimizer and schedule,
-and every way from text to batches. Their losses are what `harness.measure.behaviour` compares. A
+and every way from text to batches. Their losses are what `harness.code.behaviour` compares. A
 change that moves one of them changes behaviour; one that moves none is a refactor, as far as these
 paths reach. Not seen here: bf16, compiled graphs, Triton operators and CUDA.
 

@@ -19,12 +19,14 @@ import torch
 from filelock import FileLock, Timeout
 
 import models
+from harness.code import provenance
 from harness.data.batches import TrainStream, Validation, read_validation
 from harness.data.manifest import Prepared, load_folder
 from harness.errors import RequestError
 from harness.files import write_atomically
-from harness.job import Job, MetricsLog, RunFiles
-from harness.measure import account, hardware, provenance, surroundings
+from harness.launch import account
+from harness.launch.protocol import Job, MetricsLog, RunFiles
+from harness.machine import hardware, surroundings
 from harness.optim import build
 from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status

@@ -8,7 +8,7 @@ import pytest
 
 from harness.commands import models, places
 from harness.errors import RequestError
-from harness.job import RunFiles, run_folder
+from harness.launch.protocol import RunFiles, run_folder
 from harness.records import store
 from harness.records.schema import Record
 from tests.report.factory import campaign, of

@@ -20,8 +20,9 @@ from datasets import Dataset, load_from_disk
 from harness.data import stdlib, tokenizer
 from harness.data.batches import TrainStream, read_validation
 from harness.data.conversations import functions
-from harness.data.manifest import END_OF_TEXT, load_folder
+from harness.data.manifest import load_folder
 from harness.data.mix import shuffled
+from harness.data.tokens import END_OF_TEXT
 from harness.data.units import cut, held_out
 from tests.data.hub_bench import (
     CORPUS,

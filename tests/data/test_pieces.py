@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.data import tokenizer
-from harness.data.manifest import END_OF_TEXT
 from harness.data.pieces import Pieces
+from harness.data.tokens import END_OF_TEXT
 
 TEXTS = ["plain", "naïve café", "日本語のテキスト", "emoji 🙂🙂 and ‱", "\x00\x7f\x80 ­"]
 

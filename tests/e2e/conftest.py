@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.measure.provenance import ROOT
+from harness.code.provenance import ROOT
 from harness.records import store
 from harness.records.schema import Record
 from harness.train import checkpoint

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.assets import find_smollm2
 from harness.data import texts, tokenizer
-from harness.report.bootstrap import bits_per_byte_interval
+from harness.data.assets import find_smollm2
+from harness.stats.bootstrap import bits_per_byte_interval
 from harness.train.documents import score_documents
 from models.hf import from_transformers
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from harness.measure.provenance import ROOT
+from harness.code.provenance import ROOT
 from harness.records import store
 from tests.e2e.conftest import Workspace
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.assets import find_smollm2
 from harness.commands import models
 from harness.data import cloze
+from harness.data.assets import find_smollm2
 from harness.errors import RequestError
 from tests.e2e.test_models import RUN, place
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from harness.job import MetricsLog
+from harness.launch.protocol import MetricsLog
 from harness.launch.tail import Tail
 
 

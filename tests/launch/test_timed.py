@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.job import Job
-from harness.launch import backlog, local
-from harness.measure.provenance import software_set
+from harness.code.provenance import software_set
+from harness.launch import local
+from harness.launch.protocol import Job
+from harness.plan import backlog
 from harness.records.schema import Code, Launch, MachineState
 from tests.report import factory, test_throughput
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness.assets import find_smollm2
+from harness.data.assets import find_smollm2
 from models.config import total_parameters
 from models.generate import generate
 from models.hf import from_transformers, to_transformers

@@ -11,8 +11,9 @@ from unittest import mock
 
 import recipes.dense_vs_moe as compared
 import recipes.tune_dense_vs_moe as declared
-from harness import plan, recipe
+from harness import recipe
 from harness.config import replace
+from harness.plan import runs as plan
 from harness.records.schema import (
     Code,
     DataUse,

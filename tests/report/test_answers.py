@@ -2,10 +2,10 @@
 
 import re
 
+from harness.evidence.sections import sections
 from harness.records import store
 from harness.report import answers, comparison, throughput
 from harness.report.card import render
-from harness.report.frame import sections
 from tests.report import factory, test_throughput
 
 

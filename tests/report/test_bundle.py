@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness import plan
+from harness.evidence.sections import sections
+from harness.plan import runs as plan
 from harness.recipe import find
 from harness.report import views
-from harness.report.frame import sections
 from models.config import active_parameters, total_parameters
 from tests.report.factory import published
 

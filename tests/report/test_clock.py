@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.evidence.sections import sections
 from harness.records.schema import Record
 from harness.report import clock
-from harness.report.frame import sections
 from tests.report.factory import campaign
 
 

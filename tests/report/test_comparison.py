@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.evidence.sections import sections
 from harness.records.schema import Code, Record
 from harness.records.store import path_of
 from harness.report import views
 from harness.report.comparison import differences
-from harness.report.frame import sections
 from harness.report.tables import Cell, Column, Row, Table, markdown
 from tests.report import factory
 from tests.report.factory import (

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
+from harness.evidence.sections import Section, sections
 from harness.records.schema import ExpertUse, Record
 from harness.report import experts, views
-from harness.report.frame import Section, sections
 from tests.report.factory import campaign, search, with_losses
 
 USE = ExpertUse(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.evidence.sections import sections
 from harness.report.curves import curves
-from harness.report.frame import sections
 from tests.report.factory import UNIGRAM, broken, campaign, of, swap, with_losses
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from harness import plan
 from harness.config import parse_overrides
+from harness.plan import runs as plan
 from harness.recipe import find
 from harness.report import pipeline
 from harness.report.projection import DEVICES, cost

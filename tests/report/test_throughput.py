@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness.evidence import launches
+from harness.evidence.sections import Section, sections
 from harness.records.schema import Launch, MachineState, Record
-from harness.report import launches, throughput
-from harness.report.frame import Section, sections
+from harness.report import throughput
 from harness.report.totals import totals
 from recipes.compile_breakeven import LENGTHS
 from tests.report import factory

@@ -49,7 +49,7 @@ def test_shapes_that_do_not_go_together_are_refused():
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", OPS)
 def test_on_a_gpu_no_error_is_more_than_twice_torchs(name):
-    from harness.measure.kernel_errors import compare
+    from harness.bench.kernels.errors import compare
 
     entry = OPS[name]
     arguments = tuple(

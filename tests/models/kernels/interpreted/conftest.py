@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from harness.measure.interpreter import rounding_casts
+from harness.bench.kernels.interpreter import rounding_casts
 
 torch.set_num_threads(1)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.measure.kernel_errors import compare
+from harness.bench.kernels.errors import compare
 from models import ops
 from models.kernels import cross_entropy
 from models.kernels.cross_entropy import linear_cross_entropy, linear_cross_entropy_sum

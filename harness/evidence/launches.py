@@ -1,0 +1,275 @@
+"""Timing launches in the records: which may be set against each other, and what they come to.
+
+Pure: a section's records in, numbers and reasons out; `throughput` prints them. A pair is the
+launches of two arms in one block (a seed) at one length, made next to each other in one campaign,
+neither contaminated. May not import torch.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics as stats
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import get_args
+
+from harness.config import Compile
+from harness.evidence.kernel_choice import Ratio
+from harness.evidence.sections import Section, sections
+from harness.records.schema import Record, Timing
+from harness.records.store import path_of
+from harness.stats.inference import Estimate, paired_difference, t_interval
+from harness.stats.line import BreakEven, Line, break_even, fit
+from models.kernels.names import KERNELS
+
+COMPILE_RECIPE = "compile_breakeven"
+"""Whose arms are the ways to compile."""
+KERNELS_RECIPE = "kernels"
+"""Whose arms are the Triton kernels, each alone."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One launch that ended well."""
+
+    record: Record
+    timing: Timing
+
+    @property
+    def path(self) -> str:
+        """Of its record."""
+        return path_of(self.record)
+
+    @property
+    def updates(self) -> int:
+        """The length of the run."""
+        return self.record.last_update
+
+    @property
+    def seconds(self) -> float:
+        """Process start to the last update, without evaluations and checkpoints."""
+        return self.timing.setup_seconds + self.timing.update_seconds_sum
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second after warm-up."""
+        return self.timing.steady_tokens_per_second or math.nan
+
+    @property
+    def fault(self) -> str | None:
+        """Why it does not count by itself; None where it does."""
+        launch = self.timing.launch
+        if launch is None:
+            return "not timed"
+        if launch.contaminated is not None:
+            return f"contaminated: {launch.contaminated}"
+        return "too short for a steady rate" if math.isnan(self.rate) else None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm by itself, from its launches that count."""
+
+    name: str
+    made: tuple[Run, ...]
+
+    @cached_property
+    def counted(self) -> tuple[Run, ...]:
+        """Those that are timings and not contaminated."""
+        return tuple(run for run in self.made if run.fault is None)
+
+    @cached_property
+    def rate(self) -> Estimate:
+        """Steady tokens a second; a block (a seed) is one value, the mean over its lengths."""
+        blocks: dict[int, list[float]] = {}
+        for run in self.counted:
+            blocks.setdefault(run.record.seed, []).append(run.rate)
+        return t_interval([stats.fmean(rates) for rates in blocks.values()])
+
+    @cached_property
+    def line(self) -> Line | None:
+        """Seconds against updates; None below two lengths."""
+        if len({run.updates for run in self.counted}) < 2:
+            return None
+        return fit([r.updates for r in self.counted], [r.seconds for r in self.counted])
+
+
+@dataclass(frozen=True)
+class Against:
+    """An arm set against its reference."""
+
+    arm: str
+    reference: str
+    pairs: tuple[tuple[Run, Run], ...]
+    """(reference, arm): launches that may be compared."""
+    log_ratio: Estimate
+    """ln(arm's steady rate / reference's), a block one value."""
+    loss: Estimate
+    """Arm's validation loss less the reference's at the recipe's horizon, paired by seed."""
+    crossing: BreakEven | None
+    """None below two lengths."""
+    reason: str | None
+    """Why no ratio may be shown; None where it may."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the records behind it."""
+        return tuple(run.path for pair in self.pairs for run in pair)
+
+    @property
+    def ratio(self) -> tuple[float, tuple[float, float]] | None:
+        """(steady rate over the reference's, its 95 % interval); None where nothing is shown."""
+        mean, bounds = self.log_ratio.mean, self.log_ratio.interval
+        if self.reason is not None or mean is None or bounds is None:
+            return None
+        return math.exp(mean), (math.exp(bounds[0]), math.exp(bounds[1]))
+
+    @property
+    def verdict(self) -> str:
+        """Whether the ratio's interval holds 1, or why no ratio is shown."""
+        if self.ratio is None:
+            return self.reason or "not comparable"
+        _, (low, high) = self.ratio
+        if low <= 1.0 <= high:
+            return "no detectable difference"
+        return "faster" if low > 1.0 else "slower"
+
+
+def lines_of(
+    records: Sequence[Record], scale: str, device_class: str
+) -> tuple[dict[Compile, Line], str]:
+    """The fitted line of each way to compile, and the view that shows them; from the newest
+    complete `COMPILE_RECIPE` at a scale on a device class. Nothing where it was not timed."""
+    section = _newest(records, COMPILE_RECIPE, scale, device_class)
+    if section is None:
+        return {}, ""
+    lines = {mode: arm(section, mode).line for mode in get_args(Compile)}
+    found = {mode: line for mode, line in lines.items() if line is not None}
+    return found, f"{section.name}.throughput"
+
+
+def kernel_ratios(
+    records: Sequence[Record], scale: str, device_class: str
+) -> tuple[dict[str, Ratio], str]:
+    """Each Triton kernel's rate to torch's own, and the view that shows them; as `lines_of`, from
+    `KERNELS_RECIPE`. A kernel without a ratio that may be shown is left out."""
+    section = _newest(records, KERNELS_RECIPE, scale, device_class)
+    if section is None:
+        return {}, ""
+    found = {}
+    for name in KERNELS:
+        if shown := against(section, name).ratio:
+            value, (low, high) = shown
+            found[name] = Ratio(value, low, high)
+    return found, f"{section.name}.throughput"
+
+
+def _newest(
+    records: Sequence[Record], recipe: str, scale: str, device_class: str
+) -> Section | None:
+    of_recipe = [r for r in records if r.recipe == recipe and r.scale == scale]
+    for section in sections(of_recipe):
+        if section.device_class == device_class and not section.overrides:
+            return section
+    return None
+
+
+def reference(section: Section) -> str:
+    """The arm that others are set against: the first of the recipe's first pair."""
+    question = section.group.question
+    return next((against for against, _ in question.pairs), next(iter(question.arms), ""))
+
+
+def arm(section: Section, name: str) -> Arm:
+    """An arm's finished launches, shortest first, then by block."""
+    records = [r for r in section.group.records if r.arm == name and r.status == "ok" and r.timing]
+    ordered = sorted(records, key=lambda r: (r.last_update, r.seed))
+    return Arm(name, tuple(Run(r, r.timing) for r in ordered if r.timing))
+
+
+def against(section: Section, name: str) -> Against:
+    """An arm of the recipe against its reference."""
+    base = reference(section)
+    ours, theirs = arm(section, name), arm(section, base)
+    by_place = {(run.updates, run.record.seed): run for run in theirs.counted}
+    beside = [
+        (by_place[place], run)
+        for run in ours.counted
+        if (place := (run.updates, run.record.seed)) in by_place
+    ]
+    pairs = tuple(pair for pair in beside if _side_by_side(section, *pair))
+    blocks: dict[int, list[float]] = {}
+    for one, other in pairs:
+        blocks.setdefault(one.record.seed, []).append(math.log(other.rate / one.rate))
+    ratio = t_interval([stats.fmean(values) for values in blocks.values()])
+    loss = _loss(section, base, name)
+    crossing = None
+    if len({run.updates for _, run in pairs}) > 1:
+        differences = [other.seconds - one.seconds for one, other in pairs]
+        crossing = break_even(fit([run.updates for _, run in pairs], differences))
+    reason = _reason(section, (theirs, ours), ratio.n, loss, apart=len(beside) - len(pairs))
+    return Against(name, base, pairs, ratio, loss, crossing, reason)
+
+
+def _side_by_side(section: Section, one: Run, other: Run) -> bool:
+    """Whether two launches are of one campaign, with none of another block between them."""
+    a, b = one.timing.launch, other.timing.launch
+    if a is None or b is None or a.campaign != b.campaign:
+        return False
+    low, high = sorted((a.place, b.place))
+    return not any(
+        r.timing and r.timing.launch and r.timing.launch.campaign == a.campaign
+        and low < r.timing.launch.place < high and r.seed != one.record.seed
+        for r in section.group.attempts
+    )  # fmt: skip
+
+
+def _loss(section: Section, base: str, name: str) -> Estimate:
+    at = section.group.question.at
+    left, right = (
+        {end.seed: end.val_loss for end in section.group.reached(one, at)} for one in (base, name)
+    )
+    seeds = sorted(left.keys() & right.keys())
+    return paired_difference([left[seed] for seed in seeds], [right[seed] for seed in seeds])
+
+
+def equivalent(loss: Estimate, margin: float) -> bool:
+    """Whether a difference lies within a margin, by its whole 95 % interval."""
+    bounds = loss.interval
+    return bounds is not None and -margin <= bounds[0] and bounds[1] <= margin
+
+
+def _reason(
+    section: Section, both: Sequence[Arm], blocks: int, loss: Estimate, *, apart: int
+) -> str | None:
+    """Why no ratio may be shown, most telling first."""
+    question = section.group.question
+    made = [run for one in both for run in one.made]
+    faults = [run.fault for run in made if run.fault]
+    dirty = sum(fault.startswith("contaminated") for fault in faults)
+    if question.margin is None or question.fewest is None:
+        return "not comparable: the recipe does not time its runs"
+    if any(run.timing.launch is None for run in made):
+        return "not comparable: not timed"
+    if section.overrides:
+        sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
+        return f"not comparable: exploratory, --set {sets}"
+    sources = {run.record.code.source_digest for run in made if run.fault is None}
+    if len(sources) > 1:
+        return f"not comparable: launches of {len(sources)} codes; equal losses are not equal speed"
+    machines = {(run.record.hardware.cpu, run.record.hardware.gpu) for run in made if not run.fault}
+    if len(machines) > 1:
+        return f"not comparable: launches on {len(machines)} kinds of machine"
+    if blocks < question.fewest:
+        short = f"{blocks} of at least {question.fewest} blocks"
+        if dirty:
+            return f"contaminated: {dirty} of {len(made)} launches, which leaves {short}"
+        if apart:
+            return f"not comparable: {apart} pairs of launches were not interleaved, {short} left"
+        return f"not comparable: {short}"
+    if not equivalent(loss, question.margin):
+        bounds = loss.interval
+        seen = f"{bounds[0]:+.4f} to {bounds[1]:+.4f}" if bounds else "unknown"
+        return f"not comparable: loss differs by {seen} nats, margin {question.margin:g}"
+    return None

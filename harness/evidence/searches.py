@@ -1,0 +1,263 @@
+"""Equal searches in the records: the best setting of each arm, and whether a comparison uses it.
+
+Pure: records in, reasons out; `tuning_tables` prints a search. A search's own axes are `rate` and
+`decay` (`harness.optim.tuning`); what its other axes say is the arm that it tunes.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.config import NEUTRAL_FIELDS, flatten
+from harness.evidence.sections import Section
+from harness.optim.tuning import DECAY, DECAYS, FIELDS, RATE, RATES
+from harness.records.schema import Record
+from harness.records.store import path_of
+
+BUDGET = ("train.tokens", "train.eval_every")
+"""In these a search may differ from the comparison that uses it: it may be shorter."""
+BUNDLE = "bundle"
+"""The axis of a recipe whose arms differ in several things at once."""
+UNTUNED = "untuned"
+EDGE = "optimum at the edge"
+OTHER = "not the search's optimum"
+TUNED = "tuned"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one arm, over the search's seeds."""
+
+    rate: str
+    decay: str
+    """The values' names, as the recipe wrote them."""
+    arm: str
+    """The search's own name for it: `dense-x2-wd0.1`."""
+    fields: Mapping[str, Any]
+    """The configuration, by dotted path."""
+    losses: tuple[float, ...]
+    """Validation loss at the horizon, a seed each."""
+    diverged: bool
+    """Some seed's loss was not finite: worse than any that was measured."""
+    missing: int
+    """Seeds of the frozen number that neither ended nor diverged."""
+    paths: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """`x2, wd0.1`."""
+        return f"{self.rate}, {self.decay}"
+
+    @property
+    def loss(self) -> float:
+        """The mean over seeds; infinite where one diverged."""
+        return float("inf") if self.diverged else statistics.fmean(self.losses)
+
+    def setting(self, fields: Sequence[str]) -> tuple[float, ...]:
+        """The values of dotted fields."""
+        return tuple(float(self.fields[field]) for field in fields)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The grid of one arm."""
+
+    arm: str
+    points: tuple[Point, ...]
+    """Rates ascending, then weight decays."""
+    expected: int
+    """Settings that the recipe asks for."""
+
+    @property
+    def measured(self) -> int:
+        """Settings of which every seed ended or diverged."""
+        return sum(point.missing == 0 for point in self.points)
+
+    @property
+    def best(self) -> Point | None:
+        """The lowest mean loss, once every setting is measured; None where all diverged too."""
+        if self.measured < self.expected or all(point.diverged for point in self.points):
+            return None
+        return min(self.points, key=lambda point: point.loss)
+
+    @property
+    def edges(self) -> tuple[str, ...]:
+        """On which sides the best setting has no neighbour. Weight decay 0 is a natural bound."""
+        if (best := self.best) is None:
+            return ()
+        found = []
+        for fields, name, what in (
+            (RATES, best.rate, "rate"),
+            (DECAYS, best.decay, "weight decay"),
+        ):
+            values = sorted({point.setting(fields) for point in self.points})
+            own = best.setting(fields)
+            if own == values[-1]:
+                found.append(f"{name} is the highest {what} searched")
+            if own == values[0] and any(own):
+                found.append(f"{name} is the lowest {what} searched")
+        return tuple(found)
+
+
+def searches(section: Section) -> dict[str, Search]:
+    """Arm -> its grid, of a search's section; in the recipe's order."""
+    group, question = section.group, section.group.question
+    by_arm: dict[str, list[Record]] = {}
+    for record in group.records:
+        by_arm.setdefault(record.arm, []).append(record)
+    found: dict[str, list[Point]] = {}
+    for name, records in by_arm.items():
+        values = records[0].arm_values
+        if {RATE, DECAY} <= set(values) and name in question.arms:
+            point = _point(section, name, records)
+            found.setdefault(_tuned_arm(values), []).append(point)
+    asked = _asked(question.arms, found, by_arm)
+    places = {name: place for place, name in enumerate(question.arms)}
+    order = sorted(found, key=lambda arm: min(places[point.arm] for point in found[arm]))
+    return {
+        arm: Search(
+            arm,
+            tuple(sorted(found[arm], key=lambda p: (p.setting(RATES), p.setting(DECAYS)))),
+            asked[arm],
+        )
+        for arm in order
+    }
+
+
+def _tuned_arm(values: Mapping[str, str]) -> str:
+    return "-".join(v for axis, v in values.items() if axis not in (RATE, DECAY)) or "base"
+
+
+def _asked(
+    arms: Sequence[str], found: Mapping[str, list[Point]], by_arm: Mapping[str, list[Record]]
+) -> dict[str, int]:
+    """Settings asked for each arm: an arm without a record is known by its name alone."""
+    asked = {arm: len(points) for arm, points in found.items()}
+    prefixes = {arm: "" if arm == "base" else f"{arm}-" for arm in found}
+    for name in arms:
+        if name not in by_arm:
+            fitting = [arm for arm, prefix in prefixes.items() if name.startswith(prefix)]
+            if fitting:
+                asked[max(fitting, key=lambda arm: len(prefixes[arm]))] += 1
+    return asked
+
+
+def _point(section: Section, name: str, records: list[Record]) -> Point:
+    question = section.group.question
+    rows = [e for e in section.group.reached(name, question.at) if e.seed in question.frozen_seeds]
+    ended = {end.seed for end in rows}
+    diverged = {r.seed for r in records if r.status == "diverged"} - ended
+    missing = set(question.frozen_seeds) - ended - diverged
+    bad = [path_of(r) for r in records if r.status == "diverged" and r.seed in diverged]
+    values = records[0].arm_values
+    return Point(
+        rate=values[RATE],
+        decay=values[DECAY],
+        arm=name,
+        fields=flatten(records[0].config),
+        losses=tuple(end.val_loss for end in rows),
+        diverged=bool(diverged),
+        missing=len(missing),
+        paths=(*(end.path for end in rows), *bad),
+    )
+
+
+# -- what a comparison makes of it --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whether one arm of a comparison uses what the search found for it."""
+
+    kind: str
+    """UNTUNED, OTHER, EDGE or TUNED."""
+    detail: str
+
+
+def standing(section: Section, arm: str) -> Standing:
+    """An arm of a comparison against the search that its section found beside it."""
+    used = next((r for r in section.group.records if r.arm == arm), None)
+    if section.search is None or used is None:
+        return Standing(UNTUNED, "")
+    name = section.search.recipe
+    one = searches(section.search).get(arm)
+    if one is None:
+        return Standing(UNTUNED, f"{name} has no {arm}")
+    best = one.best
+    if best is None:
+        return Standing(UNTUNED, f"{name} measured {one.measured} of {one.expected} for {arm}")
+    ours = flatten(used.config)
+    strange = _strange(ours, best.fields)
+    if strange:
+        return Standing(UNTUNED, f"{name} ran {arm} with other {', '.join(strange)}")
+    if (own := tuple(float(ours[field]) for field in FIELDS)) != best.setting(FIELDS):
+        same = [point.name for point in one.points if point.setting(FIELDS) == own]
+        differing = [
+            f"{field.removeprefix('optim.')} {mine:g}"
+            for field, mine, found in zip(FIELDS, own, best.setting(FIELDS), strict=True)
+            if mine != found
+        ]
+        shown = same[0] if same else " and ".join(differing)
+        return Standing(OTHER, f"{arm} uses {shown}, found {best.name}")
+    if one.edges:
+        return Standing(EDGE, f"{arm}: {' and '.join(one.edges)}")
+    return Standing(TUNED, f"{arm} {best.name}")
+
+
+def _strange(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Fields outside a search's business in which its runs differ from the comparison's."""
+    left_out = {*FIELDS, *BUDGET, *NEUTRAL_FIELDS}
+    paths = [path for path in {**ours, **theirs} if path not in left_out]
+    return [path for path in paths if ours.get(path) != theirs.get(path)]
+
+
+def reason(section: Section, arms: Sequence[str]) -> str | None:
+    """Why a verdict on these arms is not one between tuned arms; None where it is."""
+    found = [standing(section, arm) for arm in arms]
+    for kind in (UNTUNED, OTHER, EDGE):
+        if bad := [s for s in found if s.kind == kind]:
+            details = "; ".join(dict.fromkeys(s.detail for s in bad if s.detail))
+            return f"{kind} ({details})" if details else kind
+    return None
+
+
+def summary(section: Section) -> str:
+    """How the arms' settings were chosen, for the scope."""
+    if is_bundle(section):
+        return "none: a bundle's settings are as published"
+    if section.search is None:
+        if searches(section):
+            return "this is the search"
+        return "none: another setting may suit an arm better"
+    found = [standing(section, arm) for arm in section.group.question.arms]
+    parts = [
+        f"{kind}: {'; '.join(dict.fromkeys(s.detail for s in found if s.kind == kind))}"
+        for kind in (TUNED, EDGE, OTHER, UNTUNED)
+        if any(s.kind == kind for s in found)
+    ]
+    return f"by {section.search.name} ({_how(section, section.search)}): {'. '.join(parts)}"
+
+
+def _how(section: Section, search: Section) -> str:
+    """What a search stands on, as far as it may differ from the comparison."""
+    at = search.group.question.at
+    budgets = sorted({end.tokens for end in search.group.ends if end.horizon == at})
+    tokens = " to ".join(f"{n:,}" for n in dict.fromkeys([*budgets[:1], *budgets[-1:]]))
+    code = "" if search.group.code == section.group.code else ", under other code"
+    seeds = ", ".join(map(str, search.group.seeds))
+    return f"{tokens or 'no'} tokens, seed {seeds}{code}"
+
+
+def is_bundle(section: Section) -> bool:
+    """Whether arms are bundles, in which several things differ at once: an axis `bundle`."""
+    return any(BUNDLE in record.arm_values for record in section.group.records)
+
+
+def evidence(section: Section) -> list[str]:
+    """The search's records behind `summary`."""
+    if section.search is None:
+        return []
+    return [path_of(record) for record in section.search.group.records]

@@ -1,0 +1,118 @@
+"""From what a run did to its record. Shared by the child and by the parent of a dead child.
+
+May not import torch.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from harness.code import provenance
+from harness.launch.protocol import Job
+from harness.machine import flops, hardware
+from harness.records.schema import DataUse, Launch, Memory, Record, Status
+from models.config import active_parameters, expected_initial_loss, total_parameters
+
+if TYPE_CHECKING:
+    from harness.data.manifest import Manifest
+    from harness.train.progress import Progress
+
+
+def record(
+    job: Job,
+    status: Status,
+    error: str | None,
+    *,
+    progress: Progress | None = None,
+    manifest: Manifest | None = None,
+    memory: Memory | None = None,
+    load_before: float | None = None,
+    counted: tuple[int, int] | None = None,
+    compile_seconds: float | None = None,
+    launch: Launch | None = None,
+) -> Record:
+    """The record of a run, as far as it got. Without `progress` nothing was measured.
+
+    `counted` are the total and active parameters of the model that was built; where none was,
+    the formula's. `launch` is a timed job's, with what was seen around and after it.
+    """
+    run, config = job.run, job.run.config
+    machine = hardware.detect(run.device, load_before)
+    updates = progress.update if progress else 0
+    total, active = counted or (total_parameters(config.model), active_parameters(config.model))
+    per_update = config.tokens_per_update * run.world_size
+    validation, training, ends = progress.curves() if progress else ((), (), ())
+    timing = None
+    if progress:
+        wall = progress.wall_seconds + time.time() - job.launched_at
+        timing = progress.timing(
+            per_update, wall, job.concurrent_runs, compile_seconds=compile_seconds, launch=launch
+        )
+    return Record(
+        schema_version=1,
+        key=run.key,
+        attempt=job.attempt,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        recipe=run.recipe,
+        arm=run.arm,
+        arm_values=job.arm_values,
+        stage=run.stage,
+        seed=run.seed,
+        repeat=run.repeat,
+        scale=run.scale,
+        device="cuda" if run.device == "cuda" else "cpu",
+        world_size=run.world_size,
+        profile=run.profile,
+        parent=run.parent,
+        status=status,
+        error=error,
+        question=job.question,
+        config=config.model_dump(mode="json"),
+        diff=job.diff,
+        first_update=run.first_update,
+        last_update=run.last_update,
+        updates_done=updates,
+        tokens_per_update=per_update,
+        tokens_done=updates * per_update,
+        total_parameters=total,
+        active_parameters=active,
+        initial_loss=progress.initial_loss if progress else None,
+        expected_initial_loss=expected_initial_loss(config.model),
+        handover_loss=progress.handover_loss if progress else None,
+        given=run.given,
+        stage_diff=run.stage_diff,
+        samples=progress.answers() if progress else None,
+        validation=validation,
+        training=training,
+        ends=ends,
+        experts=progress.expert_use() if progress else None,
+        timing=timing,
+        memory=memory,
+        flops=flops.account(
+            config, machine.gpu, timing.steady_tokens_per_second if timing else None
+        ),
+        data=data_use(manifest, updates * per_update) if manifest else None,
+        hardware=machine,
+        software=provenance.software(),
+        code=job.code,
+        command=job.command,
+        predicted_seconds=job.predicted_seconds,
+    )
+
+
+def data_use(manifest: Manifest, tokens_done: int) -> DataUse:
+    """The record's data section from a manifest and the tokens consumed."""
+    return DataUse(
+        manifest_digest=manifest.digest,
+        tokenizer_digest=manifest.tokenizer_digest,
+        train_tokens=manifest.train_tokens,
+        epochs=tokens_done / manifest.train_tokens,
+        val_tokens=manifest.val_scored_tokens,
+        val_bytes=manifest.val_scored_bytes,
+        val_documents=manifest.val_documents,
+        unigram_val_loss=manifest.unigram_val_loss,
+        unigram_bits_per_byte=manifest.unigram_bits_per_byte,
+        mix={source.name: source.achieved_share for source in manifest.sources},
+    )

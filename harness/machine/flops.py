@@ -1,0 +1,33 @@
+"""Model FLOPs utilisation. May not import torch."""
+
+from __future__ import annotations
+
+from harness.config import RunConfig
+from harness.machine.hardware import peak_of
+from harness.records.schema import Flops
+from models.config import flops_per_token
+
+
+def account(config: RunConfig, gpu: str | None, steady_tokens_per_second: float | None) -> Flops:
+    """FLOPs a token under both conventions, and the share of the device's peak they come to.
+
+    MFU = tokens/s x FLOPs a token / peak (PaLM, arXiv 2204.02311, appendix B). The peak is the
+    bf16 one with fp32 accumulation; runs in other precisions and devices without a known peak
+    have none.
+    """
+    causal = flops_per_token(config.model, config.data.seq_len, causal=True)
+    noncausal = flops_per_token(config.model, config.data.seq_len, causal=False)
+    peak = peak_of(gpu) if config.train.dtype == "bf16" else None
+    rate = steady_tokens_per_second if peak else None
+
+    def share(per_token: float) -> float | None:
+        return rate * per_token / peak.bf16_flops if peak and rate else None
+
+    return Flops(
+        per_token_causal=causal,
+        per_token_noncausal=noncausal,
+        peak_flops=peak.bf16_flops if peak else None,
+        peak_source=peak.source if peak else None,
+        mfu_causal=share(causal),
+        mfu_noncausal=share(noncausal),
+    )

@@ -1,0 +1,274 @@
+"""What to run in a limited time on one device: the most informative missing records first.
+
+Pure planning: it starts nothing. The rule, in numbers that are choices and stand here once:
+
+- A **unit** is one seed of one recipe at one scale: the arms that the recipe's question names, or
+  the others; all arms together where launches are timed in blocks, or where nothing is asked.
+- Its **value** is counted in answers. A question about p pairs is worth sqrt(p) of them, since its
+  pairs share arms. There is none below three seeds (for a question of speed: below the blocks
+  that its recipe names), so each of the first n is worth an n-th. Later ones only narrow the
+  interval, which goes with 1/sqrt(n): the seed after n is worth 1 - sqrt(n / (n + 1)), up to the
+  number that the recipe froze. What asks no pair (a noise floor, a search, a pipeline) is worth
+  half an answer, spread over its seeds; arms that no question names a quarter of those it names.
+  `proxy` answers for a model a twentieth the size: half of `full`. A loss that is recorded for
+  another device is worth a quarter here: it hardly depends on the device, as speed does.
+- **Order**: by value per predicted minute, a recipe's seeds in their order. A unit that does not
+  fit what is left of the budget is passed over.
+
+A record counts as there if it is `ok`, of this device, of this code, and of the same arm, seed,
+stage and configuration. May not import torch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.config import canonical
+from harness.errors import RequestError, nearest
+from harness.machine.hardware import Peak, peak_of, peaks
+from harness.machine.prices import Price
+from harness.plan import profiles
+from harness.plan import runs as planning
+from harness.plan.forecast import Forecast
+from harness.plan.runs import Plan, Run
+from harness.recipe import Entry, Scale
+from harness.records.schema import Record
+
+SCALES: dict[str, tuple[Scale, ...]] = {"cuda": ("full", "proxy"), "cpu": ("proxy",)}
+"""Worth a campaign there: `smoke` shows that things work, and `full` is no job for a CPU."""
+FIRST_ANSWER = 3
+"""Seeds below which nothing is compared."""
+UNASKED, UNNAMED, PROXY, ELSEWHERE = 0.5, 0.25, 0.5, 0.25
+"""The worth of what asks no pair, of arms outside the question, of the smaller scale, and of
+losses that another device has."""
+PREPARING_SECONDS = 120.0
+"""Assumed for data that is needed for the first time: a download, a tokenizer, packing."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a campaign is planned for."""
+
+    name: str
+    """Of hardware.toml, or the CPU's class."""
+    kind: str
+    """cuda or cpu."""
+    peak: Peak | None
+    price: Price | None
+    cores: int = 1
+    """Of the CPU beside it, or that it is."""
+
+    def ran(self, record: Record) -> bool:
+        """Whether the record is of this device."""
+        if self.kind == "cpu":
+            return record.device == "cpu" and record.hardware.device_class == self.name
+        found = peak_of(record.hardware.gpu)
+        return record.device == "cuda" and found is not None and found.name == self.name
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is started together: missing runs of one seed of one recipe."""
+
+    recipe: str
+    scale: Scale
+    arms: tuple[str, ...]
+    seed: int
+    runs: tuple[Run, ...]
+    """Missing ones."""
+    value: float
+    """In answers."""
+    seconds: float | None
+    """Predicted; None where no rate is known."""
+    basis: str
+    """Where the rate comes from."""
+    why: str
+
+    @property
+    def identity(self) -> tuple[str, str, int, tuple[str, ...]]:
+        """The same for the same work, however much of it is still missing."""
+        return self.recipe, self.scale, self.seed, self.arms
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A unit with its place in the order."""
+
+    unit: Unit
+    seconds: float
+    """Predicted, with the preparation of data that nothing before it needed."""
+    ends: float
+    """Seconds from the start of the campaign to the end of this unit."""
+    dollars: float | None
+
+
+def device_named(text: str) -> Peak:
+    """The device of hardware.toml that a name or its beginning means, the first of several.
+
+    Raises RequestError for an unknown one.
+    """
+    known = peaks()
+    for name in (text, *(name for name in known if name.startswith(text))):
+        if name in known:
+            return known[name][1]
+    raise RequestError(f"no device '{text}' in hardware.toml{nearest(text, known)}")
+
+
+def seconds_of(text: str) -> float:
+    """`40m`, `1h30m`, `90s`. Raises RequestError for another form."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip())
+    if not found or not any(found.groups()):
+        raise RequestError(f"--budget takes a time such as 40m or 1h30m, not '{text}'")
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return 3600.0 * hours + 60.0 * minutes + seconds
+
+
+def units(
+    entries: Iterable[Entry], records: Sequence[Record], device: Device, source_digest: str
+) -> list[Unit]:
+    """Everything that is missing on a device, in no order."""
+    known = _Known(records, device, source_digest)
+    found: list[Unit] = []
+    for entry in entries:
+        for scale in SCALES[device.kind]:
+            if scale in entry.seeds and device.kind in entry.at(scale).devices:
+                found += _of_recipe(entry, scale, device, known)
+    return found
+
+
+class _Known:
+    """What the records say to a plan for one device."""
+
+    def __init__(self, records: Sequence[Record], device: Device, source_digest: str) -> None:
+        here = [r for r in records if device.ran(r)]
+        self.forecast = Forecast(device.name, device.peak, here)
+        self._here = {
+            (r.recipe, r.arm, r.seed, r.stage, canonical(r.config))
+            for r in here
+            if r.status == "ok" and r.code.source_digest == source_digest
+        }
+        self._elsewhere = {
+            (r.recipe, r.scale, r.arm, r.seed, r.stage)
+            for r in records
+            if r.status == "ok" and not device.ran(r)
+        }
+
+    def here(self, run: Run) -> bool:
+        """Whether the run has its record."""
+        return (run.recipe, run.arm, run.seed, run.stage, canonical(run.config)) in self._here
+
+    def elsewhere(self, run: Run) -> bool:
+        """Whether another device has a record of the same arm, seed and stage."""
+        return (run.recipe, run.scale, run.arm, run.seed, run.stage) in self._elsewhere
+
+
+def _of_recipe(entry: Entry, scale: Scale, device: Device, known: _Known) -> list[Unit]:
+    plan = planning.make(
+        entry, scale, device.kind, tokenizer_digest=lambda _: "unprepared",
+        device_class=device.name,
+        profile=profiles.of(device.peak.memory_bytes if device.peak else None),
+    )  # fmt: skip
+    found = []
+    for named, arms in _parts(plan):
+        for seed in sorted({run.seed for run in plan.runs}):
+            wanted = [run for run in plan.runs if run.seed == seed and run.arm in arms]
+            missing = tuple(run for run in wanted if not known.here(run))
+            if not missing:
+                continue
+            value, why = _value(plan, named, seed - entry.first_seed)
+            if plan.recipe.timing is None and all(map(known.elsewhere, wanted)):
+                value, why = ELSEWHERE * value, f"{why}, its losses are known of another device"
+            at_once = _at_once(plan, missing, device.cores)
+            seconds, basis = known.forecast.together(missing, at_once)
+            found.append(Unit(entry.name, scale, arms, seed, missing, value, seconds, basis, why))
+    return found
+
+
+def _parts(plan: Plan) -> list[tuple[bool, tuple[str, ...]]]:
+    """(whether the question names them, arms): what belongs together."""
+    every = tuple(arm.name for arm in plan.arms)
+    asked = {arm for pair in plan.entry.primary.pairs for arm in pair}
+    if not asked or plan.recipe.timing is not None:
+        return [(bool(asked), every)]
+    named = tuple(arm for arm in every if arm in asked)
+    others = tuple(arm for arm in every if arm not in asked)
+    return [(True, named), *([(False, others)] if others else [])]
+
+
+def _at_once(plan: Plan, runs: Sequence[Run], cores: int) -> int:
+    """As `smol run` has it: launches that are timed are alone, and so is a GPU's."""
+    if plan.recipe.timing is not None or plan.device == "cuda":
+        return 1
+    return max(1, cores // max(run.config.train.threads for run in runs))
+
+
+def _value(plan: Plan, named: bool, place: int) -> tuple[float, str]:
+    """Of the seed at this place (from 0) among those that the recipe froze, and why."""
+    frozen = plan.entry.seeds[plan.scale]
+    scale = PROXY if plan.scale == "proxy" else 1.0
+    if not plan.entry.primary.pairs:
+        return scale * UNASKED / frozen, f"seed {place + 1} of {frozen}, asks no pair"
+    timing = plan.recipe.timing
+    needed = min(timing.fewest if timing else FIRST_ANSWER, frozen)
+    if place < needed:
+        value, why = 1.0 / needed, f"seed {place + 1} of {needed} to a first answer"
+    else:
+        value, why = 1.0 - math.sqrt(place / (place + 1)), f"seed {place + 1}: narrower"
+    if named:
+        return scale * value * math.sqrt(len(plan.entry.primary.pairs)), why
+    return scale * UNNAMED * value, f"{why}, arms outside the question"
+
+
+def order(found: Sequence[Unit], price: Price | None = None) -> list[Slot]:
+    """The units with a predicted time, the most valuable minute first.
+
+    Those that no rate is known for are left out: they have no place in a budget.
+    """
+    waiting = [unit for unit in found if unit.seconds is not None]
+    prepared: set[str] = set()
+    slots: list[Slot] = []
+    ends = 0.0
+    while waiting:
+        ready = [unit for unit in waiting if not any(_before(o, unit) for o in waiting)]
+        unit = max(ready, key=lambda u: (u.value / _total(u, prepared), u.recipe))
+        waiting.remove(unit)
+        seconds = _total(unit, prepared)
+        prepared |= _data(unit)
+        ends += seconds
+        dollars = seconds / 3600.0 * price.value if price else None
+        slots.append(Slot(unit, seconds, ends, dollars))
+    return slots
+
+
+def within(slots: Sequence[Slot], budget: float) -> list[Slot]:
+    """What fits `budget` seconds, in order; what does not is passed over, and with it what must
+    come after it."""
+    chosen: list[Slot] = []
+    passed: list[Unit] = []
+    spent = 0.0
+    for slot in slots:
+        late = any(_before(unit, slot.unit) for unit in passed)
+        if late or spent + slot.seconds > budget:
+            passed.append(slot.unit)
+            continue
+        spent += slot.seconds
+        chosen.append(Slot(slot.unit, slot.seconds, spent, slot.dollars))
+    return chosen
+
+
+def _before(first: Unit, second: Unit) -> bool:
+    """Whether `first` must come earlier: an earlier seed of the same arms."""
+    same = (first.recipe, first.scale, first.arms) == (second.recipe, second.scale, second.arms)
+    return same and first.seed < second.seed
+
+
+def _data(unit: Unit) -> set[str]:
+    return {canonical(run.config.data) for run in unit.runs}
+
+
+def _total(unit: Unit, prepared: set[str]) -> float:
+    new = len(_data(unit) - prepared)
+    return (unit.seconds or 0.0) + PREPARING_SECONDS * new

@@ -1,0 +1,122 @@
+"""How long runs will take on a device: from rates that were measured there, else projected.
+
+A forecast, plainly: measured where the device has a record of the same model, otherwise scaled
+from the share of the roofline that `harness.evidence.costs` assumes, with a floor for what starting
+a kernel costs. Pure; may not import torch.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from harness.config import RunConfig, canonical
+from harness.evidence import costs as cost
+from harness.machine import hardware
+from harness.machine.hardware import Peak
+from harness.plan.runs import Run
+from harness.records.schema import Record
+from models.config import ModelConfig, flops_per_token
+from models.presets import model as preset
+
+START_SECONDS = {"cuda": 15.0, "cpu": 4.0}
+"""Assumed of a process: imports, device, data, model, checkpoints at the end."""
+COMPILE_SECONDS = {"eager": 0.0, "blocks": 15.0, "whole": 80.0}
+"""As measured for SmolLM2-135M on two CPU cores; assumed everywhere."""
+LAUNCH_SECONDS = 6e-6
+"""Assumed of one kernel's launch, the least that an operation takes on a GPU."""
+LAUNCHES_A_LAYER = 150
+"""Assumed: forward and backward of one block, eager."""
+LAUNCHES_A_MATRIX = 30
+"""Assumed: Muon's iterations over one matrix and what is around them."""
+FORWARD_SHARE = 1.0 / 3.0
+"""Of a training step's FLOPs: validation has no backward pass."""
+
+
+class Forecast:
+    """Predictions for one device."""
+
+    def __init__(self, device: str, peak: Peak | None, records: Sequence[Record]) -> None:
+        """`records` are those of this device; whatever their status, their rates count."""
+        self.device, self.peak = device, peak
+        self._rates: dict[str, list[float]] = {}
+        flops = []
+        for record in records:
+            rate = record.timing.steady_tokens_per_second if record.timing else None
+            if rate and record.flops:
+                self._rates.setdefault(canonical(record.config.get("model")), []).append(rate)
+                flops.append(rate * record.flops.per_token_causal)
+        self._flops = statistics.median(flops) if flops else None
+
+    @classmethod
+    def of_this_machine(cls, device: str, records: Iterable[Record]) -> Forecast:
+        """For `cpu` or `cuda` here, from those of `records` that its class of device left."""
+        name = hardware.device_class(device)
+        here = [record for record in records if record.hardware.device_class == name]
+        peak = hardware.peak_of(name) if device == "cuda" else None
+        return cls(peak.name if peak else name, peak, here)
+
+    def rate(self, config: RunConfig) -> tuple[float | None, str]:
+        """Tokens/s of a run, and where that comes from."""
+        found = self._rates.get(canonical(config.model))
+        if found:
+            return statistics.median(found), "measured here"
+        per_token = flops_per_token(config.model, config.data.seq_len)
+        if self.peak is None:
+            if self._flops is None:
+                return None, "no rate was measured on this device"
+            return self._flops / per_token, "scaled by FLOPs from other models measured here"
+        share = self._share(config)
+        update = config.tokens_per_update * per_token / (share * self.peak.bf16_flops)
+        update = max(update, self._launches(config))
+        return config.tokens_per_update / update, f"{cost.EFFICIENCY:.0%} of the roofline, assumed"
+
+    def _share(self, config: RunConfig) -> float:
+        """The share of the peak that the assumed efficiency comes to: of this model's roofline,
+        or (a mixture has none) of SmolLM2-135M's."""
+        assert self.peak is not None
+        for model in (config.model, preset("dense", "full")):
+            batch, seq = config.batch, min(config.data.seq_len, model.max_seq_len)
+            found = cost.projected(
+                model, self.device, batch.micro_batch, seq, grad_accum=batch.grad_accum
+            )
+            if found.tokens_per_second is not None:
+                return found.tokens_per_second * flops_per_token(model, seq) / self.peak.bf16_flops
+        raise AssertionError("the dense model has a roofline on every device with a peak")
+
+    def _launches(self, config: RunConfig) -> float:
+        """Seconds of an update if every kernel were empty."""
+        matrices = _matrices(config.model) * config.model.layers
+        muon = LAUNCHES_A_MATRIX * matrices if config.optim.name != "adamw" else 0
+        layers = LAUNCHES_A_LAYER * config.model.layers * config.batch.grad_accum
+        return LAUNCH_SECONDS * (layers + muon)
+
+    def seconds(self, run: Run) -> float | None:
+        """Of one run: start, compilation, updates, validations. None without a rate."""
+        config = run.config
+        rate, _ = self.rate(config)
+        if rate is None:
+            return None
+        updates = run.last_update - run.first_update
+        validations = updates // config.train.eval_every + bool(run.endpoints)
+        tokens = (
+            updates * config.tokens_per_update
+            + FORWARD_SHARE * validations * config.data.val_tokens
+        )
+        start = START_SECONDS[run.device] + COMPILE_SECONDS.get(config.train.compile, 0.0)
+        return start + tokens / rate
+
+    def together(self, runs: Sequence[Run], at_once: int) -> tuple[float | None, str]:
+        """Of runs that are started together, so many at a time, and what the least certain of
+        their rates is based on."""
+        times = [self.seconds(run) for run in runs]
+        bases = sorted({self.rate(run.config)[1] for run in runs}, key=lambda b: "measured" in b)
+        known = [t for t in times if t is not None]
+        if len(known) < len(times):
+            return None, bases[0]
+        return max(sum(known) / at_once, *known), bases[0]
+
+
+def _matrices(model: ModelConfig) -> int:
+    feed_forward = 3 if model.activation == "swiglu" else 2
+    return 4 + feed_forward * max(model.experts, 1)

@@ -1,0 +1,126 @@
+"""Recipe -> arms: the grid of complete configurations, and what is refused of it.
+
+The confound check lives here: whatever made the configurations, arms that differ outside the
+fields of their axes are refused. Pure; may not import torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.config import RunConfig, difference, replace
+from harness.errors import RequestError
+from harness.plan import stages
+from harness.plan.stages import Step
+from harness.recipe import Axis, Recipe
+from models.config import active_parameters, total_parameters
+
+MATCH_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One point of the grid: a complete configuration, and how it differs from the base."""
+
+    name: str
+    values: Mapping[str, str]
+    """Axis -> the value's name."""
+    config: RunConfig
+    diff: Mapping[str, Any]
+    steps: tuple[Step, ...] = ()
+    """Its stages, parents first; none where the recipe has none."""
+
+
+def arms(recipe: Recipe, overrides: Mapping[str, Any]) -> list[Arm]:
+    """The grid of a recipe under the user's overrides, checked.
+
+    Overrides hold for every arm, also for fields that an axis sets.
+    Raises RequestError for confounds, arms that became equal, and lost matches.
+    """
+    stages.check(recipe)
+    overrides, of_stages = stages.split_overrides(overrides, recipe.stages)
+    base = replace(recipe.base, overrides)
+    grid: list[Arm] = []
+    for point in itertools.product(*(axis.values for axis in recipe.axes)):
+        values = dict(zip((axis.name for axis in recipe.axes), point, strict=True))
+        name = "-".join(point) if point else "base"
+        changes: dict[str, Any] = {}
+        for axis in recipe.axes:
+            changes.update(axis.changes(values[axis.name]))
+        try:
+            # At once: an axis's value alone may not fit a base that was overridden.
+            config = replace(base, {**changes, **overrides})
+        except RequestError as error:
+            raise RequestError(f"arm '{name}': {error}") from None
+        diff = {path: pair[1] for path, pair in difference(base, config).items()}
+        steps = stages.steps(recipe, name, config, of_stages)
+        grid.append(Arm(name, values, config, diff, tuple(steps)))
+    check_confounds(grid, recipe.axes)
+    for number, stage in enumerate(recipe.stages):
+        there = [dataclasses.replace(a, config=a.steps[number].config) for a in grid]
+        # Arms may have become equal there: they start from different weights.
+        check_confounds(there, recipe.axes, where=f", in stage '{stage.name}',", alike=True)
+    check_matches(grid, recipe)
+    return grid
+
+
+def check_confounds(
+    grid: Sequence[Arm], axes: Sequence[Axis], *, where: str = "", alike: bool = False
+) -> None:
+    """Refuse arms that differ in a field that no axis between them declares, or (unless they may
+    be `alike`) in nothing.
+
+    Raises RequestError naming the field and both values.
+    """
+    for a, b in itertools.combinations(grid, 2):
+        between = [axis for axis in axes if a.values[axis.name] != b.values[axis.name]]
+        differing = difference(a.config, b.config)
+        for path, (left, right) in differing.items():
+            if not any(axis.allows(path) for axis in between):
+                declared = ", ".join(f for axis in between for f in axis.fields) or "nothing"
+                raise RequestError(
+                    f"arms '{a.name}' and '{b.name}'{where} differ in {path} ({left!r} against "
+                    f"{right!r}), which their axes do not declare (they declare {declared})"
+                )
+        if not differing and not alike:
+            raise RequestError(
+                f"arms '{a.name}' and '{b.name}' are the same configuration; "
+                "does a --set override the field that their axis varies?"
+            )
+        inert = [path for path in differing if _inert(a, path) and _inert(b, path)]
+        if inert and not alike and len(inert) == len(differing):
+            raise RequestError(
+                f"arms '{a.name}' and '{b.name}' differ only in {', '.join(differing)}, which "
+                "change nothing in either: their optimizer or their model does not use them"
+            )
+
+
+EXPERTS_ONLY = ("top_k", "balance_weight", "z_weight", "router_noise")
+"""Fields of a model that mean nothing without experts."""
+
+
+def _inert(arm: Arm, path: str) -> bool:
+    """Whether a field of an arm's configuration cannot change what it computes."""
+    section, _, name = path.partition(".")
+    if section == "optim":
+        return name.startswith("muon_") and arm.config.optim.name == "adamw"
+    return section == "model" and name in EXPERTS_ONLY and not arm.config.model.is_moe
+
+
+def check_matches(grid: Sequence[Arm], recipe: Recipe) -> None:
+    """Refuse arms whose parameters are no longer matched. Raises RequestError."""
+    by_name = {arm.name: arm for arm in grid}
+    counters = {"active": active_parameters, "total": total_parameters}
+    for match in recipe.matches:
+        ours = counters[match.by](by_name[match.arm].config.model)
+        theirs = counters[match.by](by_name[match.to].config.model)
+        if abs(ours / theirs - 1.0) > MATCH_TOLERANCE:
+            raise RequestError(
+                f"arm '{match.arm}' has {ours:,} {match.by} parameters and '{match.to}' has "
+                f"{theirs:,}: {ours / theirs - 1.0:+.1%}, but the recipe matches them to "
+                f"{MATCH_TOLERANCE:.0%}"
+            )

@@ -1,0 +1,198 @@
+"""The search's tables, and what a comparison makes of a search: synthetic records throughout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import recipes.dense_vs_moe as declared
+from harness.evidence import searches as tuning
+from harness.evidence.sections import Section, sections
+from harness.optim import tuning as settings
+from harness.plan import runs as planning
+from harness.recipe import find
+from harness.records import store
+from harness.records.schema import Record
+from harness.report import tuning_tables, views
+from harness.report.search_maps import draw_search
+from harness.report.trace import Tracer
+from tests.report.factory import broken, campaign, search, swap
+
+ROOT = Path(__file__).parents[2]
+
+
+def section(records: list[Record], recipe: str = "dense_vs_moe") -> Section:
+    return next(s for s in sections(records) if s.recipe == recipe)
+
+
+def texts(records: list[Record], recipe: str = "dense_vs_moe") -> dict[str, str]:
+    one = section(records, recipe)
+    return {
+        address.removeprefix(f"{one.name}."): cell.text
+        for table in views.tables(one)
+        for address, cell in table.cells().items()
+    }
+
+
+def verdict(records: list[Record]) -> str:
+    return texts(records)["difference/moe-active@tokens/verdict"]
+
+
+def diverge(records: list[Record], arm: str) -> list[Record]:
+    """Both stages of a setting are replaced by a stem that diverged."""
+    of_arm = [r for r in records if r.arm == arm]
+    stem = next(r for r in of_arm if r.stage == "stem")
+    lost = broken(stem, "diverged", "loss nan")
+    return [r for r in swap(records, stem, lost) if r.arm != arm or r is lost]
+
+
+def test_the_grid_the_best_point_and_its_neighbours() -> None:
+    found = texts(
+        search(best={"dense": (2.0, 0.1), "moe-active": (4.0, 0.0), "moe-total": (0.5, 0.4)}),
+        "tune_dense_vs_moe",
+    )
+    assert found["tuning/dense, wd0.1/x2"] == "6.0000 (1) best"
+    assert found["tuning/dense, wd0/x4"] == "6.2000 (1)"  # one doubling and 0.1 of decay away
+    assert found["optimum/dense/rate"] == "x2"
+    assert found["optimum/dense/weight_decay"] == "wd0.1"
+    assert found["optimum/dense/muon_lr"] == "0.04"
+    assert found["optimum/dense/optimum"] == "interior"
+    assert found["optimum/dense/measured"] == "12 of 12"
+    high = "optimum at the edge: x4 is the highest rate searched"
+    assert found["optimum/moe-active/optimum"] == high
+    assert found["optimum/moe-total/optimum"] == (
+        "optimum at the edge: x0.5 is the lowest rate searched and wd0.4 is the highest weight "
+        "decay searched"
+    )
+    assert found["optimum/moe-160m/optimum"] == "interior"  # x1 with weight decay 0
+    assert found["scope/tuning/value"] == "this is the search"
+
+
+def test_the_map_shows_every_loss_the_best_and_what_diverged() -> None:
+    records = diverge(search(best={"dense": (2.0, 0.1)}), "dense-x4-wd0.4")
+    data = tuning_tables.grids(section(records, "tune_dense_vs_moe"))
+    assert data is not None
+    assert (data.rates, data.decays) == (("x0.5", "x1", "x2", "x4"), ("wd0", "wd0.1", "wd0.4"))
+    dense = data.grids[0]
+    assert dense.arm == "dense"
+    assert dense.losses[1][2] == pytest.approx(6.0)
+    assert dense.best == (1, 2)
+    assert (dense.losses[2][3], dense.diverged) == (None, ((2, 3),))
+    first = draw_search(data)
+    assert first.startswith(b"\x89PNG")
+    assert first == draw_search(data)
+    partial = [r for r in search() if r.arm == "dense-x1-wd0"]
+    lone = tuning_tables.grids(section(partial, "tune_dense_vs_moe"))
+    assert lone is not None
+    assert lone.grids[0].best is None
+    assert draw_search(lone).startswith(b"\x89PNG")
+
+
+def test_verdicts_follow_the_search() -> None:
+    runs = campaign()
+    assert verdict(runs) == "not comparable: untuned"
+    assert verdict(runs + search()) == "better (preliminary, 3 pairs)"
+    assert verdict(runs + search(best={"dense": (2.0, 0.1)})) == (
+        "not comparable: not the search's optimum (dense uses x1, wd0, found x2, wd0.1)"
+    )
+    # An arm outside the question changes nothing.
+    assert verdict(runs + search(best={"moe-total": (4.0, 0.0)})).startswith("better")
+    edge = [r for r in search() if r.arm_values["rate"] in ("x1", "x2")]
+    arms = tuple(arm for arm in edge[0].question.arms if "-x1-" in arm or "-x2-" in arm)
+    asked = edge[0].question.model_copy(update={"arms": arms})
+    edge = [r.model_copy(update={"question": asked}) for r in edge]
+    assert verdict(runs + edge) == (
+        "not comparable: optimum at the edge (dense: x1 is the lowest rate searched; "
+        "moe-active: x1 is the lowest rate searched)"
+    )
+
+
+def test_an_incomplete_search_tunes_nothing_and_a_diverged_setting_is_a_result() -> None:
+    runs, found = campaign(), search()
+    without = [r for r in found if r.arm != "dense-x4-wd0.4"]
+    assert verdict(runs + without) == (
+        "not comparable: untuned (tune_dense_vs_moe measured 11 of 12 for dense)"
+    )
+    diverged = diverge(found, "dense-x4-wd0.4")
+    assert verdict(runs + diverged).startswith("better")
+    shown = texts(diverged, "tune_dense_vs_moe")
+    assert shown["tuning/dense, wd0.4/x4"] == "diverged"
+    assert shown["optimum/dense/measured"] == "12 of 12"
+
+
+def test_a_search_of_other_settings_or_elsewhere_tunes_nothing() -> None:
+    runs = campaign()
+    other = [
+        r.model_copy(update={"config": r.config | {"batch": {"micro_batch": 4, "grad_accum": 2}}})
+        for r in search()
+    ]
+    assert "untuned (tune_dense_vs_moe ran dense with other batch.micro_batch" in verdict(
+        runs + other
+    )
+    elsewhere = runs[0].hardware.model_copy(update={"device_class": "Another CPU"})
+    assert verdict(runs + search(hardware=elsewhere)) == "not comparable: untuned"
+    assert verdict(runs + search("proxy")) == "not comparable: untuned"
+
+
+def test_the_scope_says_what_is_used_and_its_trace_shows_the_searchs_records(
+    tmp_path: Path,
+) -> None:
+    records = campaign() + search(best={"moe-total": (2.0, 0.0)})
+    assert texts(records)["scope/tuning/value"] == (
+        "by tune_dense_vs_moe.smoke.cpu (61,440 tokens, seed 1000): tuned: dense x1, wd0; "
+        "moe-active x1, wd0; moe-160m x1, wd0. not the search's optimum: moe-total uses x1, wd0, "
+        "found x2, wd0"
+    )
+    assert texts(campaign())["scope/tuning/value"].startswith("none")
+    for record in records:
+        store.write(tmp_path, record)
+    answer = Tracer(tmp_path).trace("dense_vs_moe.smoke.cpu.scope/tuning/value")
+    assert "tune_dense_vs_moe/dense-x1-wd0/1000/decay-tokens" in answer
+
+
+def test_settings_enter_the_arms_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same models with the settings declared, the axis naming what it touches."""
+    before = planning.resolve(find("dense_vs_moe"), "smoke", {})
+    table = {arm.name: settings.Settings(2.0, 0.1) for arm in before[1]}
+    monkeypatch.setattr(
+        declared, "TUNED", {"smoke": table | {"dense": settings.Settings(1.0, 0.0)}}
+    )
+    recipe, grid = planning.resolve(find("dense_vs_moe"), "smoke", {})
+    assert set(settings.FIELDS) <= set(recipe.axes[0].fields)
+    for old, new in zip(before[1], grid, strict=True):
+        assert old.config.model == new.config.model
+        rates = [old.config.optim.muon_lr, old.config.optim.adamw_lr]
+        factor, decay = (1.0, 0.0) if new.name == "dense" else (2.0, 0.1)
+        assert [new.config.optim.muon_lr, new.config.optim.adamw_lr] == [factor * r for r in rates]
+        assert new.config.optim.muon_weight_decay == decay
+        assert new.config.optim.adamw_weight_decay == decay
+    # Other scales stay as they were.
+    assert (
+        "optim.muon_lr" not in planning.resolve(find("dense_vs_moe"), "proxy", {})[0].axes[0].fields
+    )
+
+
+def test_search_and_comparison_share_no_seed() -> None:
+    made = {
+        name: planning.make(
+            find(name), "proxy", "cpu", tokenizer_digest=lambda _: "t", device_class="d"
+        )
+        for name in ("dense_vs_moe", "tune_dense_vs_moe")
+    }
+    seeds = {name: {run.seed for run in plan.runs} for name, plan in made.items()}
+    assert not seeds["dense_vs_moe"] & seeds["tune_dense_vs_moe"]
+    models = {a.values["model"]: a.config.model for a in made["tune_dense_vs_moe"].arms}
+    assert models == {a.name: a.config.model for a in made["dense_vs_moe"].arms}
+
+
+@pytest.mark.skipif(not declared.TUNED, reason="no scale of dense_vs_moe is tuned yet")
+def test_the_declared_settings_are_what_the_committed_searches_found() -> None:
+    committed = [s for s in sections(store.read_all(ROOT / "results")) if s.scale in declared.TUNED]
+    found = {s.scale: tuning.searches(s) for s in committed if s.recipe == declared.SEARCH}
+    assert set(found) == set(declared.TUNED)
+    for scale, table in declared.TUNED.items():
+        for arm, used in table.items():
+            best = found[scale][arm].best
+            assert best is not None
+            assert (best.rate, best.decay) == (f"x{used.rate:g}", f"wd{used.decay:g}")

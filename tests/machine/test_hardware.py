@@ -1,0 +1,30 @@
+"""A machine's kind, from what the system says of it."""
+
+import platform
+
+from harness.machine.hardware import described
+
+TEXT = """processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: {family}
+model\t\t: {model}
+model name\t: {name}
+flags\t\t: fpu avx2 avx512f avx512_bf16
+
+processor\t: 1
+cpu family\t: 99
+model name\t: another
+flags\t\t: amx_bf16
+"""
+
+
+def test_the_first_processor_counts_and_its_numbers_tell_its_generation() -> None:
+    text = TEXT.format(family=26, model=2, name="AMD  EPYC")
+    assert described(text) == ("AMD EPYC", "avx512_bf16", "family 26 model 2")
+
+
+def test_a_processor_that_says_nothing_still_has_a_name() -> None:
+    model, isa, generation = described("processor\t: 0\nFeatures\t: fp asimd\n")
+    assert model
+    assert (isa, generation) == ("asimd", "")
+    assert described("")[1] == platform.machine()

@@ -1,0 +1,120 @@
+"""What counts as a calm machine, and what is said of one that was not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.code.provenance import ROOT
+from harness.machine import surroundings
+from harness.machine.surroundings import Meter, contamination, wait_for_calm
+from harness.records.schema import GpuState, MachineState
+
+GPU = GpuState(sm_mhz=1980, memory_mhz=2619, temperature=45, watts=310.0, throttled=(), processes=0)
+
+
+def machine(others: float | None = 0.01, gpu: GpuState | None = None) -> MachineState:
+    return MachineState(load=1.0, others=others, gpu=gpu, gpu_note=None)
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "after", "resumed", "reason"),
+    [
+        (machine(), 0.02, machine(0.02), 0, None),
+        (machine(0.9), 0.02, machine(), 0, "0.90 cores busy before the start"),
+        (machine(), 0.4, machine(), 0, "0.40 cores busy during the run"),
+        (machine(), 0.02, machine(), 1, "interrupted and resumed"),
+        (machine(None), None, machine(None), 0, "not known on this system"),
+        (machine(gpu=GPU), 0.0, machine(gpu=GPU), 0, None),
+        (
+            machine(gpu=GPU), 0.0,
+            machine(gpu=GPU.model_copy(update={"throttled": ("hardware thermal",)})), 0,
+            "the GPU throttled after the run (hardware thermal)",
+        ),
+        (
+            machine(gpu=GPU.model_copy(update={"processes": 2})), 0.0, machine(gpu=GPU), 0,
+            "2 other processes were on the GPU",
+        ),
+    ],
+)  # fmt: skip
+def test_contamination_has_its_reason(before, during, after, resumed, reason):
+    found = contamination(before, during, after, resumed=resumed)
+    if reason is None:
+        assert found is None
+    else:
+        assert reason in found
+
+
+def meters(*others: float):
+    """Readings a second apart, between which others kept so many cores busy."""
+    clock, busy, readings = 0.0, 100.0, []
+    for share in others:
+        readings += [Meter(clock, busy, 0.0), Meter(clock + 1.0, busy + share, 0.0)]
+        clock, busy = clock + 1.0, busy + share
+    return iter(readings).__next__
+
+
+def test_a_launch_waits_for_calm_but_not_for_ever():
+    slept: list[float] = []
+    found = wait_for_calm("cpu", read=meters(1.5, 0.8, 0.02), sleep=slept.append)
+    assert found.others == pytest.approx(0.02)
+    assert len(slept) == 3
+    slept.clear()
+    found = wait_for_calm("cpu", read=meters(*[1.0] * 9), sleep=slept.append, patience=4.0)
+    assert found.others == pytest.approx(1.0)
+    assert len(slept) == 4
+
+
+def test_a_system_that_does_not_say_is_not_waited_for():
+    found = wait_for_calm("cpu", read=lambda: Meter(0.0, None, 0.0), sleep=lambda s: None)
+    assert found.others is None
+
+
+def test_processor_time_is_read_from_proc(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(surroundings.os, "sched_getaffinity", lambda pid: {1}, raising=False)
+    ticks = surroundings._CLOCK_TICKS
+    (tmp_path / "stat").write_text(
+        "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 5 5 5 5 5 5 5 5 0 0\n"
+        f"cpu1 {ticks} 0 {ticks} 77 88 0 0 {ticks} 0 0\nintr 1 2 3\n"
+    )
+    # user + system + steal; idle and iowait are nobody's work.
+    assert surroundings.busy_seconds(tmp_path) == 3.0
+    assert surroundings.busy_seconds(tmp_path / "nowhere") is None
+
+
+SPIN = """
+import subprocess, sys, time
+from harness.machine.surroundings import Meter
+before = Meter.read()
+if len(sys.argv) == 1:
+    subprocess.run([sys.executable, *sys.orig_argv[1:], "child"], check=True)
+while time.process_time() < 0.6:
+    pass
+after = Meter.read()
+print(after.own - before.own, after.others_since(before) * (after.clock - before.clock),
+      after.busy - before.busy)
+"""
+
+
+@pytest.mark.skipif(surroundings.busy_seconds() is None, reason="/proc/stat says nothing here")
+def test_own_work_is_not_others_work():
+    """A process in a session of its own, as the launcher starts runs, and its child."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SPIN], start_new_session=True, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
+    )  # fmt: skip
+    own, others, busy = map(float, done.stdout.splitlines()[-1].split())
+    # Each works until it has used 0.6 s, most of it after the first reading; ticks are 10 ms.
+    assert 0.6 < own < 1.5
+    assert others == pytest.approx(max(0.0, busy - own), abs=0.01)
+
+
+def test_a_gpu_that_cannot_be_asked_is_said_so(monkeypatch):
+    monkeypatch.setitem(surroundings.importlib.sys.modules, "pynvml", None)
+    found = surroundings.state("cuda", 0.0)
+    assert found.gpu is None
+    assert found.gpu_note == surroundings.NO_NVML
