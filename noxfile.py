@@ -65,10 +65,11 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff and mypy."""
+    """ruff, mypy, and the arrows between rooms (import-linter)."""
     call(session, "ruff", "check", ".")
     call(session, "ruff", "format", "--check", ".")
     call(session, "mypy")
+    call(session, "lint-imports")
 
 
 @nox.session
