@@ -12,7 +12,7 @@ from harness.bench.setting import CONTESTANTS, Compile, Setting
 from harness.code import provenance
 from harness.commands.run import read_device, read_scale
 from harness.errors import CheckFailed, RequestError, nearest
-from harness.machine import hardware
+from harness.machine import devices, hardware
 from harness.stats import rounds as ratios
 from models.config import ModelConfig, flops_per_token
 from models.presets import KINDS, model
@@ -110,7 +110,7 @@ def _setting(
         seq=seq,
         compile=compile_,
         optim=constants.model_copy(update={"name": optim}),
-        device="cuda" if device == "cuda" else "cpu",
+        device=device,
         threads=threads or hardware.cores(),
         seed=0,
     )
@@ -130,7 +130,7 @@ def _report(
     rows = contest.as_json(results, "ours")
     for row in rows:
         row["matmul_share"] = row["tokens_per_second"] * per_token / peak
-    machine = hardware.detect(base.device)
+    machine = devices.of(base.device).machine()
     return {
         "schema": 1,
         "what": f"{model_name} at {scale}, {base.batch} x {base.seq} tokens, {base.optim.name}, "

@@ -16,6 +16,7 @@ from harness.commands.models import Loaded
 from harness.commands.run import read_device
 from harness.data.chat import ChatFormat, Message
 from harness.errors import RequestError
+from harness.machine import devices
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def chat(
     models.check_text("--system", system or "")
     found = models.resolve(argument, scale=scale, results=results)
     where = read_device(device)
-    dtype = dtype or ("fp32" if where == "cpu" else None)
+    dtype = dtype or ("fp32" if devices.of(where).deterministic else None)
     loaded = models.load(found, dtype=dtype, device=where, tokenizer=tokenizer)
     talk = Talk(loaded, ChatFormat(loaded.tokenizer_folder), sampling, system)
     for words in [prompt] if prompt is not None else _typed():

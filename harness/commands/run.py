@@ -21,7 +21,7 @@ from harness.config import canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.launch.protocol import Job, RunFiles, run_folder
-from harness.machine import hardware
+from harness.machine import devices, hardware
 from harness.plan import backlog as backlogs
 from harness.plan import profiles, stages
 from harness.plan import runs as planning
@@ -73,18 +73,14 @@ def read_scale(text: str) -> Scale:
 
 
 def read_device(text: str) -> str:
-    """`auto` is cuda where a driver answers, else cpu. Raises RequestError for another word."""
-    if text not in ("auto", "cpu", "cuda"):
-        raise RequestError(f"no device '{text}'{nearest(text, ('auto', 'cpu', 'cuda'))}")
-    found = hardware.has_gpu()
-    if text == "cuda" and not found:
-        raise RequestError("--device cuda, but no NVIDIA driver answers (`smol doctor` tells more)")
-    return "cuda" if text != "cpu" and found else "cpu"
+    """The device's name. Raises RequestError for an unknown or an absent one."""
+    return devices.chosen(text).name
 
 
 def device_profile(device: str) -> Profile:
     """How updates are cut on this machine's device."""
-    return profiles.of(hardware.gpu_memory_bytes() if device == "cuda" else None)
+    gpu = devices.of(device).gpu()
+    return profiles.of(gpu[1] if gpu else None)
 
 
 def run(
@@ -150,7 +146,7 @@ def run(
         seeds=seeds,
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
-        device_class=hardware.device_class(request.device),
+        device_class=devices.of(request.device).product(),
         profile=profile,
         given=request.given.name if request.given else None,
         start=first,
@@ -215,7 +211,7 @@ def evidence(records: Sequence[Record], scale: Scale, device: str) -> Evidence:
     """What was timed at this scale on a device of this class, for fields that say `auto`."""
     from harness.evidence import launches
 
-    name = hardware.device_class(device)
+    name = devices.of(device).product()
     return Evidence(
         compile_lines=lambda: launches.lines_of(records, scale, name),
         kernel_ratios=lambda: launches.kernel_ratios(records, scale, name),
@@ -308,7 +304,7 @@ def _launch(
         for place, run in enumerate(runs)
     ]
     print(
-        f"{plan.entry.name} at {plan.scale} on {hardware.device_class(request.device)}: "
+        f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
         f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
         flush=True,
     )
@@ -343,11 +339,9 @@ def _alone(checkpoints: Path, plan: Plan) -> Iterator[None]:
 
 
 def default_jobs(device: str, runs: Sequence[Run]) -> int:
-    """One run at a time on a GPU; on a CPU as many as its cores hold at the runs' threads."""
-    if device == "cuda":
-        return 1
+    """As many runs at a time as the device holds at their threads."""
     threads = max(run.config.train.threads for run in runs)
-    return max(1, hardware.cores() // threads)
+    return devices.of(device).at_once(threads, hardware.cores())
 
 
 def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) -> None:
