@@ -1,290 +1,130 @@
-"""The door: `smol ...`, also `python -m harness ...`. Reads arguments, calls `harness.commands`.
+"""The door: `smol ...`, also `python -m harness ...`. A command is a file in `harness.commands`.
 
 Exit codes: 0 done, 1 a check or comparison says no, 2 the request was wrong, 3 a run failed,
-130 interrupted. Imports nothing heavy: every command imports what it needs.
+130 interrupted. A command's file is imported when it is called or its help is asked for.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import importlib
+import inspect
 import os
 import sys
-from typing import Annotated
+import typing
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from harness.cli_data import data_app
-from harness.cli_models import models_app
-from harness.cli_options import (
-    DeviceOption,
-    JsonOption,
-    RecipeName,
-    ResultsOption,
-    ScaleOption,
-    SeedsOption,
-    SetOption,
-)
-from harness.errors import CheckFailed, RequestError, RunFailed
+from harness.commands import DOOR, Command, Group
+from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 
-app = typer.Typer(
-    name="smol",
-    help="Train small language models side by side; print a card whose numbers can be traced.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-records_app = typer.Typer(help="Validate a results folder; drop checkpoints of finished runs.")
-bench_app = typer.Typer(help="How fast the update is here, against others'.")
+SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
-@app.command("list")
-def list_(as_json: JsonOption = False) -> None:
-    """Recipes, one line each."""
-    from harness.commands.show import list_recipes
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are called."""
 
-    list_recipes(as_json=as_json)
+    group: Group
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Refuses a word that is no command, with the nearest that is one."""
+        if args[0] not in self.group.commands and not ctx.resilient_parsing:
+            raise RequestError(f"no command '{args[0]}'{nearest(args[0], self.group.commands)}")
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the table's order."""
+        return list(self.group.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, from its file; None where there is none of that name."""
+        found = self.group.commands.get(cmd_name)
+        if found is None:
+            return None
+        return _group(cmd_name, found) if isinstance(found, Group) else _command(cmd_name, found)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The summaries as they stand in the table, whole and without an import."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, c.summary) for name, c in self.group.commands.items()])
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """A group alone prints its help, which is no mistake."""
+        if not args and not ctx.resilient_parsing:
+            print(ctx.get_help())
+            ctx.exit(0)
+        return super().parse_args(ctx, args)
 
 
-@app.command()
-def show(
-    recipe: RecipeName,
-    scale: ScaleOption = "smoke",
-    device: DeviceOption = "auto",
-    seeds: SeedsOption = None,
-    sets: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The resolved plan: arms and their differences, sizes, tokens, FLOPs. Starts nothing."""
-    from harness.commands.show import show as show_plan
-
-    show_plan(recipe, scale=scale, device=device, seeds=seeds, sets=sets or [], as_json=as_json)
-
-
-@app.command()
-def run(
-    recipe: RecipeName,
-    scale: ScaleOption = "smoke",
-    device: DeviceOption = "auto",
-    seeds: SeedsOption = None,
-    sets: SetOption = None,
-    stage: Annotated[
-        str | None, typer.Option("--stage", help="Only runs of this stage, and what they need.")
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="MODEL",
-            help="What the first stage, or --stage, starts from: smollm2, a run, a checkpoint, or "
-            "transformers' folder.",
-        ),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            metavar="[STAGE=]DIR",
-            help="A prepared folder instead of the recipe's data: ours, or any that `datasets` "
-            "saved with input_ids (and labels) of one length. For --stage, else for the first.",
-        ),
-    ] = None,
-    data_tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            "--tokenizer",
-            help="smollm2 or a folder: what a --data folder without one was tokenized with.",
-        ),
-    ] = None,
-    results: ResultsOption = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Runs at a time; default: cores / threads.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is outdated.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave outdated runs as they are.")] = False,
-) -> None:
-    """Run a recipe: what is finished is skipped, what was interrupted goes on."""
-    from harness.commands.run import run as run_recipe
-
-    run_recipe(
-        recipe, scale=scale, device=device, seeds=seeds, sets=sets or [], stage=stage,
-        data=data or [], start=start, tokenizer=data_tokenizer, results=results, jobs=jobs,
-        dry_run=dry_run, fresh=fresh, keep=keep,
+def _group(name: str, group: Group, *, root: bool = False) -> LazyGroup:
+    app = typer.Typer(
+        name=name, help=group.summary, cls=LazyGroup, add_completion=root, rich_markup_mode=None,
+        context_settings=SETTINGS,
     )  # fmt: skip
+    app.callback()(_version_option if root else lambda: None)
+    made = typer.main.get_command(app)
+    assert isinstance(made, LazyGroup)
+    made.group = group
+    return made
 
 
-@app.command()
-def campaign(
-    budget: Annotated[str, typer.Option("--budget", help="A time, such as 40m or 1h30m.")] = "40m",
-    device: Annotated[
-        str,
-        typer.Option("--device", help="auto, cpu or cuda; with --dry-run also h100, rtx-4090 ..."),
-    ] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List, start nothing.")] = False,
-    results: ResultsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The most informative missing runs that fit the time, in order; the same command goes on."""
-    from harness.commands.campaign import campaign as spend
-
-    spend(budget=budget, device=device, dry_run=dry_run, results=results, as_json=as_json)
-
-
-app.add_typer(models_app)
-
-
-@app.command()
-def card(
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit 1 with the difference if stale.")
+def _version_option(
+    version: typing.Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
     ] = False,
-    results: ResultsOption = None,
 ) -> None:
-    """Regenerate the model card and its figures from the records."""
-    from harness.commands import report
+    if version:
+        from importlib.metadata import version as installed
 
-    report.card(check=check, results=results)
-
-
-@app.command()
-def trace(
-    cell: Annotated[str, typer.Argument(metavar="CELL", show_default=False)],
-    results: ResultsOption = None,
-) -> None:
-    """A card's cell -> its records, configuration and the command that reproduces it."""
-    from harness.commands import report
-
-    report.trace(cell, results=results)
+        print(f"smol-harness {installed('smol-harness')}")
+        raise typer.Exit
 
 
-@app.command()
-def audit(
-    claims: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[CLAIMS.toml]",
-            help="A claims file, or a shipped audit's name; default: the seed card's claims.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table, as Markdown.")] = False,
-    results: ResultsOption = None,
-) -> None:
-    """Published claims against arithmetic, physics and our own records; exit 1 if one fails."""
-    from harness.commands.audit import audit as audit_claims
-
-    audit_claims(claims, as_json=as_json, markdown=markdown, results=results)
+def _command(name: str, command: Command) -> Any:
+    module = importlib.import_module(f"harness.commands.{command.module}")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    text = module.Options.__doc__ or command.summary  # `python -OO` keeps no docstring
+    app.command(name, help=text)(_callback(module, getattr(module, command.module)))
+    return typer.main.get_command(app)
 
 
-@app.command()
-def compare(
-    first: Annotated[str, typer.Argument(metavar="A", show_default=False)],
-    second: Annotated[str, typer.Argument(metavar="B", show_default=False)],
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            "--metric",
-            help="val_loss, bits_per_byte or tokens_per_second; default: the recipe's question.",
-        ),
-    ] = None,
-    scale: ScaleOption = "smoke",
-    results: ResultsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Two arms (recipe/arm) or two records (keys), with the verdict. Exit 1 where there is none."""
-    from harness.commands import report
+def _callback(module: ModuleType, work: Callable[[Any], None]) -> Callable[..., None]:
+    """`work`, which takes the module's `Options`, as a function with an argument a field: so an
+    option is written once, as that field."""
+    hints = typing.get_type_hints(module.Options, include_extras=True)
 
-    report.compare(first, second, metric, scale=scale, results=results, as_json=as_json)
+    def callback(**given: Any) -> None:
+        work(module.Options(**given))
 
-
-@app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """What this machine can run, what is missing, and the command that mends it."""
-    from harness.commands.doctor import doctor as examine
-
-    examine(as_json=as_json)
-
-
-@records_app.command("check")
-def records_check(results: ResultsOption = None) -> None:
-    """Validate every record of a results folder, also a stranger's."""
-    from harness.commands import report
-
-    report.check_records(results=results)
-
-
-@records_app.command("clean")
-def records_clean(results: ResultsOption = None) -> None:
-    """Delete checkpoints of finished runs; final models and records stay."""
-    from harness.commands import report
-
-    report.clean_records(results=results)
-
-
-@bench_app.callback()
-def bench() -> None:
-    """How fast the update is here, against others'."""
-
-
-@bench_app.command("step")
-def bench_step(
-    model: Annotated[
-        str, typer.Option("--model", help="dense, moe-active, moe-total or moe-160m.")
-    ] = "dense",
-    scale: ScaleOption = "full",
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Sequences.")] = None,
-    seq: Annotated[int | None, typer.Option("--seq", min=2, help="Tokens in a sequence.")] = None,
-    compile_: Annotated[
-        str, typer.Option("--compile", help="Of ours: eager, blocks or whole.")
-    ] = "blocks",
-    optim: Annotated[str, typer.Option("--optim", help="adamw or muon.")] = "adamw",
-    against: Annotated[
-        str,
-        typer.Option(
-            "--against",
-            help="Comma-separated: transformers, transformers-compiled, moe-loop, torch-muon, "
-            "ours-eager, ours-blocks, ours-whole.",
-        ),
-    ] = "",
-    device: DeviceOption = "auto",
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="All cores.")] = None,
-    rounds: Annotated[int, typer.Option("--rounds", help="Everyone's turns.")] = 5,
-    updates: Annotated[int, typer.Option("--updates", help="Timed in each turn.")] = 2,
-    losses: Annotated[
-        int,
-        typer.Option("--losses", help="Exit 1 if the losses of so many updates are not a peer's."),
-    ] = 0,
-    same_allocator: Annotated[
-        bool,
-        typer.Option(
-            "--same-allocator",
-            help="Peers get our processes' settings of the C allocator, not the system's.",
-        ),
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """The time of one update, ours and others', in interleaved rounds, with intervals."""
-    from harness.commands.bench import step
-
-    step(
-        model_name=model, scale=scale, batch=batch, seq=seq, compile_=compile_, optim=optim,
-        against=against, device=device, threads=threads, rounds=rounds, updates=updates,
-        losses=losses, same_allocator=same_allocator, as_json=as_json,
+    callback.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=_default(field),
+                annotation=hints[field.name],
+            )
+            for field in dataclasses.fields(module.Options)
+        ]
     )  # fmt: skip
+    callback.__annotations__ = hints
+    return callback
 
 
-app.add_typer(records_app, name="records")
-app.add_typer(bench_app, name="bench")
-app.add_typer(data_app, name="data")
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
 def main() -> None:
     """Run the door and turn errors into one line and an exit code."""
     code: int | None = 0
     try:
-        code = app(standalone_mode=False)
+        code = _group("smol", DOOR, root=True)(prog_name="smol", standalone_mode=False)
         sys.stdout.flush()
     except RequestError as error:
         code = _say(error, 2)

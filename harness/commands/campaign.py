@@ -6,12 +6,16 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from harness.code import provenance
 from harness.commands import places
-from harness.commands.run import run
+from harness.commands import run as runs
+from harness.commands.options import JsonOption, ResultsOption
 from harness.errors import CheckFailed, RequestError, RunFailed
 from harness.machine import devices, hardware
 from harness.machine.hardware import peak_of
@@ -22,21 +26,46 @@ from harness.recipe import load
 from harness.records import store
 
 
-def campaign(
-    *, budget: str, device: str, dry_run: bool, results: Path | None, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """Spend a limited time on the most informative runs.
+
+    Runs that are missing from the recipes are done in the order of what they tell for their time.
+    The same command goes on where the last one ended.
+    """
+
+    budget: Annotated[
+        str, typer.Option("--budget", help="The time to spend, such as 40m or 1h30m.")
+    ] = "40m"
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="The device to compute on: auto, cpu or cuda; with --dry-run also one that is "
+            "not here, such as h100 or rtx-4090.",
+        ),
+    ] = "auto"
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and start nothing.")] = (
+        False
+    )
+    results: ResultsOption = None
+    as_json: JsonOption = False
+
+
+def campaign(options: Options) -> None:
     """Run, or with `dry_run` list, what fits the budget.
 
     Raises RequestError (a wrong budget or device), or RunFailed at the end where units failed.
     """
-    seconds = planning.seconds_of(budget)
-    folder = places.results_folder("proxy", results)
-    planned_for = _device(device, dry_run, folder)
-    if dry_run:
+    seconds = planning.seconds_of(options.budget)
+    folder = places.results_folder("proxy", options.results)
+    planned_for = _device(options.device, options.dry_run, folder)
+    if options.dry_run:
         found = _missing(planned_for, folder)
-        _print(planned_for, planning.order(found, planned_for.price), found, seconds, as_json)
+        slots = planning.order(found, planned_for.price)
+        _print(planned_for, slots, found, seconds, options.as_json)
         return
-    if as_json:
+    if options.as_json:
         raise RequestError("--json goes with --dry-run: a campaign leaves records")
     spend(planned_for, folder, seconds)
 
@@ -98,12 +127,11 @@ def spend(device: Target, results: Path, budget: float) -> None:
 
 
 def _run(unit: Unit, device: Target, results: Path) -> None:
-    run(
-        unit.recipe, scale=unit.scale, device=device.kind, seeds=None, sets=[], stage=None,
-        data=[], start=None, results=results, jobs=None, dry_run=False,
-        fresh=True,  # of the unit's runs, those that other code made
-        keep=False, only=lambda r: r.seed == unit.seed and r.arm in unit.arms,
-    )  # fmt: skip
+    fresh = True  # of the unit's runs, those that other code made
+    runs.run(
+        runs.Options(unit.recipe, unit.scale, device.kind, results=results, fresh=fresh),
+        only=lambda r: r.seed == unit.seed and r.arm in unit.arms,
+    )
 
 
 def _line(slot: Slot) -> str:

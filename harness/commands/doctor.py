@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from harness.code import provenance
+from harness.commands.options import JsonOption
 from harness.data import assets
 from harness.machine import devices, hardware
 
@@ -33,10 +34,20 @@ class Finding:
     mend: str | None = None
 
 
-def doctor(*, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Options:
+    """Say what this machine can run and what is missing.
+
+    The command that mends it stands beside what is missing.
+    """
+
+    as_json: JsonOption = False
+
+
+def doctor(options: Options) -> None:
     """Print the findings."""
     findings = examine()
-    if as_json:
+    if options.as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
         return
     for finding in findings:

@@ -8,26 +8,42 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
+
+import typer
 
 from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
+from harness.commands.options import (
+    DeviceOption,
+    RecipeName,
+    ResultsOption,
+    ScaleOption,
+    SeedsOption,
+    SetOption,
+)
+from harness.commands.planned import (
+    default_jobs,
+    device_profile,
+    evidence,
+    read_device,
+    read_scale,
+)
+from harness.commands.run_end import report
 from harness.commands.start import Given
 from harness.config import canonical, parse_overrides
 from harness.data.prepare import Prepared
-from harness.errors import CheckFailed, RequestError, RunFailed, nearest
+from harness.errors import CheckFailed, RequestError, nearest
 from harness.launch.protocol import Job, RunFiles, run_folder
-from harness.machine import devices, hardware
+from harness.machine import devices
 from harness.plan import backlog as backlogs
-from harness.plan import profiles, stages
 from harness.plan import runs as planning
-from harness.plan.auto import Evidence
+from harness.plan import stages
 from harness.plan.forecast import Forecast
-from harness.plan.profiles import Profile
 from harness.plan.runs import Plan, Run
 from harness.recipe import Entry, Scale, find
 from harness.records import store
@@ -35,23 +51,75 @@ from harness.records.schema import Launch, Question, Record
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the user asked for."""
+class Options:
+    """Run a recipe and say which arm is better.
 
-    recipe: str
+    What is finished is skipped, and what was interrupted goes on, so the same command may be
+    given again at any time.
+    """
+
+    recipe: RecipeName
+    scale: ScaleOption = "smoke"
+    device: DeviceOption = "auto"
+    seeds: SeedsOption = None
+    sets: SetOption = field(default_factory=list)
+    stage: Annotated[
+        str | None,
+        typer.Option("--stage", help="Run this stage alone, with the stages that it needs."),
+    ] = None
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="The model that the first stage, or --stage, starts from: smollm2, a run, a "
+            "checkpoint, or transformers' folder.",
+        ),
+    ] = None
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data",
+            metavar="[STAGE=]DIR",
+            show_default=False,
+            help="A prepared folder instead of the recipe's data: ours, or any that `datasets` "
+            "saved with input_ids (and labels) of one length. It is for --stage, else for the "
+            "first stage.",
+        ),
+    ] = field(default_factory=list)
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            help="What a --data folder without a tokenizer was tokenized with: smollm2, or a "
+            "folder.",
+        ),
+    ] = None
+    results: ResultsOption = None
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="How many runs at a time. Default: cores / threads."),
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and start nothing.")
+    ] = False
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run again what other code or data has made.")
+    ] = False
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave what other code or data has made as it is.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, read and checked."""
+
+    options: Options
     scale: Scale
     device: str
-    seeds: int | None
-    overrides: Mapping[str, Any]
-    stage: str | None
-    data: Sequence[str]
-    """Folders instead of the recipe's data, `DIR` or `STAGE=DIR`."""
-    tokenizer: str | None
     results: Path
-    jobs: int | None
-    dry_run: bool
-    fresh: bool
-    keep: bool
+    overrides: Mapping[str, Any]
     given: Given | None = None
     """The model that the first stage (or `stage`) starts from."""
     only: Callable[[Run], bool] | None = None
@@ -64,71 +132,25 @@ class Request:
         return {**self.overrides, **given}
 
 
-def read_scale(text: str) -> Scale:
-    """Raises RequestError for an unknown scale."""
-    for known in get_args(Scale):
-        if text == known:
-            return known
-    raise RequestError(f"no scale '{text}'{nearest(text, get_args(Scale))}")
-
-
-def read_device(text: str) -> str:
-    """The device's name. Raises RequestError for an unknown or an absent one."""
-    return devices.chosen(text).name
-
-
-def device_profile(device: str) -> Profile:
-    """How updates are cut on this machine's device."""
-    gpu = devices.of(device).gpu()
-    return profiles.of(gpu[1] if gpu else None)
-
-
-def run(
-    recipe: str,
-    *,
-    scale: str,
-    device: str,
-    seeds: int | None,
-    sets: list[str],
-    stage: str | None,
-    data: list[str],
-    start: str | None,
-    tokenizer: str | None = None,
-    results: Path | None,
-    jobs: int | None,
-    dry_run: bool,
-    fresh: bool,
-    keep: bool,
-    only: Callable[[Run], bool] | None = None,
-) -> None:
-    """Execute a recipe. `tokenizer` says what a `data` folder that others prepared was made with;
-    `start` names the model that the first stage (or `stage`) starts from; `only` leaves out runs
-    that are not wanted now, but for those that wanted ones start from.
+def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
+    """Execute a recipe; `only` leaves out runs that are not wanted now, but for those that wanted
+    ones start from.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
-    if fresh and keep:
-        raise RequestError("--fresh and --keep exclude each other")
-    if tokenizer is not None and not data:
-        raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
-    known = read_scale(scale)
-    request = Request(
-        recipe, known, read_device(device), seeds, parse_overrides(sets), stage, data,
-        tokenizer, places.results_folder(known, results), jobs, dry_run, fresh, keep, only=only,
-    )  # fmt: skip
-    if start is not None and not dry_run:
-        given = starts.find(start, scale=known, results=request.results)
-        request = dataclasses.replace(request, given=given)
-    entry = find(recipe)
+    request = _read(options, only)
+    entry = find(options.recipe)
     profile = device_profile(request.device)
-    built, grid = planning.resolve(entry, known, request.overrides, profile)
-    taken, first = stages.chosen(built.stages, stage, start is not None)
-    folders = run_data.read_folders(data, taken, stage)
-    if dry_run:
-        from harness.commands.show import show
+    built, grid = planning.resolve(entry, request.scale, request.overrides, profile)
+    taken, first = stages.chosen(built.stages, options.stage, options.start is not None)
+    folders = run_data.read_folders(options.data, taken, options.stage)
+    if options.dry_run:
+        from harness.commands import show
 
-        show(recipe, scale=scale, device=device, seeds=seeds, sets=sets, as_json=False)
+        show.show(
+            show.Options(options.recipe, options.scale, options.device, options.seeds, options.sets)
+        )
         return
     store.check_writable(request.results)
     records = store.read_all(request.results)
@@ -136,25 +158,53 @@ def run(
     at_first = [need.config for need in needs if need.stage == first]
     if request.given is not None:
         starts.check_architecture(request.given, at_first)
-    prepared = run_data.prepare_all(needs, folders, tokenizer)
+    prepared = run_data.prepare_all(needs, folders, options.tokenizer)
     if request.given is not None:
         starts.check_tokenizer(request.given, [prepared[canonical(c.data)] for c in at_first])
     plan = planning.make(
         entry,
-        known,
+        request.scale,
         request.device,
-        seeds=seeds,
+        seeds=options.seeds,
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
         device_class=devices.of(request.device).product(),
         profile=profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(records, known, request.device),
+        evidence=evidence(records, request.scale, request.device),
     )
     todo = _select(plan, records, prepared, request)
     done = _launch(todo, plan, prepared, request) if todo else []
-    _report(request, done, nothing_to_do=not todo)
+    if not todo:
+        limited = options.keep or options.stage or request.only
+        print(
+            "nothing to do: nothing is missing of what was asked for"
+            if limited
+            else "nothing to do: every run of this recipe is finished under this code and data"
+        )
+    _report(request, done)
+
+
+def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
+    """Raises RequestError for words that are none, or that exclude each other."""
+    if options.fresh and options.keep:
+        raise RequestError("--fresh and --keep exclude each other")
+    if options.tokenizer is not None and not options.data:
+        raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
+    scale = read_scale(options.scale)
+    request = Request(
+        options, scale, read_device(options.device), places.results_folder(scale, options.results),
+        parse_overrides(options.sets), only=only,
+    )  # fmt: skip
+    if options.start is None or options.dry_run:
+        return request
+    given = starts.find(options.start, scale=scale, results=request.results)
+    return dataclasses.replace(request, given=given)
+
+
+def _report(request: Request, done: Sequence[Record]) -> None:
+    report(request.options.recipe, request.scale, request.results, request.asked, done)
 
 
 def _select(
@@ -167,7 +217,7 @@ def _select(
         behaviour.of_code,
     )
     backlog = backlogs.sort(plan, records, current)
-    if backlog.outdated and not (request.fresh or request.keep):
+    if backlog.outdated and not (request.options.fresh or request.options.keep):
         print(f"{len(backlog.outdated)} finished runs are outdated:")
         for run, why in backlog.outdated:
             print(f"  {run.name}: {why}")
@@ -175,17 +225,19 @@ def _select(
             "say --fresh to run them again (old records stay), or --keep to leave these as "
             f"they are and run only the {len(backlog.pending)} that are missing"
         )
-    if request.fresh:
+    if request.options.fresh:
         stale = [run for run, _ in backlog.outdated]
         todo = [*stale, *backlog.pending] or list(plan.runs)
     else:
         todo = list(backlog.pending)
     todo = backlogs.whole_blocks(todo, plan)
-    if request.stage is not None:
+    if request.options.stage is not None:
         stages = {run.stage for run in plan.runs}
-        if request.stage not in stages:
-            raise RequestError(f"no stage '{request.stage}'{nearest(request.stage, stages)}")
-        todo = [run for run in todo if run.stage == request.stage]
+        if request.options.stage not in stages:
+            raise RequestError(
+                f"no stage '{request.options.stage}'{nearest(request.options.stage, stages)}"
+            )
+        todo = [run for run in todo if run.stage == request.options.stage]
     if request.only is not None:
         todo = [run for run in todo if request.only(run)]
     checkpoints = places.checkpoints_folder(request.results)
@@ -205,17 +257,6 @@ def _select(
         else:
             print(f"  {run.name} runs again: its checkpoint is gone, and a later stage needs it")
     return runs
-
-
-def evidence(records: Sequence[Record], scale: Scale, device: str) -> Evidence:
-    """What was timed at this scale on a device of this class, for fields that say `auto`."""
-    from harness.evidence import launches
-
-    name = devices.of(device).product()
-    return Evidence(
-        compile_lines=lambda: launches.lines_of(records, scale, name),
-        kernel_ratios=lambda: launches.kernel_ratios(records, scale, name),
-    )
 
 
 def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
@@ -243,16 +284,24 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
 
 def command(request: Request, entry: Entry) -> str:
     """The command that runs this recipe again, without paths of this machine."""
-    words = ["smol", "run", request.recipe, "--scale", request.scale, "--device", request.device]
-    if request.seeds is not None and request.seeds != entry.seeds[request.scale]:
-        words += ["--seeds", str(request.seeds)]
+    words = [
+        "smol",
+        "run",
+        request.options.recipe,
+        "--scale",
+        request.scale,
+        "--device",
+        request.device,
+    ]
+    if request.options.seeds is not None and request.options.seeds != entry.seeds[request.scale]:
+        words += ["--seeds", str(request.options.seeds)]
     for path, value in request.overrides.items():
         words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
-    for pair in request.data:
+    for pair in request.options.data:
         name, equals, folder = pair.rpartition("=")
         words += ["--data", name + equals + Path(folder).name]
     if request.given is not None:
-        stage = ["--stage", request.stage] if request.stage else []
+        stage = ["--stage", request.options.stage] if request.options.stage else []
         words += [*stage, "--from", Path(request.given.argument).name]
     return shlex.join(words)
 
@@ -270,9 +319,11 @@ def _launch(
 
     checkpoints = places.checkpoints_folder(request.results)
     timing = plan.recipe.timing
-    if timing is not None and request.jobs not in (None, 1):
-        raise RequestError(f"--jobs {request.jobs}: {request.recipe} times its runs, one at a time")
-    workers = 1 if timing else request.jobs or default_jobs(request.device, runs)
+    if timing is not None and request.options.jobs not in (None, 1):
+        raise RequestError(
+            f"--jobs {request.options.jobs}: {request.options.recipe} times its runs, one at a time"
+        )
+    workers = 1 if timing else request.options.jobs or default_jobs(request.device, runs)
     campaign = datetime.now(UTC).isoformat(timespec="seconds")
     by_key = {run.key: run for run in plan.runs}
     arms = {arm.name: arm for arm in plan.arms}
@@ -316,7 +367,7 @@ def _launch(
             )  # fmt: skip
         except local.Interrupted:
             with contextlib.suppress(RequestError):
-                _report(request, [], nothing_to_do=False)
+                _report(request, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
 
@@ -336,45 +387,3 @@ def _alone(checkpoints: Path, plan: Plan) -> Iterator[None]:
             yield
     except Timeout:
         raise RequestError(f"another `smol run {plan.entry.name}` is at work here") from None
-
-
-def default_jobs(device: str, runs: Sequence[Run]) -> int:
-    """As many runs at a time as the device holds at their threads."""
-    threads = max(run.config.train.threads for run in runs)
-    return devices.of(device).at_once(threads, hardware.cores())
-
-
-def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) -> None:
-    from harness.report import card, drawn
-
-    if nothing_to_do:
-        if request.keep or request.stage or request.only:
-            print("nothing to do: nothing is missing of what was asked for")
-        else:
-            print("nothing to do: every run of this recipe is finished under this code and data")
-    card.regenerate(request.results)
-    _print_losses(request)
-    print(f"card:    {request.results / card.CARD}")
-    for figure in sorted((request.results / drawn.FOLDER).glob(f"{request.recipe}.*.png")):
-        print(f"figure:  {figure}")
-    failed = [record for record in done if record.status != "ok"]
-    if failed:
-        names = "; ".join(f"{r.name} {r.status}: {r.error}" for r in failed[:3])
-        raise RunFailed(f"{len(failed)} of {len(done)} runs did not end well: {names}")
-
-
-def _print_losses(request: Request) -> None:
-    """The card's first result table of this recipe and scale, for the terminal."""
-    from harness.evidence.sections import sections
-    from harness.report import losses
-
-    for section in sections(store.read_all(request.results)):
-        asked = (section.recipe, section.scale, canonical(dict(section.overrides)))
-        if asked != (request.recipe, request.scale, canonical(request.asked)):
-            continue
-        table = losses.losses(section)
-        lines = [[table.corner, *(column.header for column in table.columns)]]
-        lines += [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))

@@ -1,14 +1,22 @@
-"""`smol list` and `smol show`: recipes, and the resolved plan of one. Starts nothing."""
+"""`smol show`: the resolved plan of a recipe. Starts nothing."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.commands import places
-from harness.commands.run import (
+from harness.commands.options import (
+    DeviceOption,
+    JsonOption,
+    RecipeName,
+    ScaleOption,
+    SeedsOption,
+    SetOption,
+)
+from harness.commands.planned import (
     default_jobs,
     device_profile,
     evidence,
@@ -21,7 +29,7 @@ from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
 from harness.plan.profiles import memory_bytes
 from harness.plan.runs import Plan
-from harness.recipe import find, load
+from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
 
@@ -29,40 +37,40 @@ BYTES_PER_PARAMETER = 16
 """fp32 weight, gradient and two optimizer moments: what training holds beside activations."""
 
 
-def list_recipes(*, as_json: bool) -> None:
-    """Recipes, one line each; files that could not be loaded are named on stderr."""
-    entries, broken = load()
-    if as_json:
-        rows = [{"name": e.name, "summary": e.summary, "seeds": e.seeds} for e in entries.values()]
-        print(json.dumps({"recipes": rows, "broken": [b.__dict__ for b in broken]}, indent=1))
-    else:
-        width = max((len(name) for name in entries), default=0)
-        for entry in entries.values():
-            print(f"{entry.name:{width}}  {entry.summary} [{', '.join(entry.seeds)}]")
-    for file in broken:
-        print(f"smol: recipes/{file.file} could not be loaded: {file.error}", file=sys.stderr)
+@dataclass(frozen=True)
+class Options:
+    """Print what a recipe would run, and start nothing.
+
+    Arms and how they differ, sizes, tokens, FLOPs, memory, and an estimate of the time.
+    """
+
+    recipe: RecipeName
+    scale: ScaleOption = "smoke"
+    device: DeviceOption = "auto"
+    seeds: SeedsOption = None
+    sets: SetOption = field(default_factory=list)
+    as_json: JsonOption = False
 
 
-def show(
-    recipe: str, *, scale: str, device: str, seeds: int | None, sets: list[str], as_json: bool
-) -> None:
+def show(options: Options) -> None:
     """Print the resolved plan. Raises RequestError."""
-    device = read_device(device)
+    device, scale = read_device(options.device), read_scale(options.scale)
     records = store.read_all(places.results_folder(scale, None))
     plan = planning.make(
-        find(recipe),
-        read_scale(scale),
+        find(options.recipe),
+        scale,
         device,
-        seeds=seeds,
-        overrides=parse_overrides(sets),
+        seeds=options.seeds,
+        overrides=parse_overrides(options.sets),
         tokenizer_digest=lambda _: "unprepared",
         device_class=devices.of(device).product(),
         profile=device_profile(device),
-        evidence=evidence(records, read_scale(scale), device),
+        evidence=evidence(records, scale, device),
     )
     rows = planning.describe(plan)
-    if as_json:
-        print(json.dumps({"recipe": recipe, "scale": scale, "device": device, "arms": rows}))
+    if options.as_json:
+        names = {"recipe": options.recipe, "scale": scale, "device": device}
+        print(json.dumps({**names, "arms": rows}))
         return
     _print(plan, rows, records)
 

@@ -237,24 +237,24 @@ def test_bad_claims_are_named(claim, words):
 
 def test_bad_files_are_named(tmp_path):
     with pytest.raises(RequestError, match="no claims file"):
-        command.audit("nowhere.toml", as_json=False, markdown=False, results=tmp_path)
+        command.audit(command.Options("nowhere.toml", results=tmp_path))
     bad = tmp_path / "bad.toml"
     bad.write_text("format = ")
     with pytest.raises(RequestError, match="not TOML"):
-        command.audit(str(bad), as_json=False, markdown=False, results=tmp_path)
+        command.audit(command.Options(str(bad), results=tmp_path))
     bad.write_text("format = 2")
     with pytest.raises(RequestError, match="format is 2"):
-        command.audit(str(bad), as_json=False, markdown=False, results=tmp_path)
+        command.audit(command.Options(str(bad), results=tmp_path))
 
 
 def test_the_door(tmp_path, capsys):
     sound = tmp_path / "sound.toml"
     sound.write_text(planted.sound(3).text)
-    command.audit(str(sound), as_json=True, markdown=False, results=tmp_path)
+    command.audit(command.Options(str(sound), as_json=True, results=tmp_path))
     told = json.loads(capsys.readouterr().out)
     assert {claim["id"] for claim in told["claims"]} >= {"model", "cost"}
     with pytest.raises(CheckFailed, match="do not hold"):
-        command.audit(None, as_json=False, markdown=True, results=tmp_path)
+        command.audit(command.Options(markdown=True, results=tmp_path))
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| **")]
     assert len(table) == len(file.load(None).claims)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.commands.data import prepare_pretrain
+from harness.commands import data_pretrain
 from harness.data import hub, tokenizer
 from harness.data.hub import Table
 from harness.errors import RequestError
@@ -69,9 +69,7 @@ def test_a_place_that_a_folder_cannot_take_is_refused_before_the_work(tmp_path):
     out.symlink_to(tmp_path / "nowhere")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RequestError, match="exists already"):
-        prepare_pretrain(
-            out=out, target_tokens=500, source="hub", datasets=[str(source)], subsets=[],
-            shares=[], splits=[], columns=[], seq_len=SEQ, tokenizer=str(fitted),
-            val_fraction=0.2, val_tokens=500, processes=1, block_rows=4, seed=0,
-        )  # fmt: skip
+        data_pretrain.data_pretrain(
+            data_pretrain.Options(out, 500, datasets=[str(source)], tokenizer=str(fitted))
+        )
     assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,50 @@
+"""`smol records check`: whether a results folder, also a stranger's, is sound. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.commands import places
+from harness.commands.options import ResultsOption
+from harness.errors import CheckFailed
+from harness.records import store
+
+
+@dataclass(frozen=True)
+class Options:
+    """Check every record of a results folder.
+
+    Each is validated, and compared with its digest in the card's index of cells. A stranger's
+    folder can be checked as well as one's own.
+    """
+
+    results: ResultsOption = None
+
+
+def records_check(options: Options) -> None:
+    """Read and validate all records and evaluations, and compare their files with the digests in
+    `cells.json` where a card was written.
+
+    Raises RequestError for the first file that is none, CheckFailed for what is not sound.
+    """
+    from harness.records import configuration, evaluation, gates
+    from harness.report import cells
+
+    folder = places.existing_results(None, options.results)
+    records = store.read_all(folder)
+    faults = [
+        f"{record.name} ({record.key}): {fault}"
+        for record in records
+        for fault in (*gates.check(record), *configuration.faults(record.config))
+    ]
+    index = cells.load(folder)
+    if index is not None:
+        faults += cells.changed(folder, index)
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise CheckFailed(f"{len(faults)} broken invariants in {folder}")
+    scored = evaluation.read_all(folder)
+    more = f" and {len(scored)} evaluations" if scored else ""
+    same = ", and the files that its card was made from" if index is not None else ""
+    print(f"{len(records)} records{more} in {folder} are sound{same}")

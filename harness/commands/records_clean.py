@@ -1,0 +1,39 @@
+"""`smol records clean`: frees the disk space of runs that are finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.commands import places
+from harness.commands.options import ResultsOption
+from harness.launch.protocol import RunFiles
+from harness.records import store
+
+
+@dataclass(frozen=True)
+class Options:
+    """Delete the checkpoints of finished runs.
+
+    Their final models and their records stay.
+    """
+
+    results: ResultsOption = None
+
+
+def records_clean(options: Options) -> None:
+    """Delete rolling and branch checkpoints of finished runs; final models and records stay."""
+    folder = places.existing_results(None, options.results)
+    keys = {record.key[:8] for record in store.read_all(folder) if record.status == "ok"}
+    freed = count = 0
+    checkpoints = places.checkpoints_folder(folder)
+    for final in sorted(checkpoints.rglob(RunFiles(Path()).final.name)):
+        run = final.parent
+        if run.name.rpartition(".")[2] not in keys:
+            continue
+        for path in (RunFiles(run).checkpoint, *run.glob("branch-*.pt")):
+            if path.exists():
+                freed += path.stat().st_size
+                path.unlink()
+                count += 1
+    print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
