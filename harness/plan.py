@@ -18,15 +18,14 @@ from harness.config import (
     DataConfig,
     Frozen,
     RunConfig,
-    digest,
     flatten,
-    identity,
     replace,
 )
 from harness.errors import RequestError, nearest
 from harness.grid import Arm, arms
 from harness.profiles import Profile, common_micro_batch, split
 from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens
+from harness.records.keys import key_of
 from models.config import active_parameters, flops_per_token, total_parameters
 
 
@@ -362,9 +361,7 @@ def _run(
     **fields: Any,
 ) -> Run:
     chain = {k: v for k, v in fields.items() if k not in NO_RESULT}
-    key = digest(
-        {"config": identity(config), "seed": place["seed"], "repeat": 0, **outside, **chain}
-    )
+    key = key_of(config, place["seed"], **outside, **chain)
     return Run(**place, arm=arm.name, repeat=0, config=config, **fields, key=key)
 
 

@@ -10,6 +10,7 @@ from harness.commands import places
 from harness.errors import CheckFailed
 from harness.job import RunFiles
 from harness.records import store
+from harness.records.schema import Record
 
 WAYS = {
     "val_loss": "second less first, below 0 the second is better",
@@ -72,8 +73,7 @@ def check_records(*, results: Path | None) -> None:
 
     Raises RequestError for the first file that is none, CheckFailed for what is not sound.
     """
-    from harness.measure import gates
-    from harness.records import configuration, evaluation
+    from harness.records import evaluation, keys
     from harness.report import cells
 
     folder = places.existing_results(None, results)
@@ -81,8 +81,10 @@ def check_records(*, results: Path | None) -> None:
     faults = [
         f"{record.name} ({record.key}): {fault}"
         for record in records
-        for fault in (*gates.check(record), *configuration.faults(record.config))
+        for fault in (*_repeated(folder, record), *store.contradictions(record))
     ]
+    # A key is made of the configuration, whose own faults say more.
+    faults = faults or keys.faults(records)
     index = cells.load(folder)
     if index is not None:
         faults += cells.changed(folder, index)
@@ -94,6 +96,11 @@ def check_records(*, results: Path | None) -> None:
     more = f" and {len(scored)} evaluations" if scored else ""
     same = ", and the files that its card was made from" if index is not None else ""
     print(f"{len(records)} records{more} in {folder} are sound{same}")
+
+
+def _repeated(folder: Path, record: Record) -> list[str]:
+    names = store.repeated_keys(folder / store.path_of(record))
+    return [f"its file says '{name}' twice" for name in names]
 
 
 def compare(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from harness.config import DataConfig, as_before, canonical
 from harness.measure.provenance import software_set
 from harness.plan import Plan, Run
-from harness.records.schema import Record
+from harness.records.schema import DataUse, Record
+
+UNPREPARED = "unprepared"
+"""In the place of a digest of data that no record was made of."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,31 @@ class Current:
     """Asked only where a record of other source may behave the same."""
 
 
+class Recorded:
+    """The data that records were made of, by its specification: for a plan that is made before
+    any data is prepared. Where several records are of one specification the newest counts."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._uses = {
+            canonical(as_before(record.config["data"], "data")): record.data
+            for record in sorted(records, key=lambda record: record.created)
+            if record.data is not None
+        }
+
+    def tokenizer_digest(self, data: DataConfig) -> str:
+        """As `plan.make` asks for it."""
+        used = self._used(data)
+        return used.tokenizer_digest if used else UNPREPARED
+
+    def manifest_digest(self, run: Run) -> str:
+        """As `Current` asks for it."""
+        used = self._used(run.config.data)
+        return used.manifest_digest if used else UNPREPARED
+
+    def _used(self, data: DataConfig) -> DataUse | None:
+        return self._uses.get(canonical(as_before(data, "data")))
+
+
 @dataclass
 class Backlog:
     """The runs of a plan by what is to be done with them."""
@@ -29,6 +58,11 @@ class Backlog:
     outdated: list[tuple[Run, str]] = field(default_factory=list)
     """With what has changed since."""
     pending: list[Run] = field(default_factory=list)
+
+    @property
+    def missing(self) -> list[Run]:
+        """All that is not finished, as `smol run --fresh` has it: outdated ones first."""
+        return [*(run for run, _ in self.outdated), *self.pending]
 
 
 def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:

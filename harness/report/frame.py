@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.config import NEUTRAL_FIELDS, canonical, digest, flatten
+from harness.config import canonical, digest, identity
 from harness.measure.provenance import software_set
 from harness.recipe import SCALES
 from harness.records.schema import Question, Record
@@ -134,7 +134,7 @@ def _staged(placed: Sequence[Run], varying: set[str]) -> list[Run]:
     together = digest(newest)
     found = []
     for run in placed:
-        fields = flatten(run.record.config)
+        fields = identity(run.record.config)
         current = run.record.data is None or run.manifest == newest[run.record.stage]
         found.append(
             dataclasses.replace(
@@ -148,8 +148,7 @@ def _staged(placed: Sequence[Run], varying: set[str]) -> list[Run]:
 
 def _common(config: dict[str, Any], varying: set[str]) -> str:
     """The digest of the configuration outside the fields in which some arm differs."""
-    fields = flatten(config)
-    return digest({k: v for k, v in fields.items() if k not in varying and k not in NEUTRAL_FIELDS})
+    return digest({k: v for k, v in identity(config).items() if k not in varying})
 
 
 @dataclass(frozen=True)
