@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import time
@@ -12,9 +13,9 @@ from typing import Any
 from harness import campaign as planning
 from harness.campaign import Device, Slot, Unit
 from harness.commands import places
-from harness.commands.run import read_device, run
+from harness.commands.run import evidence, read_device, run, this_code
 from harness.errors import CheckFailed, RequestError, RunFailed
-from harness.measure import hardware, provenance
+from harness.measure import hardware
 from harness.measure.hardware import peak_of
 from harness.measure.prices import price_of
 from harness.recipe import load
@@ -51,7 +52,8 @@ def _device(text: str, dry_run: bool, results: Path) -> Device:
                 f"'{product}' is not in hardware.toml: without its peak nothing can be predicted"
             )
         price = price_of(peak.name, results=results) if peak else None
-        return Device(peak.name if peak else product, kind, peak, price, hardware.cores())
+        name = peak.name if peak else product
+        return Device(name, kind, peak, price, hardware.cores(), product)
     peak = planning.device_named(text)
     if not dry_run:
         here = hardware.device_class("cuda") if hardware.has_gpu() else "no GPU"
@@ -62,7 +64,9 @@ def _device(text: str, dry_run: bool, results: Path) -> Device:
 def _missing(device: Device, results: Path) -> list[Unit]:
     entries, _ = load()
     records = store.read_all(results)
-    return planning.units(entries.values(), records, device, provenance.source_digest())
+    return planning.units(
+        entries.values(), records, device, this_code, functools.partial(evidence, records)
+    )
 
 
 def spend(device: Device, results: Path, budget: float) -> None:
@@ -100,7 +104,7 @@ def _run(unit: Unit, device: Device, results: Path) -> None:
     run(
         unit.recipe, scale=unit.scale, device=device.kind, seeds=None, sets=[], stage=None,
         data=[], start=None, results=results, jobs=None, dry_run=False,
-        fresh=True,  # of the unit's runs, those that other code made
+        fresh=True,  # of the unit's runs, those that are outdated too
         keep=False, only=lambda r: r.seed == unit.seed and r.arm in unit.arms,
     )  # fmt: skip
 

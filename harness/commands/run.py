@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -106,7 +107,8 @@ def run(
 ) -> None:
     """Execute a recipe. `tokenizer` says what a `data` folder that others prepared was made with;
     `start` names the model that the first stage (or `stage`) starts from; `only` leaves out runs
-    that are not wanted now, but for those that wanted ones start from.
+    that are not wanted now, but for those that wanted ones start from; with it `fresh` runs what is
+    outdated again, and nothing that is finished.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
@@ -131,7 +133,10 @@ def run(
     if dry_run:
         from harness.commands.show import show
 
-        show(recipe, scale=scale, device=device, seeds=seeds, sets=sets, as_json=False)
+        show(
+            recipe, scale=scale, device=device, seeds=seeds, sets=sets, as_json=False,
+            results=results,
+        )  # fmt: skip
         return
     store.check_writable(request.results)
     records = store.read_all(request.results)
@@ -153,7 +158,7 @@ def run(
         profile=profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(records, known, request.device),
+        evidence=evidence(records, known, hardware.device_class(request.device)),
     )
     todo = _select(plan, records, prepared, request)
     done = _launch(todo, plan, prepared, request) if todo else []
@@ -163,12 +168,7 @@ def run(
 def _select(
     plan: Plan, records: list[Record], prepared: Mapping[str, Prepared], request: Request
 ) -> list[Run]:
-    current = backlogs.Current(
-        provenance.source_digest(),
-        provenance.software_set(provenance.software()),
-        lambda run: prepared[canonical(run.config.data)].manifest.digest,
-        behaviour.of_code,
-    )
+    current = this_code(lambda run: prepared[canonical(run.config.data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
     if backlog.outdated and not (request.fresh or request.keep):
         print(f"{len(backlog.outdated)} finished runs are outdated:")
@@ -179,8 +179,9 @@ def _select(
             f"they are and run only the {len(backlog.pending)} that are missing"
         )
     if request.fresh:
-        stale = [run for run, _ in backlog.outdated]
-        todo = [*stale, *backlog.pending] or list(plan.runs)
+        todo = backlog.missing
+        if not todo and request.only is None:  # whoever names runs wants those that are missing
+            todo = list(plan.runs)
     else:
         todo = list(backlog.pending)
     todo = backlogs.whole_blocks(todo, plan)
@@ -210,14 +211,24 @@ def _select(
     return runs
 
 
-def evidence(records: Sequence[Record], scale: Scale, device: str) -> Evidence:
+def this_code(manifest_digest: backlogs.Manifests) -> backlogs.Current:
+    """What a run must agree with to be finished: this code and software, and the data that
+    `manifest_digest` tells of each run."""
+    return backlogs.Current(
+        provenance.source_digest(),
+        provenance.software_set(provenance.software()),
+        manifest_digest,
+        cache(behaviour.of_code),
+    )
+
+
+def evidence(records: Sequence[Record], scale: Scale, device_class: str) -> Evidence:
     """What was timed at this scale on a device of this class, for fields that say `auto`."""
     from harness.report import launches
 
-    name = hardware.device_class(device)
     return Evidence(
-        compile_lines=lambda: launches.lines_of(records, scale, name),
-        kernel_ratios=lambda: launches.kernel_ratios(records, scale, name),
+        compile_lines=lambda: launches.lines_of(records, scale, device_class),
+        kernel_ratios=lambda: launches.kernel_ratios(records, scale, device_class),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from harness import plan as planning
@@ -15,9 +16,11 @@ from harness.commands.run import (
     evidence,
     read_device,
     read_scale,
+    this_code,
 )
 from harness.config import parse_overrides
 from harness.forecast import Forecast
+from harness.launch.backlog import Recorded, sort
 from harness.measure import hardware
 from harness.plan import Plan
 from harness.profiles import memory_bytes
@@ -44,27 +47,41 @@ def list_recipes(*, as_json: bool) -> None:
 
 
 def show(
-    recipe: str, *, scale: str, device: str, seeds: int | None, sets: list[str], as_json: bool
-) -> None:
-    """Print the resolved plan. Raises RequestError."""
+    recipe: str, *, scale: str, device: str, seeds: int | None, sets: list[str], as_json: bool,
+    results: Path | None = None,
+) -> None:  # fmt: skip
+    """Print the resolved plan, and what of it the records say is there. Raises RequestError."""
     device = read_device(device)
-    records = store.read_all(places.results_folder(scale, None))
+    records = store.read_all(places.results_folder(scale, results))
+    device_class = hardware.device_class(device)
+    data = Recorded(r for r in records if r.hardware.device_class == device_class)
     plan = planning.make(
         find(recipe),
         read_scale(scale),
         device,
         seeds=seeds,
         overrides=parse_overrides(sets),
-        tokenizer_digest=lambda _: "unprepared",
-        device_class=hardware.device_class(device),
+        tokenizer_digest=data.tokenizer_digest,
+        device_class=device_class,
         profile=device_profile(device),
-        evidence=evidence(records, read_scale(scale), device),
+        evidence=evidence(records, read_scale(scale), device_class),
     )
+    backlog = sort(plan, records, this_code(data.manifest_digest))
     rows = planning.describe(plan)
     if as_json:
-        print(json.dumps({"recipe": recipe, "scale": scale, "device": device, "arms": rows}))
+        runs = {
+            "finished": [run.name for run in backlog.finished],
+            "outdated": {run.name: why for run, why in backlog.outdated},
+            "pending": [run.name for run in backlog.pending],
+        }
+        text = {"recipe": recipe, "scale": scale, "device": device, "arms": rows, "runs": runs}
+        print(json.dumps(text))
         return
     _print(plan, rows, records)
+    print(
+        f"{len(backlog.finished)} of these runs are finished, {len(backlog.outdated)} outdated and "
+        f"{len(backlog.pending)} missing"
+    )
 
 
 def _time(plan: Plan, records: Sequence[Record]) -> str:

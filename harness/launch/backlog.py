@@ -1,4 +1,8 @@
-"""Which runs of a plan are finished, outdated or still to do. Reads records; starts nothing."""
+"""Which runs of a plan are finished, outdated or still to do. Reads records; starts nothing.
+
+The one rule: `smol run`, `smol show` and `smol campaign` all ask `sort`. The first knows the data
+that it has prepared; the others take what the records say of it (`Recorded`).
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,17 @@ UNPREPARED = "unprepared"
 """In the place of a digest of data that no record was made of."""
 
 
+Manifests = Callable[[Run], str]
+"""The digest of the data that a run would be made of."""
+
+
 @dataclass(frozen=True)
 class Current:
     """What a finished run must agree with to count as finished."""
 
     source_digest: str
     software: tuple[str, ...]
-    manifest_digest: Callable[[Run], str]
+    manifest_digest: Manifests
     behaviour_digest: Callable[[], str | None] = lambda: None
     """Asked only where a record of other source may behave the same."""
 
