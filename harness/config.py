@@ -284,7 +284,7 @@ def as_before(config: BaseModel | Mapping[str, Any], section: str = "") -> dict[
 
 
 def _parts_as_before(value: Any, path: str) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return as_before(value, path)
     if isinstance(value, list | tuple):
         return [_parts_as_before(part, path) for part in value]
@@ -296,7 +296,7 @@ def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
     data = config.model_dump(mode="json") if isinstance(config, BaseModel) else config
     flat: dict[str, Any] = {}
     for name, value in data.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             flat.update(flatten(value, f"{prefix}{name}."))
         else:
             flat[f"{prefix}{name}"] = value
@@ -305,11 +305,15 @@ def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
 
 def difference(a: RunConfig, b: RunConfig) -> dict[str, tuple[Any, Any]]:
     """The fields in which two configurations differ: path -> (a's value, b's value)."""
-    left, right = flatten(a), flatten(b)
+    return differing(flatten(a), flatten(b))
+
+
+def differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """As `difference`, of two configurations that are flat already."""
     return {
-        path: (left[path], right[path])
-        for path in left
-        if left[path] != right[path] and path not in NEUTRAL_FIELDS
+        path: (value, right[path])
+        for path, value in left.items()
+        if value != right[path] and path not in NEUTRAL_FIELDS
     }
 
 
