@@ -60,6 +60,10 @@ def test_names_that_a_file_system_would_misread_are_encoded(tmp_path: Path) -> N
             {"config": ONE.config | {"train": ONE.config["train"] | {"threads": "two"}}},
             "config.train.threads: .* not 'two'",
         ),
+        (  # what the gates would calculate with
+            {"config": ONE.config | {"batch": ONE.config["batch"] | {"micro_batch": None}}},
+            r"config.batch.micro_batch: .* not None",
+        ),
     ],
 )
 def test_an_implausible_record_leaves_nothing(
