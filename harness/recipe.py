@@ -170,6 +170,10 @@ class Recipe:
     views: Sequence[str] = ("comparison", "curves")
     """Names of views in `harness.report.views`, by name so that a recipe stays light."""
 
+    def runs_on(self, device: str) -> bool:
+        """Whether it can be run on a kind of device."""
+        return not self.devices or device in self.devices
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -32,6 +32,7 @@ from harness.commands.planned import (
     evidence,
     read_device,
     read_scale,
+    this_code,
 )
 from harness.commands.run_end import report
 from harness.commands.start import Given
@@ -134,7 +135,7 @@ class Request:
 
 def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
     """Execute a recipe; `only` leaves out runs that are not wanted now, but for those that wanted
-    ones start from.
+    ones start from; with it --fresh runs what is outdated again, and nothing that is finished.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
@@ -149,7 +150,14 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
         from harness.commands import show
 
         show.show(
-            show.Options(options.recipe, options.scale, options.device, options.seeds, options.sets)
+            show.Options(
+                options.recipe,
+                options.scale,
+                options.device,
+                options.seeds,
+                options.sets,
+                results=options.results,
+            )
         )
         return
     store.check_writable(request.results)
@@ -172,7 +180,7 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
         profile=profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(records, request.scale, request.device),
+        evidence=evidence(records, request.scale, devices.of(request.device).product()),
     )
     todo = _select(plan, records, prepared, request)
     done = _launch(todo, plan, prepared, request) if todo else []
@@ -210,12 +218,7 @@ def _report(request: Request, done: Sequence[Record]) -> None:
 def _select(
     plan: Plan, records: list[Record], prepared: Mapping[str, Prepared], request: Request
 ) -> list[Run]:
-    current = backlogs.Current(
-        provenance.source_digest(),
-        provenance.software_set(provenance.software()),
-        lambda run: prepared[canonical(run.config.data)].manifest.digest,
-        behaviour.of_code,
-    )
+    current = this_code(lambda run: prepared[canonical(run.config.data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
     if backlog.outdated and not (request.options.fresh or request.options.keep):
         print(f"{len(backlog.outdated)} finished runs are outdated:")
@@ -226,8 +229,9 @@ def _select(
             f"they are and run only the {len(backlog.pending)} that are missing"
         )
     if request.options.fresh:
-        stale = [run for run, _ in backlog.outdated]
-        todo = [*stale, *backlog.pending] or list(plan.runs)
+        todo = backlog.missing
+        if not todo and request.only is None:  # whoever names runs wants those that are missing
+            todo = list(plan.runs)
     else:
         todo = list(backlog.pending)
     todo = backlogs.whole_blocks(todo, plan)

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness.config import DataConfig, Source
+from harness.config import DataConfig, Source, as_before
 from harness.data import conversations, hub, sft, sft_pool
 from harness.data.hub import Table
 from harness.data.manifest import Prepared
@@ -117,7 +117,7 @@ def build_talks(
     """
     asked = {
         **asdict(request),
-        "sources": [source.model_dump(mode="json") for source in wanted],
+        "sources": [as_before(source, "data.sources") for source in wanted],
         "tokenizer": hashlib.sha256((tokenizer / "tokenizer.json").read_bytes()).hexdigest(),
     }
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.config import as_before
 from harness.machine import devices, roofline
 from harness.machine.hardware import peak_of, peaks
 from harness.machine.prices import NO_PRICE, Price, price_of
@@ -98,14 +99,14 @@ def measured(records: Iterable[Record], model: ModelConfig, device: str) -> Rate
     None where there is no such record: a training run's rate describes, and does not count, nor
     does a contaminated launch.
     """
-    wanted = model.model_dump(mode="json")
+    wanted = as_before(model, "model")
     by_arm: dict[str, list[tuple[str, float]]] = {}
     for record in records:
         if (
             record.status == "ok"
             and devices.of(record.device).rented
             and record.world_size == 1
-            and record.config.get("model") == wanted
+            and as_before(record.config.get("model", {}), "model") == wanted
             and _device(record.hardware.gpu) == device
             and (timing := record.timing) is not None
             and timing.timed

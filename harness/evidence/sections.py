@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.code.provenance import software_set
-from harness.config import NEUTRAL_FIELDS, canonical, digest, flatten
+from harness.config import canonical, digest, identity
 from harness.evidence.endpoints import Endpoint, ends
 from harness.machine import devices
 from harness.recipe import SCALES
@@ -135,7 +135,7 @@ def _staged(placed: Sequence[Run], varying: set[str]) -> list[Run]:
     together = digest(newest)
     found = []
     for run in placed:
-        fields = flatten(run.record.config)
+        fields = identity(run.record.config)
         current = run.record.data is None or run.manifest == newest[run.record.stage]
         found.append(
             dataclasses.replace(
@@ -149,8 +149,7 @@ def _staged(placed: Sequence[Run], varying: set[str]) -> list[Run]:
 
 def _common(config: dict[str, Any], varying: set[str]) -> str:
     """The digest of the configuration outside the fields in which some arm differs."""
-    fields = flatten(config)
-    return digest({k: v for k, v in fields.items() if k not in varying and k not in NEUTRAL_FIELDS})
+    return digest({k: v for k, v in identity(config).items() if k not in varying})
 
 
 @dataclass(frozen=True)

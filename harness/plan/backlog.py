@@ -1,4 +1,8 @@
-"""Which runs of a plan are finished, outdated or still to do. Reads records; starts nothing."""
+"""Which runs of a plan are finished, outdated or still to do. Reads records; starts nothing.
+
+The one rule: `smol run`, `smol show` and `smol campaign` all ask `sort`. The first knows the data
+that it has prepared; the others take what the records say of it (`Recorded`).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from harness.code.provenance import software_set
+from harness.config import DataConfig, as_before, canonical
 from harness.plan.runs import Plan, Run
-from harness.records.schema import Record
+from harness.records.schema import DataUse, Record
+
+UNPREPARED = "unprepared"
+"""In the place of a digest of data that no record was made of."""
+
+
+Manifests = Callable[[Run], str]
+"""The digest of the data that a run would be made of."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +28,34 @@ class Current:
 
     source_digest: str
     software: tuple[str, ...]
-    manifest_digest: Callable[[Run], str]
+    manifest_digest: Manifests
     behaviour_digest: Callable[[], str | None] = lambda: None
     """Asked only where a record of other source may behave the same."""
+
+
+class Recorded:
+    """The data that records were made of, by its specification: for a plan that is made before
+    any data is prepared. Where several records are of one specification the newest counts."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._uses = {
+            canonical(as_before(record.config["data"], "data")): record.data
+            for record in sorted(records, key=lambda record: record.created)
+            if record.data is not None
+        }
+
+    def tokenizer_digest(self, data: DataConfig) -> str:
+        """As `plan.make` asks for it."""
+        used = self._used(data)
+        return used.tokenizer_digest if used else UNPREPARED
+
+    def manifest_digest(self, run: Run) -> str:
+        """As `Current` asks for it."""
+        used = self._used(run.config.data)
+        return used.manifest_digest if used else UNPREPARED
+
+    def _used(self, data: DataConfig) -> DataUse | None:
+        return self._uses.get(canonical(as_before(data, "data")))
 
 
 @dataclass
@@ -29,6 +66,11 @@ class Backlog:
     outdated: list[tuple[Run, str]] = field(default_factory=list)
     """With what has changed since."""
     pending: list[Run] = field(default_factory=list)
+
+    @property
+    def missing(self) -> list[Run]:
+        """All that is not finished, as `smol run --fresh` has it: outdated ones first."""
+        return [*(run for run, _ in self.outdated), *self.pending]
 
 
 def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:

@@ -17,9 +17,7 @@ from harness.config import (
     DataConfig,
     Frozen,
     RunConfig,
-    digest,
     flatten,
-    identity,
     replace,
 )
 from harness.errors import RequestError, nearest
@@ -28,6 +26,7 @@ from harness.plan import stages
 from harness.plan.grid import Arm, arms
 from harness.plan.profiles import Profile, common_micro_batch, split
 from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens
+from harness.records.keys import key_of
 from models.config import active_parameters, flops_per_token, total_parameters
 
 
@@ -146,7 +145,7 @@ def make(
     recipe, grid = resolve(entry, scale, overrides, profile, evidence)
     asked = automatic.choose(follow_overrides(entry.at(scale), overrides), overrides, evidence)
     choices = {path: chosen.text for path, chosen in asked.items()}
-    if recipe.devices and device not in recipe.devices:
+    if not recipe.runs_on(device):
         raise RequestError(
             f"recipe '{entry.name}' needs --device {' or '.join(recipe.devices)}: {entry.summary}"
         )
@@ -363,9 +362,7 @@ def _run(
     **fields: Any,
 ) -> Run:
     chain = {k: v for k, v in fields.items() if k not in NO_RESULT}
-    key = digest(
-        {"config": identity(config), "seed": place["seed"], "repeat": 0, **outside, **chain}
-    )
+    key = key_of(config, place["seed"], **outside, **chain)
     return Run(**place, arm=arm.name, repeat=0, config=config, **fields, key=key)
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,9 +24,13 @@ from harness.config import explain
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records import configuration, gates
-from harness.records.schema import SCHEMA_VERSION, Record
+from harness.records.migrations import to_current
+from harness.records.schema import Record
 
 FOLDER = "records"
+MAX_BYTES = 4_000_000
+"""Of a record's file. With all that it may hold one stays well below half a megabyte; reading what
+is far larger could take all memory."""
 _FILE_NAME = re.compile(r"(?P<key>.+)\.(?P<attempt>[0-9]+)\.json")
 
 
@@ -94,9 +99,14 @@ def write(results: Path, record: Record) -> Path:
 def refuse_implausible(name: str, record: Record) -> None:
     """Raise RequestError for a record, of that file, that contradicts itself: one that was edited
     after it was written, or that another wrote."""
-    broken = [*gates.check(record), *configuration.faults(record.config)]
-    if broken:
+    if broken := contradictions(record):
         raise RequestError(f"{name} is not plausible: {'; '.join(broken)}")
+
+
+def contradictions(record: Record) -> list[str]:
+    """What is wrong with a record that fits the schema, one line each; empty if nothing is."""
+    # The gates calculate with the configuration, so it must be one.
+    return configuration.faults(record.config) or gates.check(record)
 
 
 def to_json(record: Record) -> str:
@@ -186,30 +196,57 @@ def _read(path: Path, relative: str) -> Stored:
     try:
         if not path.is_file():  # reading a pipe would wait for a writer, perhaps for ever
             raise RequestError(f"{relative} is not a record: it is no regular file")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise RequestError(
+                f"{relative} is not a record: it has {size / 1e6:,.1f} MB, and a record at most "
+                f"{MAX_BYTES / 1e6:.0f}"
+            )
         text = path.read_bytes()
     except OSError as error:
         raise RequestError(f"{relative} cannot be read: {error.strerror}") from None
-    try:
-        record = Record.model_validate_json(text)
-    except ValidationError as error:
-        raise RequestError(f"{relative} is not a valid record: {_fault(text, error)}") from None
+    record = _parse(text, relative)
+    if fault := configuration.no_section(record.config):
+        raise RequestError(f"{relative} is not a valid record: {fault}")
     if path_of(record) != relative:
         raise RequestError(f"{relative} says of itself that it is {path_of(record)}")
     return Stored(record, hashlib.sha256(text).hexdigest())
 
 
-def _fault(text: bytes, error: ValidationError) -> str:
-    """What is wrong with a file, its schema's version first: it explains all other faults."""
+def _parse(text: bytes, relative: str) -> Record:
+    try:
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        fault = explain(error)
+    # Not of today's schema: the version says most about why, and may be one that can be migrated.
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as why:
-        return f"not JSON ({why})"
+        raise RequestError(f"{relative} is not a valid record: not JSON ({why})") from None
     if not isinstance(content, dict):
-        return "not a JSON object"
-    version = content.get("schema_version")
-    if version != SCHEMA_VERSION:
-        return f"schema_version is {version!r}, and this version of smol reads {SCHEMA_VERSION}"
-    return explain(error)
+        raise RequestError(f"{relative} is not a valid record: not a JSON object")
+    try:
+        current = to_current(content)
+    except ValueError as why:
+        raise RequestError(f"{relative} {why}") from None
+    if current is content:
+        raise RequestError(f"{relative} is not a valid record: {fault}")
+    try:
+        return Record.model_validate_json(json.dumps(current))
+    except ValidationError as error:
+        raise RequestError(f"{relative} is not a valid record: {explain(error)}") from None
+
+
+def repeated_keys(path: Path) -> list[str]:
+    """The names that one object of a record's file gives twice: JSON has the last one win, and a
+    reader may look at the first."""
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        counts = Counter(name for name, _ in pairs)
+        found.extend(name for name, count in counts.items() if count > 1)
+
+    json.loads(path.read_bytes(), object_pairs_hook=note)
+    return found
 
 
 def next_attempt(results: Path, recipe: str, arm: str, key: str) -> int:

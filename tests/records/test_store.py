@@ -60,6 +60,10 @@ def test_names_that_a_file_system_would_misread_are_encoded(tmp_path: Path) -> N
             {"config": ONE.config | {"train": ONE.config["train"] | {"threads": "two"}}},
             "config.train.threads: .* not 'two'",
         ),
+        (  # what the gates would calculate with
+            {"config": ONE.config | {"batch": ONE.config["batch"] | {"micro_batch": None}}},
+            r"config.batch.micro_batch: .* not None",
+        ),
     ],
 )
 def test_an_implausible_record_leaves_nothing(
@@ -76,6 +80,22 @@ def _spoil_json(path: Path) -> None:
 
 def _spoil_version(path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 9}))
+
+
+def _spoil_section(path: Path) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"config": content["config"] | {"batch": [2, 4]}}))
+
+
+def _spoil_missing(path: Path) -> None:
+    content = json.loads(path.read_text())
+    del content["config"]["model"], content["seed"]
+    path.write_text(json.dumps(content))
+
+
+def _spoil_size(path: Path) -> None:
+    with path.open("ab") as file:  # as a sparse file: nothing is written
+        file.truncate(10**12)
 
 
 def _spoil_type(path: Path) -> None:
@@ -110,7 +130,10 @@ def _spoil_bytes(path: Path) -> None:
         (_spoil_bytes, "not JSON"),
         (_spoil_depth, "not JSON"),
         (_spoil_kind, "no regular file"),
-        (_spoil_version, "schema_version is 9, and this version of smol reads 1"),
+        (_spoil_version, "schema version 9, newer than 1, the newest that this smol reads"),
+        (_spoil_section, "config.batch is no section"),
+        (_spoil_missing, "seed: field required, not .{200}$"),
+        (_spoil_size, "it has 1,000,000.0 MB, and a record at most 4"),
         (_spoil_type, "seed: .* not 'zero'"),
         (_spoil_field, "host: "),
         (_spoil_place, "says of itself that it is records/dense_vs_moe/dense/.*1.json"),
@@ -181,3 +204,12 @@ def test_a_folder_that_may_not_be_read_is_named(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(RequestError, match="dense cannot be read: Permission denied"):
         store.read_all(tmp_path)
+
+
+def test_a_name_that_stands_twice_is_found(tmp_path: Path) -> None:
+    """A reader that takes the first would see another status than one that takes the last."""
+    path = store.write(tmp_path, ONE)
+    assert store.repeated_keys(path) == []
+    path.write_text(path.read_text().replace(' "status":', ' "status": "failed",\n "status":', 1))
+    assert store.read_all(tmp_path) == [ONE]
+    assert store.repeated_keys(path) == ["status"]
