@@ -9,8 +9,11 @@ from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.report import tuning
 from harness.report.frame import Section
+from harness.report.machines import kind, kinds
 from harness.report.tables import NONE, Column, Row, Table, plain, quantity
 
+FEW_ARMS = 6
+"""So many are named beside a kind of machine; of more, the count stands."""
 _DISTINCT = "the distinct values of all runs"
 
 
@@ -19,6 +22,7 @@ def scope(section: Section) -> Table:
     records = section.group.records
     aspects = {
         "device": (section.device_class, "device class"),
+        "machines": (_machines(section), "kinds of machine, and which arms ran on each"),
         "compute": (_each(records, _compute), "precision, compilation and threads of a run"),
         "seeds": (_seeds(section), "seeds run, and those that the recipe froze"),
         "tuning": (tuning.summary(section), "how the arms' settings were chosen"),
@@ -64,6 +68,21 @@ def scope(section: Section) -> Table:
             for name, (text, what) in aspects.items()
         ),
     )
+
+
+def _machines(section: Section) -> str:
+    """Every kind of machine; where there are several, each with its runs and arms."""
+    records = section.group.records
+    found = kinds(records)
+    if len(found) == 1:
+        return found[0]
+    said = []
+    for name in found:
+        of_kind = [record for record in records if kind(record) == name]
+        arms = list(dict.fromkeys(record.arm for record in of_kind))
+        which = ", ".join(arms) if len(arms) <= FEW_ARMS else f"{len(arms)} arms"
+        said.append(f"{name}: {len(of_kind)} runs of {which}")
+    return "; ".join(said)
 
 
 def _each(records: Sequence[Record], text_of: Callable[[Record], str]) -> str:
