@@ -1,6 +1,6 @@
 """From which run length on compiling pays: eager, block by block, and the whole model as one graph.
 
-The seed card's table (300 and 600 updates, eager and compiled, one run each) as a fit: every arm at
+The seed card's table (300 and 600 updates, eager and compiled, one run each) taken apart: every arm at
 two lengths, five launches of each, interleaved and alone on the machine, so that what is fixed
 (start-up, compilation) and what repeats are told apart, each with its error.
 

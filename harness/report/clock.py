@@ -97,7 +97,8 @@ def _judged(section: Section, pairs: Sequence[tuple[str, str]]) -> list[_Pair]:
         if (reasons := bars(section, found[name].reached))
     }
     for name, verdict in judge(family, barred=barred).items():
-        value = family[name].at(verdict.level)
+        # What is barred shows its reason and no number.
+        value = family[name].at(verdict.level) if name not in barred else None
         found[name] = dataclasses.replace(found[name], value=value, said=verdict.text)
     return list(found.values())
 

@@ -90,19 +90,22 @@ def _each(records: Sequence[Record], text_of: Callable[[Record], str]) -> str:
 
 
 def _forecast(records: Sequence[Record]) -> str:
-    """How well the time was foretold, over the runs that a prediction was made for."""
-    scored = [
-        (r.predicted_seconds, r.timing.wall_seconds)
-        for r in records
-        if r.predicted_seconds and r.timing and not r.timing.resumed
-    ]
-    if not scored:
-        return ""
-    predicted, taken = (sum(column) for column in zip(*scored, strict=True))
-    return (
-        f"{predicted / 60:,.1f} minutes of process time predicted, {taken / 60:,.1f} taken "
-        f"({taken / predicted:.2f} times as much) by {len(scored)} of {len(records)} runs"
-    )
+    """How well the time was foretold, over the runs that a prediction was made for; each kind of
+    machine by itself."""
+    scored: dict[str, list[tuple[float, float]]] = {}
+    for r in records:
+        if r.predicted_seconds and r.timing and not r.timing.resumed:
+            scored.setdefault(kind(r), []).append((r.predicted_seconds, r.timing.wall_seconds))
+    said = []
+    for name, seconds in scored.items():
+        predicted, taken = (sum(column) for column in zip(*seconds, strict=True))
+        of_kind = sum(kind(record) == name for record in records)
+        said.append(
+            f"{predicted / 60:,.1f} minutes of process time predicted, {taken / 60:,.1f} taken "
+            f"({taken / predicted:.2f} times as much) by {len(seconds)} of {of_kind} runs"
+            + (f" on {name}" if of_kind < len(records) else "")
+        )
+    return "; ".join(said)
 
 
 def _compute(record: Record) -> str:
