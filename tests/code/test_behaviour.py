@@ -154,5 +154,5 @@ def test_a_run_of_the_same_behaviour_is_finished_unless_it_was_timed():
 def test_a_refactor_keeps_losses_comparable_but_no_speed():
     records = coded(test_throughput.campaign(), "old", "B", {0, 1, 2, 3, 4})
     (section,) = sections(coded(records, "new", "B", {4}))
-    reason = launches.against(section, "blocks").reason
+    reason = launches.compared(section)["blocks"].reason
     assert reason == "not comparable: launches of 2 codes; equal losses are not equal speed"
