@@ -21,6 +21,7 @@ from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError, nearest
+from harness.evidence import query
 from harness.launch.protocol import RunFiles, run_folder
 from harness.records import store
 from harness.records.schema import Record
@@ -163,9 +164,8 @@ def _run(argument: str, scale: str | None, results: Path | None) -> Found:
 
 
 def _newest(records: list[Record]) -> list[Record]:
-    """The newest attempt of each run of each recipe."""
-    recipes = sorted({record.recipe for record in records})
-    return [r for recipe in recipes for r in store.latest(records, recipe).values()]
+    """The attempt of each run that counts."""
+    return query.attempts(records)
 
 
 def _final(results: Path, record: Record) -> Path:

@@ -8,8 +8,8 @@ from typing import get_args
 
 from harness.code import behaviour, provenance
 from harness.errors import RequestError, nearest
+from harness.evidence import query
 from harness.machine import devices, hardware
-from harness.plan import backlog as backlogs
 from harness.plan import profiles
 from harness.plan.auto import Evidence
 from harness.plan.profiles import Profile
@@ -40,10 +40,10 @@ def device_profile(device: str) -> Profile:
     return profiles.of(gpu[1] if gpu else None)
 
 
-def this_code(manifest_digest: backlogs.Manifests) -> backlogs.Current:
+def this_code(manifest_digest: query.Manifests) -> query.Current:
     """What a run must agree with to be finished: this code and software, and the data that
-    `manifest_digest` tells of each run."""
-    return backlogs.Current(
+    `manifest_digest` tells of each specification."""
+    return query.Current(
         provenance.source_digest(),
         provenance.software_set(provenance.software()),
         manifest_digest,

@@ -218,7 +218,7 @@ def _report(request: Request, done: Sequence[Record]) -> None:
 def _select(
     plan: Plan, records: list[Record], prepared: Mapping[str, Prepared], request: Request
 ) -> list[Run]:
-    current = this_code(lambda run: prepared[canonical(run.config.data)].manifest.digest)
+    current = this_code(lambda data: prepared[canonical(data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
     if backlog.outdated and not (request.options.fresh or request.options.keep):
         print(f"{len(backlog.outdated)} finished runs are outdated:")

@@ -26,9 +26,10 @@ from harness.commands.planned import (
     this_code,
 )
 from harness.config import parse_overrides
+from harness.evidence.query import Recorded, on
 from harness.machine import devices
 from harness.plan import runs as planning
-from harness.plan.backlog import Recorded, sort
+from harness.plan.backlog import sort
 from harness.plan.forecast import Forecast
 from harness.plan.profiles import memory_bytes
 from harness.plan.runs import Plan
@@ -61,7 +62,7 @@ def show(options: Options) -> None:
     device, scale = read_device(options.device), read_scale(options.scale)
     records = store.read_all(places.results_folder(scale, options.results))
     device_class = devices.of(device).product()
-    data = Recorded(r for r in records if r.hardware.device_class == device_class)
+    data = Recorded(on(records, device_class))
     plan = planning.make(
         find(options.recipe),
         scale,

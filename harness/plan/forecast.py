@@ -8,11 +8,12 @@ a kernel costs. Pure; may not import torch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.config import RunConfig, as_before, canonical
 from harness.evidence import costs as cost
+from harness.evidence import query
 from harness.machine import devices, hardware
 from harness.machine.hardware import Peak
 from harness.plan.runs import Run
@@ -48,12 +49,11 @@ class Forecast:
         self._flops = statistics.median(flops) if flops else None
 
     @classmethod
-    def of_this_machine(cls, device: str, records: Iterable[Record]) -> Forecast:
+    def of_this_machine(cls, device: str, records: Sequence[Record]) -> Forecast:
         """For `cpu` or `cuda` here, from those of `records` that its class of device left."""
         name = devices.of(device).product()
-        here = [record for record in records if record.hardware.device_class == name]
         peak = hardware.peak_of(name)
-        return cls(peak.name if peak else name, peak, here)
+        return cls(peak.name if peak else name, peak, query.on(records, name))
 
     def rate(self, config: RunConfig) -> tuple[float | None, str]:
         """Tokens/s of a run, and where that comes from."""

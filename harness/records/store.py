@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -255,19 +255,3 @@ def next_attempt(results: Path, recipe: str, arm: str, key: str) -> int:
     found = [_FILE_NAME.fullmatch(path.name) for path in folder.glob("*.json")]
     attempts = [int(m["attempt"]) for m in found if m is not None and m["key"] == _part(key)]
     return max(attempts, default=0) + 1
-
-
-def latest(records: Iterable[Record], recipe: str | None = None) -> dict[str, Record]:
-    """Key -> the newest attempt. With `recipe`, of that recipe's records only.
-
-    A key hashes what is computed, not who asked: two recipes may share one, and each counts its
-    own attempts. So name the recipe wherever records of several can meet.
-    """
-    newest: dict[str, Record] = {}
-    for record in records:
-        if recipe is not None and record.recipe != recipe:
-            continue
-        known = newest.get(record.key)
-        if known is None or record.attempt > known.attempt:
-            newest[record.key] = record
-    return newest

@@ -12,9 +12,8 @@ from typing import Literal, get_args
 
 from harness.code.provenance import software_set
 from harness.errors import RequestError, nearest
-from harness.evidence import launches, machines
+from harness.evidence import launches, machines, query
 from harness.evidence.sections import Section, sections
-from harness.records import store
 from harness.records.schema import Record
 from harness.report.comparison import Difference, difference_of, differences
 from harness.stats.inference import UNASKED
@@ -82,7 +81,7 @@ def compare(
     """
     if metric is not None and metric not in METRICS:
         raise RequestError(f"unknown metric '{metric}'{nearest(metric, METRICS)}")
-    by_key = store.latest(records)
+    by_key = {record.key: record for record in query.attempts(records)}
     if first in by_key or second in by_key:
         for name in (first, second):
             if name not in by_key:

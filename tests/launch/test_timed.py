@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.code.provenance import software_set
+from harness.evidence import query
 from harness.launch import local
 from harness.launch.protocol import Job
 from harness.plan import backlog
@@ -74,7 +75,7 @@ def test_a_job_that_is_not_timed_waits_for_nothing(tmp_path, started, monkeypatc
 
 def sort(records) -> backlog.Backlog:
     one = records[0]
-    current = backlog.Current(
+    current = query.Current(
         one.code.source_digest, software_set(one.software),
         lambda run: one.data.manifest_digest,
     )  # fmt: skip

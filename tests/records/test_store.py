@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RequestError
+from harness.evidence import query
 from harness.records import store
 from harness.records.schema import Record
 from tests.report.factory import broken, campaign
@@ -174,7 +175,7 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_attempts_count_up_and_the_newest_wins(tmp_path: Path) -> None:
+def test_attempts_count_up_and_the_newest_that_ended_well_counts(tmp_path: Path) -> None:
     assert store.next_attempt(tmp_path, ONE.recipe, ONE.arm, ONE.key) == 1
     first = broken(ONE, "killed", "SIGKILL")
     store.write(tmp_path, first)
@@ -184,9 +185,7 @@ def test_attempts_count_up_and_the_newest_wins(tmp_path: Path) -> None:
     store.write(tmp_path, second)
     store.write(tmp_path, tenth)
     assert store.next_attempt(tmp_path, ONE.recipe, ONE.arm, ONE.key) == 11
-    assert store.latest(store.read_all(tmp_path)) == {ONE.key: tenth}
-    assert store.latest([tenth, first], recipe="dense_vs_moe") == {ONE.key: tenth}
-    assert store.latest([tenth], recipe="another") == {}
+    assert query.attempts(store.read_all(tmp_path)) == [tenth]
 
 
 def test_a_folder_that_may_not_be_read_is_named(
