@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 from harness.commands import places
 from harness.errors import CheckFailed
+from harness.files import IDLE_SECONDS, remove_litter
 from harness.job import RunFiles
 from harness.records import store
 
@@ -49,7 +51,8 @@ def trace(cell: str, *, results: Path | None) -> None:
 
 
 def clean_records(*, results: Path | None) -> None:
-    """Delete rolling and branch checkpoints of finished runs; final models and records stay."""
+    """Delete rolling and branch checkpoints of finished runs, damaged ones and what killed
+    processes left half-written; final models and records stay."""
     folder = places.existing_results(None, results)
     keys = {record.key[:8] for record in store.read_all(folder) if record.status == "ok"}
     freed = count = 0
@@ -58,12 +61,19 @@ def clean_records(*, results: Path | None) -> None:
         run = final.parent
         if run.name.rpartition(".")[2] not in keys:
             continue
-        for path in (RunFiles(run).checkpoint, *run.glob("branch-*.pt")):
+        for path in (RunFiles(run).checkpoint, *run.glob("branch-*.pt"), *run.glob("*.damaged")):
             if path.exists():
                 freed += path.stat().st_size
                 path.unlink()
                 count += 1
     print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
+    litter = sum(
+        remove_litter(Path(place), idle_seconds=IDLE_SECONDS)
+        for root in {folder, checkpoints}
+        for place, _, _ in os.walk(root)
+    )
+    if litter:
+        print(f"deleted what killed processes left half-written, {litter / 1e6:,.0f} MB")
 
 
 def check_records(*, results: Path | None) -> None:
