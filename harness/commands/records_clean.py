@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.commands import places
 from harness.commands.options import ResultsOption
+from harness.files import IDLE_SECONDS, remove_litter
 from harness.launch.protocol import RunFiles
 from harness.records import store
 
@@ -15,14 +17,14 @@ from harness.records import store
 class Options:
     """Delete the checkpoints of finished runs.
 
-    Their final models and their records stay.
+    With them goes what killed processes left half-written. Final models and records stay.
     """
 
     results: ResultsOption = None
 
 
 def records_clean(options: Options) -> None:
-    """Delete rolling and branch checkpoints of finished runs; final models and records stay."""
+    """Delete rolling, branch and damaged checkpoints of finished runs, and litter."""
     folder = places.existing_results(None, options.results)
     keys = {record.key[:8] for record in store.read_all(folder) if record.status == "ok"}
     freed = count = 0
@@ -31,9 +33,16 @@ def records_clean(options: Options) -> None:
         run = final.parent
         if run.name.rpartition(".")[2] not in keys:
             continue
-        for path in (RunFiles(run).checkpoint, *run.glob("branch-*.pt")):
+        for path in (RunFiles(run).checkpoint, *run.glob("branch-*.pt"), *run.glob("*.damaged")):
             if path.exists():
                 freed += path.stat().st_size
                 path.unlink()
                 count += 1
     print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
+    litter = sum(
+        remove_litter(Path(place), idle_seconds=IDLE_SECONDS)
+        for root in {folder, checkpoints}
+        for place, _, _ in os.walk(root)
+    )
+    if litter:
+        print(f"deleted what killed processes left half-written, {litter / 1e6:,.0f} MB")

@@ -39,6 +39,7 @@ from harness.commands.start import Given
 from harness.config import canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
+from harness.files import IDLE_SECONDS, remove_litter
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
 from harness.plan import backlog as backlogs
@@ -49,6 +50,7 @@ from harness.plan.runs import Plan, Run
 from harness.recipe import Entry, Scale, find
 from harness.records import store
 from harness.records.schema import Launch, Question, Record
+from harness.train import seal
 
 
 @dataclass(frozen=True)
@@ -250,8 +252,11 @@ def _select(
 
     def can_start(run: Run) -> bool:
         parent = RunFiles(run_folder(checkpoints, by_key[str(run.parent)]))
+        branch = parent.branch(run.first_update, current.source_digest)
+        if said := seal.keep_whole(branch if run.start == "branch" else parent.final):
+            print(f"  {by_key[str(run.parent)].name}: {said}")
         if run.start == "branch":
-            return parent.branch(run.first_update, current.source_digest).exists()
+            return branch.exists()
         return parent.ended_with(current.source_digest) and run.parent not in missing
 
     runs, added = backlogs.with_parents(todo, plan, can_start)
@@ -350,7 +355,8 @@ def _launch(
             data_folder=str(prepared[canonical(run.config.data)].folder.resolve()),
             parent_folder=str(run_folder(checkpoints, by_key[run.parent])) if run.parent else None,
             given=str(request.given.path) if run.given and request.given else None,
-            attempt=store.next_attempt(request.results, run.recipe, run.arm, run.key),
+            # A launch is measured as a whole, or it is not.
+            fresh=request.options.fresh or timing is not None,
             concurrent_runs=workers,
             launch=Launch(campaign=campaign, place=place, cache=timing.cache) if timing else None,
             predicted_seconds=forecast.seconds(run),
@@ -363,7 +369,7 @@ def _launch(
         f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
         flush=True,
     )
-    with _alone(checkpoints, plan), Progress(runs) as display:
+    with _alone(checkpoints, request.results, plan), Progress(runs) as display:
         try:
             return local.execute(
                 jobs, workers=workers, code=snapshot.take(checkpoints), display=display,
@@ -377,17 +383,23 @@ def _launch(
 
 
 @contextlib.contextmanager
-def _alone(checkpoints: Path, plan: Plan) -> Iterator[None]:
-    """Two launches of one recipe would write the same records.
+def _alone(checkpoints: Path, results: Path, plan: Plan) -> Iterator[None]:
+    """Two launches of one recipe would write the same checkpoints, or the same records: these are
+    in other folders where `--results` names a folder that somebody else works from.
 
     Raises RequestError while another is at work.
     """
     from filelock import FileLock, Timeout
 
-    lock = checkpoints / plan.entry.name / ".lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    records = store.lock_of(results, plan.entry.name)
+    locks = (checkpoints / plan.entry.name / ".lock", records)
     try:
-        with FileLock(lock, timeout=0):
+        with contextlib.ExitStack() as held:
+            for lock in locks:
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(lock, timeout=0))
+            for arm in records.parent.iterdir():
+                remove_litter(arm, idle_seconds=IDLE_SECONDS)
             yield
     except Timeout:
         raise RequestError(f"another `smol run {plan.entry.name}` is at work here") from None

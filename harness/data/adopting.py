@@ -6,6 +6,7 @@ Block by block, so that memory stays flat. May not import torch.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,9 @@ def build(
     scored, use = _scored(
         splits["train"], holder, train, val, counts, sizes, known=tokenizer is not None
     )
-    name = folder.resolve().name
+    # As a record may name a source: a folder may be called anything.
+    safe = re.sub(r"[^A-Za-z0-9._+=,@-]+", "-", folder.resolve().name)
+    name = safe.lstrip("._+=,@-")[:100] or "folder"
     prepared = write_manifest(
         out,
         DataConfig(

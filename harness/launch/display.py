@@ -71,6 +71,10 @@ class Progress:
             f"  {record.status:8} {record.name} ({self._done}/{self._count}){seconds}{loss}{error}"
         )
 
+    def note(self, text: str) -> None:
+        """One line that is no run's end."""
+        self._print(f"  {text}")
+
     def show(self, running: Sequence[Child], waiting: int, done: Sequence[Record]) -> None:
         """Redraw the table, or print a line if the last one is old enough."""
         if self._live:

@@ -45,11 +45,11 @@ class Loop:
         files: RunFiles,
         log: MetricsLog,
         source_digest: str,
-        save: Callable[[bool], None],
+        save: Callable[[], None],
         should_stop: Callable[[], bool],
         answer: Callable[[LanguageModel], list[dict[str, Any]]],
     ) -> None:
-        """`save(finished)` writes the rolling checkpoint; `should_stop()` is asked each update;
+        """`save()` writes the rolling checkpoint; `should_stop()` is asked each update;
         `answer(model)` is what the model says to the stage's prompts."""
         self.run, self.model, self.optimizers = run, model, optimizers
         self.stream, self.validation, self.progress = stream, validation, progress
@@ -61,18 +61,20 @@ class Loop:
         )
 
     def go(self) -> None:
-        """Train to the run's last update.
+        """Train to the run's last update; what is finished is not done again.
 
         Raises Diverged, or Stopped once the state is saved.
         """
         run, train, progress = self.run, self.run.config.train, self.progress
+        if progress.finished:
+            return
         if progress.update == 0 and run.start in ("final", "given") and not progress.validation:
             self._validate()  # what the stage begins with, on what it is to learn
         if progress.update == 0 and not progress.samples_before:
             progress.samples_before = self._answers()
         while progress.update < run.last_update:
             if self.should_stop():
-                self._checkpoint(finished=False)
+                self._checkpoint()
                 raise Stopped
             self._update()
             if progress.update == run.last_update and run.endpoints:
@@ -82,9 +84,10 @@ class Loop:
             if progress.update in run.branch_at:
                 self._branch()
             if progress.update % train.checkpoint_every == 0 < run.last_update - progress.update:
-                self._checkpoint(finished=False)
+                self._checkpoint()
         progress.samples_after = self._answers()
-        self._checkpoint(finished=True)
+        progress.finished = True
+        self._checkpoint()
 
     def _answers(self) -> list[dict[str, Any]]:
         started = time.perf_counter()
@@ -157,8 +160,8 @@ class Loop:
         )  # fmt: skip
         self.progress.checkpoint_seconds += time.perf_counter() - started
 
-    def _checkpoint(self, *, finished: bool) -> None:
+    def _checkpoint(self) -> None:
         started = time.perf_counter()
-        self.save(finished)
+        self.save()
         self.progress.checkpoint_seconds += time.perf_counter() - started
         self.log.append("checkpoint", update=self.progress.update)

@@ -23,7 +23,7 @@ def job(folder, launch: Launch | None) -> Job:
         run=PLAN.runs[0], question=factory.question(PLAN),
         code=Code(source_digest="c", commit=None, dirty=None), arm_values={}, diff={},
         command="smol run", results=str(folder / "results"), folder=str(folder / "run"),
-        data_folder=str(folder / "data"), parent_folder=None, attempt=1, concurrent_runs=1,
+        data_folder=str(folder / "data"), parent_folder=None, concurrent_runs=1,
         launch=launch, launched_at=0.0,
     )  # fmt: skip
 
