@@ -7,8 +7,9 @@ the template's own words become special tokens. May not import transformers or t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +89,34 @@ class ChatFormat:
         return self.encode_many([messages])[0]
 
     def encode_many(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
-        """The same, of many at once: contents go to the tokenizer together."""
+        """The same, of many at once. Raises RequestError for the first that cannot be."""
+        found = []
+        for one in self.encode_each(conversations):
+            if isinstance(one, RequestError):
+                raise one
+            found.append(one)
+        return found
+
+    def encode_each(
+        self, conversations: Sequence[Sequence[Message]]
+    ) -> Iterator[Encoded | RequestError]:
+        """Each in tokens, or why the template does not take it; contents go to the tokenizer
+        together."""
         contents = [m["content"] for messages in conversations for m in messages]
         encodings = iter(self.plain.encode_batch_fast(contents, add_special_tokens=False))
-        return [self._assemble(messages, encodings) for messages in conversations]
+        for messages in conversations:
+            own = list(islice(encodings, len(messages)))
+            try:
+                yield self._assemble(messages, own)
+            except RequestError as error:
+                yield error
 
-    def _assemble(self, messages: Sequence[Message], encodings: Iterable[Any]) -> Encoded:
+    def _assemble(self, messages: Sequence[Message], encodings: Sequence[Any]) -> Encoded:
         frame = self._frame(messages, prompt=False)
         ids: list[int] = list(frame[0])
         scored = [False] * len(ids)
         ends: list[int] = []
-        # Messages come first: zip stops there, before it takes the next conversation's encoding.
-        for message, after, encoding in zip(messages, frame[1:], encodings, strict=False):
+        for message, after, encoding in zip(messages, frame[1:], encodings, strict=True):
             assistant = message["role"] == "assistant"
             ids += encoding.ids
             scored += [assistant] * len(encoding.ids)

@@ -39,6 +39,7 @@ class Entry:
     place: str
     """File and line or row."""
     why: str
+    detail: str = ""
 
 
 def text_fault(value: Any) -> str | None:
@@ -59,9 +60,15 @@ def check(source: str, entries: Sequence[Entry], read: int) -> None:
     if len(entries) > max(FEWEST, SHARE * read):
         raise RequestError(
             f"source '{source}': {len(entries)} of the first {read:,} rows cannot be used, more "
-            f"than {FEWEST} and {SHARE:.0%}: {reasons(Counter(e.why for e in entries))}; the first "
-            f"is {entries[0].place}"
+            f"than {FEWEST} and {SHARE:.0%}: {reasons(Counter(e.why for e in entries))}; "
+            f"{first(entries)}"
         )
+
+
+def first(entries: Sequence[Entry]) -> str:
+    """Where to look."""
+    one = entries[0]
+    return f"the first is {one.place}" + (f" ({one.detail})" if one.detail else "")
 
 
 def reasons(counts: Mapping[str, int]) -> str:
@@ -73,7 +80,9 @@ def reasons(counts: Mapping[str, int]) -> str:
 def write(folder: Path, sources: Iterable[tuple[str, Sequence[Entry]]]) -> None:
     """Write the list of each (source, rows), if any row was left out."""
     lines = [
-        json.dumps({"source": name, **asdict(entry)}, ensure_ascii=False)
+        json.dumps(
+            {"source": name, **{k: v for k, v in asdict(entry).items() if v}}, ensure_ascii=False
+        )
         for name, entries in sources
         for entry in entries
     ]
