@@ -20,7 +20,7 @@ from harness.errors import RequestError
 
 VAL_NAMES = ("validation", "val", "valid", "test", "eval")
 """What a validation split may be called, the first that is there is taken."""
-_FORMAT = 1
+_FORMAT = 2
 """Raised with every change of what is made of the same folder."""
 
 Progress = Callable[[str], None]
@@ -76,6 +76,8 @@ def adopt(folder: Path, tokenizer: str | None, progress: Progress) -> Prepared:
 def describe(preparation: dict[str, Any]) -> list[str]:
     """Lines for people: how validation came about, and what is not known."""
     lines = [f"prepared by others; {preparation['validation']}"]
+    if "targets" in preparation:
+        lines.append(preparation["targets"])
     if preparation["rows_without_target"]:
         lines.append(f"{preparation['rows_without_target']:,} rows without a target left out")
     lines.append(preparation["tokenizer"])
