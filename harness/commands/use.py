@@ -52,8 +52,7 @@ def sample(
     models.check_text("--prompt", prompt)
     found = models.resolve(argument, scale=scale, results=results)
     loaded = models.load(found, dtype=dtype, device=read_device(device), tokenizer=tokenizer)
-    loaded.tokenizer.encode_special_tokens = False
-    tokens = loaded.tokenizer.encode(prompt, add_special_tokens=False).ids or [loaded.start]
+    tokens = loaded.encode(prompt) or [loaded.start]
     try:
         stream = generate(
             loaded.model, tokens, max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
@@ -61,7 +60,7 @@ def sample(
         )  # fmt: skip
     except ValueError as error:
         raise RequestError(str(error)) from None
-    pieces = Pieces(loaded.tokenizer)
+    pieces = Pieces(loaded.tokenizer, tokens)
     new: list[int] = []
     said: list[str] = []
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -223,7 +223,7 @@ def _environment() -> Any:
         """`{% generation %}` around what the assistant says: written as it stands, since which
         tokens are scored follows from the messages."""
 
-        tags: ClassVar[set[str]] = {"generation"}
+        tags = {"generation"}  # noqa: RUF012
 
         def parse(self, parser: Any) -> nodes.Node:
             line = next(parser.stream).lineno
