@@ -52,8 +52,12 @@ class Found:
             return self.record.key
         if self.kind == "asset":
             return assets.provenance(self.path).weights_sha256
-        path = self.path / assets.WEIGHTS if self.kind == "folder" else self.path
-        return sha256(path)
+        if self.kind == "checkpoint":
+            return sha256(self.path)
+        from models.hf import weight_files
+
+        files = [sha256(path) for path in weight_files(self.path)]
+        return files[0] if len(files) == 1 else hashlib.sha256("".join(files).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from harness.data import tokenizer as ours
 from harness.data.manifest import END_OF_TEXT
 from harness.data.pieces import Pieces
 from harness.errors import RequestError
+from models.hf import DEFAULTS
 from tests.data.conftest import texts
 
 transformers = pytest.importorskip("transformers")
@@ -161,4 +162,55 @@ def test_an_id_without_a_row_is_one_line(tmp_path: Path, role: str) -> None:
     path = place / "generation_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {role: 128_000}))
     with pytest.raises(RequestError, match=f"{role} 128000 is no token of the model"):
+        models.load(models.resolve(str(place)), dtype="fp32")
+
+
+def logits_of(place: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ours, and transformers'."""
+    ids = torch.arange(40)[None]
+    loaded = models.load(models.resolve(str(place)), dtype="fp32")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    with torch.no_grad():
+        return loaded.model(ids), theirs(ids).logits
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral"])
+def test_what_a_configuration_leaves_out_is_transformers_default(tmp_path: Path, kind: str) -> None:
+    place = folder(tmp_path / "model", without_additions)
+    if kind == "mixtral":
+        sizes = transformers.MixtralConfig(
+            vocab_size=350, hidden_size=64, intermediate_size=32, num_hidden_layers=1,
+            num_attention_heads=8, initializer_range=0.3, sliding_window=None,
+        )  # fmt: skip
+        transformers.MixtralForCausalLM(sizes).float().save_pretrained(place)
+    path = place / "config.json"
+    config = json.loads(path.read_text())
+    for name in DEFAULTS[kind]:
+        config.pop(name, None)
+    if kind == "llama":  # its own sizes, not the default's
+        config["num_key_value_heads"] = 1
+    del config["rope_parameters"]
+    path.write_text(json.dumps(config))
+    mine, theirs = logits_of(place)
+    assert (mine - theirs).abs().max() < 1e-4
+    read = transformers.AutoConfig.from_pretrained(place)
+    ours_ = models.load(models.resolve(str(place)), dtype="fp32").model.config
+    assert (ours_.rope_theta, ours_.norm_eps, ours_.max_seq_len) == (
+        read.rope_parameters["rope_theta"], read.rms_norm_eps, read.max_position_embeddings,
+    )  # fmt: skip
+
+
+def test_weights_in_several_files_are_one_model(tmp_path: Path) -> None:
+    place = folder(tmp_path / "model", without_additions)
+    whole, _ = logits_of(place)
+    digest = models.resolve(str(place)).digest()
+    model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    (place / "model.safetensors").unlink()
+    model.save_pretrained(place, max_shard_size="30KB")
+    parts = sorted(place.glob("model-*.safetensors"))
+    assert len(parts) > 1
+    assert torch.equal(logits_of(place)[0], whole)
+    assert models.resolve(str(place)).digest() not in ("", digest)
+    parts[0].unlink()
+    with pytest.raises(RequestError, match=f"holds no {parts[0].name}"):
         models.load(models.resolve(str(place)), dtype="fp32")
