@@ -20,6 +20,7 @@ from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.start import Given
 from harness.config import canonical, parse_overrides
+from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.forecast import Forecast
@@ -131,6 +132,8 @@ def run(
     if dry_run:
         from harness.commands.show import show
 
+        for folder in folders.values():
+            look(folder)
         show(recipe, scale=scale, device=device, seeds=seeds, sets=sets, as_json=False)
         return
     store.check_writable(request.results)

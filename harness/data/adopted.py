@@ -54,6 +54,19 @@ def open_folder(
     return prepared
 
 
+def look(folder: Path) -> None:
+    """Raises RequestError for a folder that is no prepared one, ours or another's, or that has a
+    column whose meaning is not known. Nothing is built, and no token is read."""
+    if not is_foreign(folder):
+        load_folder(folder)
+        return
+    from harness.data import columns
+    from harness.data.batches import Split
+
+    for place in _parts(folder).values():
+        columns.check(Split(place))
+
+
 def adopt(folder: Path, tokenizer: str | None, progress: Progress) -> Prepared:
     """The prepared folder that is made of another's, found in the cache or built there.
 

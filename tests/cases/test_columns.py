@@ -11,11 +11,12 @@ import pytest
 from datasets import Dataset
 
 from harness.data import tokenizer
-from harness.data.adopted import describe, open_folder
+from harness.data.adopted import describe, look, open_folder
 from harness.data.batches import IGNORED, read_split
 from harness.data.columns import HARMLESS, MASKS
 from harness.errors import RequestError
 from harness.measure import gates
+from harness.measure.facts import parse_toml
 from tests.data.conftest import texts
 
 ROWS, SEQ, VOCAB = 120, 32, 400
@@ -116,3 +117,19 @@ def test_targets_that_are_one_token_are_named() -> None:
     assert gates.initial_loss(7.71, 8.82) is not None
     assert gates.initial_loss(8.75, 8.82) is None
     assert gates.initial_loss(float("nan"), 8.82) is not None
+
+
+def test_a_dry_run_looks_at_the_data(tmp_path: Path) -> None:
+    look(save(tmp_path / "good", input_ids=IDS, attention_mask=REAL.astype(int)))
+    with pytest.raises(RequestError, match="has a column 'weight'"):
+        look(save(tmp_path / "odd", input_ids=IDS, weight=[0.5] * ROWS))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "train.bin").write_bytes(b"\x00")
+    with pytest.raises(RequestError, match=r"bin' has no manifest\.json"):
+        look(tmp_path / "bin")
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+    for mark in ("", "\ufeff"):
+        (tmp_path / "a.toml").write_text(mark + "format = 1\r\n", encoding="utf-8")
+        assert parse_toml(tmp_path / "a.toml") == {"format": 1}
