@@ -37,6 +37,7 @@ from harness.commands.planned import (
 from harness.commands.run_end import report
 from harness.commands.start import Given
 from harness.config import canonical, parse_overrides
+from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.files import IDLE_SECONDS, remove_litter
@@ -151,16 +152,10 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
     if options.dry_run:
         from harness.commands import show
 
-        show.show(
-            show.Options(
-                options.recipe,
-                options.scale,
-                options.device,
-                options.seeds,
-                options.sets,
-                results=options.results,
-            )
-        )
+        for folder in folders.values():
+            look(folder)
+        asked = (options.recipe, options.scale, options.device, options.seeds, options.sets)
+        show.show(show.Options(*asked, results=options.results))
         return
     store.check_writable(request.results)
     records = store.read_all(request.results)

@@ -6,18 +6,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.data.batches import TrainStream, Validation
+from harness.errors import RequestError
 from harness.launch.protocol import MetricsLog, RunFiles
 from harness.optim.build import Optimizers
 from harness.optim.schedule import factor
 from harness.plan.runs import Run
+from harness.records import gates
 from harness.train import state
 from harness.train.evaluate import evaluate, expert_use
 from harness.train.progress import Progress
 from harness.train.update import update
-from models.config import flops_per_token
+from models.config import expected_initial_loss, flops_per_token
 from models.lm import LanguageModel
 
 
@@ -115,7 +118,7 @@ class Loop:
         progress.update += 1
         progress.update_seconds.append(seconds)
         if number == 0 and run.start == "init":
-            progress.initial_loss = result.loss
+            self._check_initial(result.loss, batch.targets)
         point = {
             "update": progress.update,
             "tokens": progress.update * config.tokens_per_update,
@@ -125,6 +128,14 @@ class Loop:
         }
         progress.training.append(point)
         self.log.append("update", **point, seconds=round(seconds, 6))
+
+    def _check_initial(self, loss: float, targets: np.ndarray) -> None:
+        """Before the rest is computed: a record could not be kept. Raises RequestError."""
+        fault = gates.initial_loss(loss, expected_initial_loss(self.run.config.model))
+        if fault is not None:
+            odd = gates.odd_targets(targets)
+            raise RequestError(f"{fault}; {odd}" if odd else fault)
+        self.progress.initial_loss = loss
 
     def _validate(self) -> dict[str, Any]:
         config, progress = self.run.config, self.progress
