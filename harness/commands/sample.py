@@ -29,7 +29,7 @@ from harness.commands.planned import read_device
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
-    pass
+    from harness.data.pieces import Pieces
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness.commands.use import sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors, trainers
 from tokenizers import models as kinds
 
 from harness.commands import models
+from harness.commands.sample import Options, sample
 from harness.data import tokenizer as ours
 from harness.data.pieces import Pieces
 from harness.data.tokens import END_OF_TEXT
@@ -94,10 +94,7 @@ def place(request, tmp_path_factory) -> Path:
 
 
 def test_a_sample_is_transformers_greedy_text(place: Path, capsys) -> None:
-    sample(
-        str(place), prompt=PROMPT, max_tokens=20, temperature=0.0, top_k=None, top_p=None, seed=0,
-        scale=None, results=None, tokenizer=None, device="cpu", dtype="fp32", as_json=True,
-    )  # fmt: skip
+    sample(Options(str(place), PROMPT, max_tokens=20, device="cpu", dtype="fp32", as_json=True))
     said = json.loads(capsys.readouterr().out)
     peer = transformers.AutoTokenizer.from_pretrained(place)
     model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)

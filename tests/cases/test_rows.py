@@ -11,8 +11,8 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from harness.commands.data import prepare_pretrain
 
+from harness.commands.data_pretrain import Options, data_pretrain
 from harness.config import Source
 from harness.data import files, hub, tokenizer
 from harness.data.batches import read_split
@@ -142,11 +142,11 @@ def prepare(tmp_path: Path, values: list[Any], name: str) -> Path:
     if not fitted.is_dir():
         fitted.mkdir()
         tokenizer.save(tokenizer.fit(texts(50, seed=1), 400), fitted, SEQ)
-    prepare_pretrain(
-        out=out, target_tokens=3000, source="hub",
-        datasets=[str(jsonl(tmp_path / "one.jsonl", values))], subsets=[], shares=[], splits=[],
-        columns=[], seq_len=SEQ, tokenizer=str(fitted), val_fraction=0.2, val_tokens=500,
-        processes=1, block_rows=4, seed=0,
+    data_pretrain(
+        Options(
+            out, 3000, datasets=[str(jsonl(tmp_path / "one.jsonl", values))], seq_len=SEQ,
+            tokenizer=str(fitted), val_fraction=0.2, val_tokens=500, processes=1, block_rows=4,
+        )
     )  # fmt: skip
     return out
 
