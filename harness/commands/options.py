@@ -42,6 +42,18 @@ ResultsOption = Annotated[
         "--results", help="The results folder. Default: ./results, and ./results/smoke at smoke."
     ),
 ]
+LauncherOption = Annotated[
+    str,
+    typer.Option(
+        "--launcher",
+        metavar="NAME|FILE.py:OBJECT",
+        help="What starts the runs: local, torchrun (several processes a run), or your own.",
+    ),
+]
+ProcessesOption = Annotated[
+    int,
+    typer.Option("--processes", min=1, help="How many processes share each run's updates."),
+]
 ModelName = Annotated[
     str,
     typer.Argument(

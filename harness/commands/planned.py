@@ -63,5 +63,5 @@ def evidence(records: Sequence[Record], scale: Scale, device_class: str) -> Evid
 
 def default_jobs(device: str, runs: Sequence[Run]) -> int:
     """As many runs at a time as the device holds at their threads."""
-    threads = max(run.config.train.threads for run in runs)
+    threads = max(run.config.train.threads * run.world_size for run in runs)
     return devices.of(device).at_once(threads, hardware.cores())

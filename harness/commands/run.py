@@ -20,6 +20,8 @@ from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.options import (
     DeviceOption,
+    LauncherOption,
+    ProcessesOption,
     RecipeName,
     ResultsOption,
     ScaleOption,
@@ -41,6 +43,8 @@ from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.files import IDLE_SECONDS, remove_litter
+from harness.launch import launchers
+from harness.launch.base import Launcher
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
 from harness.plan import backlog as backlogs
@@ -113,6 +117,8 @@ class Options:
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave what other code or data has made as it is.")
     ] = False
+    launcher: LauncherOption = "local"
+    processes: ProcessesOption = 1
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ class Request:
     device: str
     results: Path
     overrides: Mapping[str, Any]
+    launcher: Launcher
     given: Given | None = None
     """The model that the first stage (or `stage`) starts from."""
     only: Callable[[Run], bool] | None = None
@@ -174,6 +181,7 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
         device_class=devices.of(request.device).product(),
+        world_size=options.processes,
         profile=profile,
         given=request.given.name if request.given else None,
         start=first,
@@ -200,7 +208,8 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
     scale = read_scale(options.scale)
     request = Request(
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        parse_overrides(options.sets), only=only,
+        parse_overrides(options.sets), launchers.find(options.launcher, options.processes),
+        only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request
@@ -304,6 +313,9 @@ def command(request: Request, entry: Entry) -> str:
     for pair in request.options.data:
         name, equals, folder = pair.rpartition("=")
         words += ["--data", name + equals + Path(folder).name]
+    if request.options.processes > 1:
+        words += ["--launcher", Path(request.options.launcher).name]
+        words += ["--processes", str(request.options.processes)]
     if request.given is not None:
         stage = ["--stage", request.options.stage] if request.options.stage else []
         words += [*stage, "--from", Path(request.given.argument).name]
@@ -314,8 +326,8 @@ def _launch(
     runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
 ) -> list[Record]:
     from harness.code import snapshot
-    from harness.launch import local
     from harness.launch.display import Progress
+    from harness.launch.execute import Interrupted, execute
 
     # Loaded before the runs: hours later the code on disk may be another.
     from harness.report import card, comparison, drawn  # noqa: F401
@@ -327,6 +339,8 @@ def _launch(
         raise RequestError(
             f"--jobs {request.options.jobs}: {request.options.recipe} times its runs, one at a time"
         )
+    if timing is not None and request.options.processes > 1:
+        raise RequestError("--processes: a recipe that times its runs gives each one process")
     workers = 1 if timing else request.options.jobs or default_jobs(request.device, runs)
     campaign = datetime.now(UTC).isoformat(timespec="seconds")
     by_key = {run.key: run for run in plan.runs}
@@ -366,11 +380,12 @@ def _launch(
     )
     with _alone(checkpoints, request.results, plan), Progress(runs) as display:
         try:
-            return local.execute(
-                jobs, workers=workers, code=snapshot.take(checkpoints), display=display,
+            return execute(
+                jobs, launcher=request.launcher, workers=workers,
+                code=snapshot.take(checkpoints), display=display,
                 on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
             )  # fmt: skip
-        except local.Interrupted:
+        except Interrupted:
             with contextlib.suppress(RequestError):
                 _report(request, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from harness.data.batches import Split
 
 MANIFEST = "manifest.json"
+PREPARATION = "preparation.json"
+"""What was asked for and what came of it, beyond the manifest's fields."""
 UNKNOWN = "unknown"
 """The digest of a tokenizer that nobody named."""
 
@@ -103,6 +105,22 @@ def content_digest(spec: DataConfig, tokenizer: str, train: str, val: str) -> st
     return digest([plain, tokenizer, train, val], length=64)
 
 
+def columns_digest(
+    spec: DataConfig, tokenizer: str, splits: Mapping[str, Split], preparation: Mapping[str, Any]
+) -> str:
+    """The manifest's digest where a `PREPARATION` lies beside it: of every column of both splits,
+    and of that file's content."""
+    columns = {
+        f"{name}.{column}": array_digest(*split.chunks(column))
+        for name, split in splits.items()
+        for column in sorted(split.names)
+    }
+    plain = as_before(spec, "data")
+    for source in plain["sources"]:
+        del source["paths"]
+    return digest([plain, tokenizer, columns, preparation], length=64)
+
+
 def seal(fields: Mapping[str, Any]) -> str:
     """The seal of a manifest's other fields."""
     return digest({name: fields[name] for name in fields if name != "seal"}, length=64)
@@ -124,8 +142,9 @@ class Prepared:
     manifest: Manifest
 
     def check(self) -> None:
-        """Recompute the digests of both splits. Raises RequestError when the folder is corrupt."""
-        from harness.data.batches import read_split
+        """Recompute the digests of both splits, and the bytes of what is scored. Raises
+        RequestError when the folder is corrupt."""
+        from harness.data.batches import read_split, read_validation
 
         said = self.manifest
         train = read_split(self.folder, "train")
@@ -144,6 +163,25 @@ class Prepared:
             raise RequestError(
                 f"{self.folder} is corrupt: the labels are not the manifest's; delete the folder "
                 "and prepare it again"
+            )
+        asked = self.folder / PREPARATION
+        if asked.is_file():
+            columns = {"train": train, "validation": val}
+            whole = columns_digest(
+                said.spec, said.tokenizer_digest, columns, json.loads(asked.read_bytes())
+            )
+            if whole != said.digest:
+                raise RequestError(
+                    f"{self.folder} is corrupt: a column of its tokens, or {PREPARATION}, is not "
+                    "the manifest's; delete the folder and prepare it again"
+                )
+        scored = read_validation(self.folder)
+        targets = scored.targets[scored.targets >= 0]
+        counted = int(scored.token_bytes[targets].sum())
+        if targets.size == said.val_scored_tokens and counted != said.val_scored_bytes:
+            raise RequestError(
+                f"{self.folder} is corrupt: token_bytes.npy is not what the manifest counted with; "
+                "delete the folder and prepare it again"
             )
 
 

@@ -18,16 +18,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.config import DataConfig, as_before, digest
+from harness.config import DataConfig
 from harness.data.arrow import write_json
 from harness.data.batches import read_split
 from harness.data.manifest import (
     MANIFEST,
+    PREPARATION,
     UNKNOWN,
     Manifest,
     Prepared,
     SourceUse,
     array_digest,
+    columns_digest,
     labels_digest,
     seal,
 )
@@ -36,9 +38,6 @@ from harness.errors import RequestError
 DATA = "data"
 """Inside a preparation that can go on: the folder that is to take its place."""
 REQUEST = "request.json"
-
-PREPARATION = "preparation.json"
-"""What was asked for and what came of it, beyond the manifest's fields."""
 
 Progress = Callable[[str], None]
 
@@ -75,14 +74,6 @@ def write_manifest(
     tokenizer = hashlib.sha256(named.read_bytes()).hexdigest() if named.is_file() else UNKNOWN
     train_digest = array_digest(*train.chunks("input_ids"))
     val_digest = array_digest(*val.chunks("input_ids"), *val.chunks("documents"))
-    columns = {
-        f"{name}.{column}": array_digest(*split.chunks(column))
-        for name, split in (("train", train), ("validation", val))
-        for column in sorted(split.names)
-    }
-    plain = as_before(spec, "data")
-    for source in plain["sources"]:
-        del source["paths"]
     unsealed = Manifest(
         schema_version=1,
         spec=spec,
@@ -107,7 +98,7 @@ def write_manifest(
         train_digest=train_digest,
         val_digest=val_digest,
         labels_digest=labels_digest(train, val),
-        digest=digest([plain, tokenizer, columns, preparation], length=64),
+        digest=columns_digest(spec, tokenizer, {"train": train, "validation": val}, preparation),
         versions={
             "python": platform.python_version(),
             **{name: version(name) for name in ("tokenizers", "datasets", "pyarrow", "numpy")},

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from harness.launch.local import Child
+from harness.launch.base import Task
 from harness.plan.runs import Run
 from harness.records.schema import Record
 from models.config import flops_per_token
@@ -28,7 +28,7 @@ def work(run: Run) -> float:
 
 
 class Progress:
-    """Implements `launch.local.Display` for a terminal or a log."""
+    """Implements `launch.execute.Display` for a terminal or a log."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         """`runs` are all that will be executed."""
@@ -75,13 +75,13 @@ class Progress:
         """One line that is no run's end."""
         self._print(f"  {text}")
 
-    def show(self, running: Sequence[Child], waiting: int, done: Sequence[Record]) -> None:
+    def show(self, running: Sequence[Task], waiting: int, done: Sequence[Record]) -> None:
         """Redraw the table, or print a line if the last one is old enough."""
         if self._live:
             self._live.update(self._table(running, waiting))
         elif running and time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._last_line = time.monotonic()
-            parts = " | ".join(" ".join(self._cells(child)) for child in running)
+            parts = " | ".join(" ".join(self._cells(task)) for task in running)
             self._print(f"{self._headline(running, waiting)} | {parts}")
 
     def _print(self, text: str) -> None:
@@ -90,15 +90,15 @@ class Progress:
         else:
             print(text, flush=True)
 
-    def _table(self, running: Sequence[Child], waiting: int) -> Table:
+    def _table(self, running: Sequence[Task], waiting: int) -> Table:
         columns = ("arm", "seed", "stage", "update", "loss", "val loss", "tokens/s")
         table = Table(*columns, title=self._headline(running, waiting), title_justify="left")
-        for child in running:
-            table.add_row(*self._cells(child, labels=False))
+        for task in running:
+            table.add_row(*self._cells(task, labels=False))
         return table
 
-    def _headline(self, running: Sequence[Child], waiting: int) -> str:
-        done = self._done_work + sum(self._work_done(child) for child in running)
+    def _headline(self, running: Sequence[Task], waiting: int) -> str:
+        done = self._done_work + sum(self._work_done(task) for task in running)
         share = done / self._total if self._total else 1.0
         elapsed = time.monotonic() - self._started
         left = f"{_clock(elapsed * (1 - share) / share)} left" if share > 0.01 else "estimating"
@@ -107,15 +107,15 @@ class Progress:
             f"{waiting} waiting, {_clock(elapsed)} gone, {left}"
         )
 
-    def _work_done(self, child: Child) -> float:
-        run = child.job.run
-        if child.tail.update is None:
+    def _work_done(self, task: Task) -> float:
+        run = task.job.run
+        if task.tail.update is None:
             return 0.0
-        made = (child.tail.update - run.first_update) / max(1, run.last_update - run.first_update)
+        made = (task.tail.update - run.first_update) / max(1, run.last_update - run.first_update)
         return made * self._work[run.key]
 
-    def _cells(self, child: Child, *, labels: bool = True) -> list[str]:
-        run, tail = child.job.run, child.tail
+    def _cells(self, task: Task, *, labels: bool = True) -> list[str]:
+        run, tail = task.job.run, task.tail
         update = f"{tail.update or run.first_update}/{run.last_update}"
         loss = f"{tail.loss:.3f}" if tail.loss is not None else "-"
         val_loss = f"{tail.val_loss:.3f}" if tail.val_loss is not None else "-"

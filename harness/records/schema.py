@@ -291,6 +291,7 @@ class Record(Frozen):
     device: Name
     """The kind, as `--device` takes it."""
     world_size: int
+    """Processes that shared each update."""
     profile: str | None = None
     """The device profile that cut updates into micro-steps (`config.batch`); None where it left
     the recipe's split."""

@@ -113,6 +113,8 @@ def _compute(record: Record) -> str:
     known = [str(train[name]) for name in ("dtype", "compile") if name in train]
     if threads := train.get("threads"):
         known.append(f"{threads} thread{'s' if threads != 1 else ''}")
+    if record.world_size > 1:
+        known.append(f"each update shared by {record.world_size} processes")
     return ", ".join(known)
 
 
