@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import cache
 from typing import get_args
@@ -15,7 +16,7 @@ from harness.plan.auto import Evidence
 from harness.plan.profiles import Profile
 from harness.plan.runs import Run
 from harness.recipe import Scale
-from harness.records.schema import Record
+from harness.records.schema import Record, one_command
 
 
 def read_scale(text: str) -> Scale:
@@ -59,6 +60,18 @@ def evidence(records: Sequence[Record], scale: Scale, device_class: str) -> Evid
         compile_lines=lambda: launches.lines_of(records, scale, device_class),
         kernel_ratios=lambda: launches.kernel_ratios(records, scale, device_class),
     )
+
+
+def as_command(words: Sequence[str]) -> str:
+    """The words as one line to paste, as a record keeps it.
+
+    Raises RequestError for words that no record could carry: now, and not when it is written.
+    """
+    text = shlex.join(words)
+    try:
+        return one_command(text)
+    except ValueError as error:
+        raise RequestError(f"{text!r} could not stand in a record: {error}") from None
 
 
 def default_jobs(device: str, runs: Sequence[Run]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from harness.commands.options import (
     SetOption,
 )
 from harness.commands.planned import (
+    as_command,
     default_jobs,
     device_profile,
     evidence,
@@ -319,7 +319,7 @@ def command(request: Request, entry: Entry) -> str:
     if request.given is not None:
         stage = ["--stage", request.options.stage] if request.options.stage else []
         words += [*stage, "--from", Path(request.given.argument).name]
-    return shlex.join(words)
+    return as_command(words)
 
 
 def _launch(

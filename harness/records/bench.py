@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from harness.config import Frozen, explain
 from harness.errors import RequestError
+from harness.records.foreign import read_json
 from harness.records.store import files_below
 
 FOLDER = "bench"
@@ -106,9 +107,7 @@ def read_all(results: Path) -> tuple[dict[str, Bench], Kernels | None]:
         if path.suffix != ".json" or path.name.startswith(".") or path != results / name:
             continue
         try:
-            if not path.is_file():
-                raise RequestError(f"{name} is not a bench: it is no regular file")
-            content = path.read_bytes()
+            content = read_json(path)
             if name == KERNELS:
                 kernels = Kernels.model_validate_json(content)
             else:

@@ -5,6 +5,7 @@ Every cell carries where it came from; the text that is printed is made here and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,11 @@ from harness.stats.inference import LEVEL, Estimate, Verdict
 NONE = "not measured"
 ABSENT = "–"
 """Printed where a column does not apply to a row."""
+
+
+_LINK = re.compile(r"\]\((?!#)")
+"""Not to a heading of the card itself."""
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 @dataclass(frozen=True)
@@ -130,8 +136,11 @@ def fence(name: str, content: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that can break neither a pipe table nor a fence."""
-    return one_line(text).replace("|", "\\|").replace("<!--", "&lt;!--")
+    """Text that can break neither a pipe table nor a fence, and that is no markup: no tag, link,
+    image or open code span, whoever wrote it."""
+    line = _TAG.sub("&lt;", one_line(text)).replace("|", "\\|")
+    line = _LINK.sub(r"]\\(", line)
+    return line if line.count("`") % 2 == 0 else line.replace("`", "\\`")
 
 
 def one_line(text: str) -> str:

@@ -40,7 +40,9 @@ def rows(seed: int, count: int = SEQUENCES) -> tuple[np.ndarray, np.ndarray]:
 def trajectory(kind: str, ranks: Ranks) -> list[float]:
     """Losses and gradient norms of the updates, then the validation and the experts' load."""
     model = small.build(small.MOE if kind == "moe" else small.DENSE)
-    optimizers = build(presets.optim(muon_lr=0.02, adamw_lr=0.005, weight_decay=0.1), model)
+    rates = presets.optim(muon_lr=0.02, adamw_lr=0.002, weight_decay=0.1)
+    # In bf16 its iterations would make a rounding of the gradient a hundred times as large.
+    optimizers = build(rates.model_copy(update={"muon_ns_dtype": "fp32"}), model)
     seen = []
     for number in range(UPDATES):
         found = update(
@@ -103,7 +105,9 @@ def test_two_processes_see_what_one_sees(together, kind):
     finally:
         torch.set_num_threads(threads)
     assert alone[0] > 2 * alone[3 * UPDATES - 3]  # it learns, so errors would grow
-    assert together[kind] == pytest.approx(alone, abs=1e-5)
+    losses = slice(0, 3 * UPDATES, 3)
+    assert together[kind][losses] == pytest.approx(alone[losses], abs=1e-5, rel=0)
+    assert together[kind] == pytest.approx(alone, rel=2e-5)  # gradient norms, sums of nats, loads
 
 
 def test_every_row_is_somebodys_and_buckets_hold_one_type():
