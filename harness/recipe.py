@@ -7,16 +7,20 @@ one primary question. It is declarative and imports no torch.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel
 
@@ -24,6 +28,8 @@ from harness.config import NAME, Frozen, RunConfig
 from harness.errors import RequestError, nearest
 
 Scale = Literal["smoke", "proxy", "full"]
+PATIENCE_SECONDS = 20.0
+"""How long a user's file may take to load, or a recipe to be built."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
 
 
@@ -196,12 +202,10 @@ class Entry:
                 f"recipe '{self.name}' has no scale '{scale}'; it has {', '.join(self.seeds)}"
             )
         try:
-            built = self.build(scale)
-        except RequestError:
-            raise
-        except Exception as error:  # whatever a user's function may raise: named, not a traceback
-            why = f"{type(error).__name__}: {error}"
-            raise RequestError(f"recipe '{self.name}' could not be built: {why}") from None
+            with users_code():
+                built = self.build(scale)
+        except UsersFault as fault:
+            raise RequestError(f"recipe '{self.name}' could not be built: {fault}") from None
         if not isinstance(built, Recipe):
             raise RequestError(
                 f"recipe '{self.name}' returned {type(built).__name__}, not a Recipe"
@@ -216,6 +220,52 @@ class Broken:
     name: str
     file: str
     error: str
+
+
+class UsersFault(Exception):
+    """What a user's code raised or did, in one line."""
+
+
+class _TooLong(BaseException):
+    """Not an Exception: code that catches these must not go on."""
+
+
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """Run a user's code inside. It may raise, exit, print or hang, and harms no command.
+
+    What it prints goes to stderr, since stdout is the command's. Raises UsersFault for what it
+    raises, but for Ctrl-C and RequestError, and where it tries to end the process or takes longer
+    than `PATIENCE_SECONDS` (the last in the main thread of POSIX alone: elsewhere it may hang).
+    """
+    timed = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+    exit_now, earlier = os._exit, None
+
+    def leave(status: int) -> NoReturn:
+        raise SystemExit(f"os._exit({status})")
+
+    def too_long(number: int, frame: object) -> NoReturn:
+        raise _TooLong(f"it took more than {PATIENCE_SECONDS:.0f} s")
+
+    try:
+        os._exit = leave
+        if timed:
+            earlier = signal.signal(signal.SIGALRM, too_long)
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (RequestError, KeyboardInterrupt):
+        raise
+    except _TooLong as error:
+        raise UsersFault(str(error)) from None
+    except BaseException as error:
+        text = " ".join(str(error).split())[:300]
+        raise UsersFault(f"{type(error).__name__}: {text}") from None
+    finally:
+        os._exit = exit_now
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, earlier)
 
 
 _registering: dict[str, Entry] = {}
@@ -292,15 +342,12 @@ def _load_file(file: Path) -> list[Broken]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a user's file may raise: reported, not hidden
+        with users_code():
+            spec.loader.exec_module(module)
+    except (UsersFault, RequestError) as fault:  # reported, not hidden
         _registering.clear()
         _registering.update(before)
-        text = str(error).splitlines()[0] if str(error) else ""
-        return [Broken(file.stem, file.name, f"{type(error).__name__}: {text}")]
+        return [Broken(file.stem, file.name, str(fault))]
     return []
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.errors import RequestError, nearest
 from harness.launch.base import Launcher
+from harness.recipe import UsersFault, users_code
 
 OWN = ".py:"
 """What tells a user's own launcher, FILE.py:OBJECT, from a name."""
@@ -62,11 +63,11 @@ def _own(asked: str) -> Launcher:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        found = getattr(module, name, None)
-        made = found() if isinstance(found, type) and issubclass(found, Launcher) else found
-    except (Exception, SystemExit) as error:  # whatever a user's file may raise
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        with users_code():
+            spec.loader.exec_module(module)
+            found = getattr(module, name, None)
+            made = found() if isinstance(found, type) and issubclass(found, Launcher) else found
+    except UsersFault as why:
         raise RequestError(f"--launcher {asked}: {file.name} could not be loaded: {why}") from None
     if found is None:
         names = [one for one in vars(module) if not one.startswith("_")]
