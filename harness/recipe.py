@@ -226,8 +226,28 @@ class UsersFault(Exception):
     """What a user's code raised or did, in one line."""
 
 
-class _TooLong(BaseException):
-    """Not an Exception: code that catches these must not go on."""
+class TooLong(BaseException):
+    """Code took longer than it may. Not an Exception: code that catches these must not go on."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TooLong inside after so many seconds: in the main thread of POSIX alone, where a signal
+    can interrupt what runs; elsewhere it may go on."""
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        yield
+        return
+
+    def too_long(number: int, frame: object) -> NoReturn:
+        raise TooLong(f"it took more than {seconds:g} s")
+
+    earlier = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, earlier)
 
 
 @contextlib.contextmanager
@@ -236,36 +256,26 @@ def users_code() -> Iterator[None]:
 
     What it prints goes to stderr, since stdout is the command's. Raises UsersFault for what it
     raises, but for Ctrl-C and RequestError, and where it tries to end the process or takes longer
-    than `PATIENCE_SECONDS` (the last in the main thread of POSIX alone: elsewhere it may hang).
+    than `PATIENCE_SECONDS`.
     """
-    timed = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
-    exit_now, earlier = os._exit, None
+    exit_now = os._exit
 
     def leave(status: int) -> NoReturn:
         raise SystemExit(f"os._exit({status})")
 
-    def too_long(number: int, frame: object) -> NoReturn:
-        raise _TooLong(f"it took more than {PATIENCE_SECONDS:.0f} s")
-
     try:
         os._exit = leave
-        if timed:
-            earlier = signal.signal(signal.SIGALRM, too_long)
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
-        with contextlib.redirect_stdout(sys.stderr):
+        with time_limit(PATIENCE_SECONDS), contextlib.redirect_stdout(sys.stderr):
             yield
     except (RequestError, KeyboardInterrupt):
         raise
-    except _TooLong as error:
+    except TooLong as error:
         raise UsersFault(str(error)) from None
     except BaseException as error:
         text = " ".join(str(error).split())[:300]
         raise UsersFault(f"{type(error).__name__}: {text}") from None
     finally:
         os._exit = exit_now
-        if timed:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
-            signal.signal(signal.SIGALRM, earlier)
 
 
 _registering: dict[str, Entry] = {}

@@ -99,9 +99,9 @@ def markdown(card: ClaimsFile, findings: Sequence[Finding]) -> str:
     """The table, as Markdown: claim, what it implies, verdict, reading."""
     copy = f" ({card.copy})" if card.copy else ""
     lines = [
-        f"## {card.title}",
+        f"## {escape(card.title)}",
         "",
-        f"{card.address}, read {card.read}{copy}. {summary(findings)}.",
+        f"{escape(card.address)}, read {card.read}{copy}. {summary(findings)}.",
         "",
         "| claim | what it implies | verdict | would hold |",
         "|:---|:---|:---|:---|",
@@ -109,7 +109,7 @@ def markdown(card: ClaimsFile, findings: Sequence[Finding]) -> str:
     for one in findings:
         note = f"<br>*{escape(one.claim.note)}*" if one.claim.note else ""
         lines.append(
-            f"| **{one.claim.id}**: “{escape(one.claim.quote)}”{note} | "
+            f"| **{escape(one.claim.id)}**: “{escape(one.claim.quote)}”{note} | "
             f"{'<br>'.join(escape(text) for text in one.implied)} | {one.verdict} | "
             f"{'<br>'.join(escape(text) for text in one.readings) or '–'} |"
         )

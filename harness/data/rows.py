@@ -14,6 +14,8 @@ from typing import Any
 
 from harness.errors import RequestError, nearest
 
+ROWS = 256
+"""Read at a time of a parquet file, which may hold gigabytes of equal texts in a few kilobytes."""
 ENDINGS = (".txt", ".jsonl", ".parquet")
 
 
@@ -86,7 +88,7 @@ def _parquet(path: Path, column: str) -> Iterator[Row]:
             if column not in schema.names:
                 raise RequestError(f"{path}: {Absent(column, tuple(schema.names))}")
             number, decode = 0, decoder(schema, column)
-            for batch in file.iter_batches(columns=[column]):
+            for batch in file.iter_batches(batch_size=ROWS, columns=[column]):
                 for value in decode(batch.column(column).to_pylist()):
                     number += 1
                     yield Row(f"row {number}", value)

@@ -13,7 +13,8 @@ from harness.records.schema import Record
 from tests.e2e.conftest import Workspace, make
 
 RUN = (
-    "run", "tiny_rates", "--seeds", "1", "--set", "train.dtype=fp32",
+    "run", "tiny_rates", "--seeds", "1", "--set", "train.tokens=2560",
+    "--set", "train.dtype=fp32",
     "--set", "optim.muon_ns_dtype=fp32",  # in bf16 a rounding of the gradient would grow
 )  # fmt: skip
 SHARED = (*RUN, "--launcher", "torchrun", "--processes", "2")
@@ -63,6 +64,7 @@ def alive(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_two_processes_train_what_one_trains_and_either_goes_on_from_the_other(tmp_path):
     one, two, both = (make(tmp_path / name) for name in ("one", "two", "both"))
     one.smol(*RUN)
