@@ -66,23 +66,30 @@ def _group(name: str, group: Group, *, root: bool = False) -> LazyGroup:
         name=name, help=group.summary, cls=LazyGroup, add_completion=root, rich_markup_mode=None,
         context_settings=SETTINGS,
     )  # fmt: skip
-    app.callback()(_version_option if root else lambda: None)
+    app.callback()(_root if root else lambda: None)
     made = typer.main.get_command(app)
     assert isinstance(made, LazyGroup)
     made.group = group
     return made
 
 
-def _version_option(
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"smol-harness {version('smol-harness')}")
+        raise typer.Exit
+
+
+def _root(
     version: typing.Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        print(f"smol-harness {installed('smol-harness')}")
-        raise typer.Exit
+    """The options of `smol` itself."""
 
 
 def _command(name: str, command: Command) -> Any:

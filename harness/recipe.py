@@ -165,8 +165,8 @@ class Recipe:
     holds what was used against what its records found."""
     timing: Launches | None = None
     """Set where the question is one of speed."""
-    devices: Sequence[str] = ("cpu", "cuda")
-    """Where it can be run at all."""
+    devices: Sequence[str] = ()
+    """The kinds that it can be run on; none named is any."""
     views: Sequence[str] = ("comparison", "curves")
     """Names of views in `harness.report.views`, by name so that a recipe stays light."""
 

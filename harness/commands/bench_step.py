@@ -16,7 +16,7 @@ from harness.code import provenance
 from harness.commands.options import DeviceOption, JsonOption, ScaleOption
 from harness.commands.planned import read_device, read_scale
 from harness.errors import CheckFailed, RequestError, nearest
-from harness.machine import hardware
+from harness.machine import devices, hardware
 from harness.stats import rounds as ratios
 from models.config import ModelConfig, flops_per_token
 from models.presets import KINDS, model
@@ -160,7 +160,7 @@ def _setting(options: Options) -> Setting:
         seq=seq,
         compile=options.compile_,
         optim=constants.model_copy(update={"name": options.optim}),
-        device="cuda" if read_device(options.device) == "cuda" else "cpu",
+        device=read_device(options.device),
         threads=options.threads or hardware.cores(),
         seed=0,
         same_allocator=options.same_allocator,
@@ -181,7 +181,7 @@ def _report(
     rows = contest.as_json(results, "ours")
     for row in rows:
         row["matmul_share"] = row["tokens_per_second"] * per_token / peak
-    machine = hardware.detect(base.device)
+    machine = devices.of(base.device).machine()
     return {
         "schema": 1,
         "what": f"{model_name} at {scale}, {base.batch} x {base.seq} tokens, {base.optim.name}, "

@@ -16,13 +16,12 @@ from harness.code import provenance
 from harness.commands import places
 from harness.commands import run as runs
 from harness.commands.options import JsonOption, ResultsOption
-from harness.commands.planned import read_device
 from harness.errors import CheckFailed, RequestError, RunFailed
-from harness.machine import hardware
+from harness.machine import devices, hardware
 from harness.machine.hardware import peak_of
 from harness.machine.prices import price_of
 from harness.plan import campaign as planning
-from harness.plan.campaign import Device, Slot, Unit
+from harness.plan.campaign import Slot, Target, Unit
 from harness.recipe import load
 from harness.records import store
 
@@ -71,32 +70,32 @@ def campaign(options: Options) -> None:
     spend(planned_for, folder, seconds)
 
 
-def _device(text: str, dry_run: bool, results: Path) -> Device:
+def _device(text: str, dry_run: bool, results: Path) -> Target:
     """This machine's, or for a dry run any of hardware.toml."""
-    if text in ("auto", "cpu", "cuda"):
-        kind = read_device(text)
-        product = hardware.device_class(kind)
-        peak = peak_of(product) if kind == "cuda" else None
-        if kind == "cuda" and peak is None:
+    if text in (devices.AUTO, *devices.devices()):
+        device = devices.chosen(text)
+        kind, product = device.name, device.product()
+        peak = peak_of(product)
+        if device.rented and peak is None:
             raise RequestError(
                 f"'{product}' is not in hardware.toml: without its peak nothing can be predicted"
             )
         price = price_of(peak.name, results=results) if peak else None
-        return Device(peak.name if peak else product, kind, peak, price, hardware.cores())
+        return Target(peak.name if peak else product, kind, peak, price, hardware.cores())
     peak = planning.device_named(text)
     if not dry_run:
-        here = hardware.device_class("cuda") if hardware.has_gpu() else "no GPU"
+        here = devices.chosen(devices.AUTO).product()
         raise RequestError(f"--device {text} is for --dry-run; this machine has {here}")
-    return Device(peak.name, "cuda", peak, price_of(peak.name, results=results))
+    return Target(peak.name, peak.device, peak, price_of(peak.name, results=results))
 
 
-def _missing(device: Device, results: Path) -> list[Unit]:
+def _missing(device: Target, results: Path) -> list[Unit]:
     entries, _ = load()
     records = store.read_all(results)
     return planning.units(entries.values(), records, device, provenance.source_digest())
 
 
-def spend(device: Device, results: Path, budget: float) -> None:
+def spend(device: Target, results: Path, budget: float) -> None:
     """Unit by unit; what was just measured enters the next choice."""
     started = time.monotonic()
     tried: set[tuple[str, str, int, tuple[str, ...]]] = set()
@@ -127,7 +126,7 @@ def spend(device: Device, results: Path, budget: float) -> None:
         raise RunFailed(f"{len(failed)} of {len(tried)} units did not end well: {failed[0]}")
 
 
-def _run(unit: Unit, device: Device, results: Path) -> None:
+def _run(unit: Unit, device: Target, results: Path) -> None:
     fresh = True  # of the unit's runs, those that other code made
     runs.run(
         runs.Options(unit.recipe, unit.scale, device.kind, results=results, fresh=fresh),
@@ -144,7 +143,7 @@ def _line(slot: Slot) -> str:
 
 
 def _print(
-    device: Device, slots: Sequence[Slot], found: Sequence[Unit], budget: float, as_json: bool
+    device: Target, slots: Sequence[Slot], found: Sequence[Unit], budget: float, as_json: bool
 ) -> None:
     chosen = {slot.unit.identity for slot in planning.within(slots, budget)}
     if as_json:

@@ -29,6 +29,7 @@ from harness.commands.options import (
 from harness.commands.planned import read_device
 from harness.data.chat import ChatFormat, Message
 from harness.errors import RequestError
+from harness.machine import devices
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def chat(options: Options) -> None:
     models.check_text("--system", options.system or "")
     found = models.resolve(options.model, scale=options.scale, results=options.results)
     where = read_device(options.device)
-    dtype = options.dtype or ("fp32" if where == "cpu" else None)
+    dtype = options.dtype or ("fp32" if devices.of(where).deterministic else None)
     loaded = models.load(found, dtype=dtype, device=where, tokenizer=options.tokenizer)
     talk = Talk(loaded, ChatFormat(loaded.tokenizer_folder), options)
     for words in [options.prompt] if options.prompt is not None else _typed():

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from harness.code import provenance
 from harness.commands.options import JsonOption
 from harness.data import assets
-from harness.machine import hardware
+from harness.machine import devices, hardware
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
 """Beside those whose versions a record keeps."""
@@ -65,14 +65,14 @@ def examine() -> list[Finding]:
 
 def _cpu() -> Finding:
     memory = hardware.memory_bytes() / 2**30
-    detail = f"{hardware.device_class('cpu')}, {hardware.cores()} cores, {memory:.0f} GiB"
+    detail = f"{devices.of('cpu').product()}, {hardware.cores()} cores, {memory:.0f} GiB"
     return Finding("cpu", True, f"{detail}: smoke and proxy scales")
 
 
 def _gpu() -> Finding:
-    if not hardware.has_gpu():
+    if devices.of("cuda").absence():
         return Finding("gpu", False, "no NVIDIA driver answers: full scale is out of reach")
-    product = hardware.device_class("cuda")
+    product = devices.of("cuda").product()
     peak = hardware.peak_of(product)
     known = f"peak {peak.bf16_flops / 1e12:.1f} bf16 TFLOP/s" if peak else "no known peak: no MFU"
     return Finding("gpu", True, f"{product}, {known}")

@@ -31,7 +31,7 @@ from harness.data import assets, texts
 from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
 from harness.errors import RequestError, nearest
-from harness.machine import hardware
+from harness.machine import devices
 from harness.records import evaluation as evaluations
 from harness.records.evaluation import Evaluation, Subject, Unigram
 from harness.stats.bootstrap import RESAMPLES, bits_per_byte_interval
@@ -203,7 +203,7 @@ def _validation(
             f"{loaded.found.name} sees {loaded.model.config.max_seq_len}"
         )
     config = loaded.config
-    if config is not None and device == "cpu":
+    if config is not None and devices.of(device).deterministic:
         torch.set_num_threads(config.train.threads)  # sums depend on it
     rows = read_validation(prepared.folder)
     eval_batch = config.train.eval_batch if config else 8
@@ -317,7 +317,7 @@ def _evaluation(
         unigram=unigram,
         document_nats=tuple(round(float(value), 3) for value in nats),
         document_bytes=tuple(int(value) for value in sizes),
-        device_class=hardware.device_class(loaded.model.embedding.weight.device.type),
+        device_class=devices.of(loaded.model.embedding.weight.device.type).product(),
         software=provenance.software(),
         code=provenance.code(),
         command=command,

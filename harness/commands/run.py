@@ -39,7 +39,7 @@ from harness.config import canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.launch.protocol import Job, RunFiles, run_folder
-from harness.machine import hardware
+from harness.machine import devices
 from harness.plan import backlog as backlogs
 from harness.plan import runs as planning
 from harness.plan import stages
@@ -168,7 +168,7 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
         seeds=options.seeds,
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
-        device_class=hardware.device_class(request.device),
+        device_class=devices.of(request.device).product(),
         profile=profile,
         given=request.given.name if request.given else None,
         start=first,
@@ -355,7 +355,7 @@ def _launch(
         for place, run in enumerate(runs)
     ]
     print(
-        f"{plan.entry.name} at {plan.scale} on {hardware.device_class(request.device)}: "
+        f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
         f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
         flush=True,
     )

@@ -24,7 +24,7 @@ from harness.commands.planned import (
     read_scale,
 )
 from harness.config import parse_overrides
-from harness.machine import hardware
+from harness.machine import devices
 from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
 from harness.plan.profiles import memory_bytes
@@ -63,7 +63,7 @@ def show(options: Options) -> None:
         seeds=options.seeds,
         overrides=parse_overrides(options.sets),
         tokenizer_digest=lambda _: "unprepared",
-        device_class=hardware.device_class(device),
+        device_class=devices.of(device).product(),
         profile=device_profile(device),
         evidence=evidence(records, scale, device),
     )
@@ -88,7 +88,7 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
     base = plan.arms[0].config
     primary = plan.entry.primary
     pairs = ", ".join(f"{b} against {a}" for a, b in primary.pairs)
-    print(f"{plan.entry.name} at {plan.scale} on {hardware.device_class(plan.device)}")
+    print(f"{plan.entry.name} at {plan.scale} on {devices.of(plan.device).product()}")
     print(f"  {plan.entry.summary}")
     print(f"  question: {primary.metric} at {primary.at}: {pairs or 'of one arm, none compared'}")
     print(f"  seeds: {plan.seeds} (frozen: {plan.entry.seeds[plan.scale]})")
@@ -123,7 +123,8 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
             )
     runs = plan.runs
     print(_time(plan, records))
-    print("dollars: n/a on a CPU" if plan.device == "cpu" else "dollars: no rate was measured")
+    rented = devices.of(plan.device).rented
+    print("dollars: no rate was measured" if rented else f"dollars: n/a on {plan.device}")
     print(f"{len(runs)} runs, {_total_flops(plan):.3g} FLOPs in all; nothing was started")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.machine import roofline
+from harness.machine import devices, roofline
 from harness.machine.hardware import peak_of, peaks
 from harness.machine.prices import NO_PRICE, Price, price_of
 from harness.records.schema import Record
@@ -103,7 +103,7 @@ def measured(records: Iterable[Record], model: ModelConfig, device: str) -> Rate
     for record in records:
         if (
             record.status == "ok"
-            and record.device == "cuda"
+            and devices.of(record.device).rented
             and record.world_size == 1
             and record.config.get("model") == wanted
             and _device(record.hardware.gpu) == device

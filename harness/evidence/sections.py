@@ -18,6 +18,7 @@ from typing import Any
 from harness.code.provenance import software_set
 from harness.config import NEUTRAL_FIELDS, canonical, digest, flatten
 from harness.evidence.endpoints import Endpoint, ends
+from harness.machine import devices
 from harness.recipe import SCALES
 from harness.records.schema import Question, Record
 from harness.records.store import path_of
@@ -292,7 +293,7 @@ def sections(records: Sequence[Record]) -> list[Section]:
         )
     found = [_with_neighbours(section, found) for section in found]
     sizes: dict[str, int] = {scale: -rank for rank, scale in enumerate(SCALES)}
-    return sorted(found, key=lambda s: (s.device == "cpu", sizes.get(s.scale, 1), s.name))
+    return sorted(found, key=lambda s: (-devices.of(s.device).rank, sizes.get(s.scale, 1), s.name))
 
 
 def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.code import provenance
 from harness.launch.protocol import Job
-from harness.machine import flops, hardware
+from harness.machine import devices, flops
 from harness.records.schema import DataUse, Launch, Memory, Record, Status
 from models.config import active_parameters, expected_initial_loss, total_parameters
 
@@ -39,7 +39,7 @@ def record(
     the formula's. `launch` is a timed job's, with what was seen around and after it.
     """
     run, config = job.run, job.run.config
-    machine = hardware.detect(run.device, load_before)
+    machine = devices.of(run.device).machine(load_before)
     updates = progress.update if progress else 0
     total, active = counted or (total_parameters(config.model), active_parameters(config.model))
     per_update = config.tokens_per_update * run.world_size
@@ -62,7 +62,7 @@ def record(
         seed=run.seed,
         repeat=run.repeat,
         scale=run.scale,
-        device="cuda" if run.device == "cuda" else "cpu",
+        device=run.device,
         world_size=run.world_size,
         profile=run.profile,
         parent=run.parent,

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 from harness.config import canonical
 from harness.errors import RequestError, nearest
+from harness.machine import devices
 from harness.machine.hardware import Peak, peak_of, peaks
 from harness.machine.prices import Price
 from harness.plan import profiles
@@ -37,8 +38,6 @@ from harness.plan.runs import Plan, Run
 from harness.recipe import Entry, Scale
 from harness.records.schema import Record
 
-SCALES: dict[str, tuple[Scale, ...]] = {"cuda": ("full", "proxy"), "cpu": ("proxy",)}
-"""Worth a campaign there: `smoke` shows that things work, and `full` is no job for a CPU."""
 FIRST_ANSWER = 3
 """Seeds below which nothing is compared."""
 UNASKED, UNNAMED, PROXY, ELSEWHERE = 0.5, 0.25, 0.5, 0.25
@@ -49,13 +48,13 @@ PREPARING_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Device:
+class Target:
     """What a campaign is planned for."""
 
     name: str
     """Of hardware.toml, or the CPU's class."""
     kind: str
-    """cuda or cpu."""
+    """As `--device` takes it."""
     peak: Peak | None
     price: Price | None
     cores: int = 1
@@ -63,10 +62,9 @@ class Device:
 
     def ran(self, record: Record) -> bool:
         """Whether the record is of this device."""
-        if self.kind == "cpu":
-            return record.device == "cpu" and record.hardware.device_class == self.name
         found = peak_of(record.hardware.gpu)
-        return record.device == "cuda" and found is not None and found.name == self.name
+        name = found.name if found else record.hardware.device_class
+        return (record.device, name) == (self.kind, self.name)
 
 
 @dataclass(frozen=True)
@@ -127,14 +125,16 @@ def seconds_of(text: str) -> float:
 
 
 def units(
-    entries: Iterable[Entry], records: Sequence[Record], device: Device, source_digest: str
+    entries: Iterable[Entry], records: Sequence[Record], device: Target, source_digest: str
 ) -> list[Unit]:
     """Everything that is missing on a device, in no order."""
     known = _Known(records, device, source_digest)
     found: list[Unit] = []
     for entry in entries:
-        for scale in SCALES[device.kind]:
-            if scale in entry.seeds and device.kind in entry.at(scale).devices:
+        for scale in devices.of(device.kind).campaign_scales:
+            if scale not in entry.seeds:
+                continue
+            if device.kind in (entry.at(scale).devices or [device.kind]):
                 found += _of_recipe(entry, scale, device, known)
     return found
 
@@ -142,7 +142,7 @@ def units(
 class _Known:
     """What the records say to a plan for one device."""
 
-    def __init__(self, records: Sequence[Record], device: Device, source_digest: str) -> None:
+    def __init__(self, records: Sequence[Record], device: Target, source_digest: str) -> None:
         here = [r for r in records if device.ran(r)]
         self.forecast = Forecast(device.name, device.peak, here)
         self._here = {
@@ -165,7 +165,7 @@ class _Known:
         return (run.recipe, run.scale, run.arm, run.seed, run.stage) in self._elsewhere
 
 
-def _of_recipe(entry: Entry, scale: Scale, device: Device, known: _Known) -> list[Unit]:
+def _of_recipe(entry: Entry, scale: Scale, device: Target, known: _Known) -> list[Unit]:
     plan = planning.make(
         entry, scale, device.kind, tokenizer_digest=lambda _: "unprepared",
         device_class=device.name,
@@ -199,10 +199,10 @@ def _parts(plan: Plan) -> list[tuple[bool, tuple[str, ...]]]:
 
 
 def _at_once(plan: Plan, runs: Sequence[Run], cores: int) -> int:
-    """As `smol run` has it: launches that are timed are alone, and so is a GPU's."""
-    if plan.recipe.timing is not None or plan.device == "cuda":
+    """As `smol run` has it: launches that are timed are alone."""
+    if plan.recipe.timing is not None:
         return 1
-    return max(1, cores // max(run.config.train.threads for run in runs))
+    return devices.of(plan.device).at_once(max(run.config.train.threads for run in runs), cores)
 
 
 def _value(plan: Plan, named: bool, place: int) -> tuple[float, str]:

@@ -12,15 +12,13 @@ from collections.abc import Iterable, Sequence
 
 from harness.config import RunConfig, canonical
 from harness.evidence import costs as cost
-from harness.machine import hardware
+from harness.machine import devices, hardware
 from harness.machine.hardware import Peak
 from harness.plan.runs import Run
 from harness.records.schema import Record
 from models.config import ModelConfig, flops_per_token
 from models.presets import model as preset
 
-START_SECONDS = {"cuda": 15.0, "cpu": 4.0}
-"""Assumed of a process: imports, device, data, model, checkpoints at the end."""
 COMPILE_SECONDS = {"eager": 0.0, "blocks": 15.0, "whole": 80.0}
 """As measured for SmolLM2-135M on two CPU cores; assumed everywhere."""
 LAUNCH_SECONDS = 6e-6
@@ -51,9 +49,9 @@ class Forecast:
     @classmethod
     def of_this_machine(cls, device: str, records: Iterable[Record]) -> Forecast:
         """For `cpu` or `cuda` here, from those of `records` that its class of device left."""
-        name = hardware.device_class(device)
+        name = devices.of(device).product()
         here = [record for record in records if record.hardware.device_class == name]
-        peak = hardware.peak_of(name) if device == "cuda" else None
+        peak = hardware.peak_of(name)
         return cls(peak.name if peak else name, peak, here)
 
     def rate(self, config: RunConfig) -> tuple[float | None, str]:
@@ -103,8 +101,8 @@ class Forecast:
             updates * config.tokens_per_update
             + FORWARD_SHARE * validations * config.data.val_tokens
         )
-        start = START_SECONDS[run.device] + COMPILE_SECONDS.get(config.train.compile, 0.0)
-        return start + tokens / rate
+        compiling = COMPILE_SECONDS.get(config.train.compile, 0.0)
+        return devices.of(run.device).start_seconds + compiling + tokens / rate
 
     def together(self, runs: Sequence[Run], at_once: int) -> tuple[float | None, str]:
         """Of runs that are started together, so many at a time, and what the least certain of

@@ -146,7 +146,7 @@ def make(
     recipe, grid = resolve(entry, scale, overrides, profile, evidence)
     asked = automatic.choose(follow_overrides(entry.at(scale), overrides), overrides, evidence)
     choices = {path: chosen.text for path, chosen in asked.items()}
-    if device not in recipe.devices:
+    if recipe.devices and device not in recipe.devices:
         raise RequestError(
             f"recipe '{entry.name}' needs --device {' or '.join(recipe.devices)}: {entry.summary}"
         )

@@ -208,7 +208,8 @@ class Memory(Frozen):
     """Peak memory of the process or its device."""
 
     peak_bytes: int
-    kind: Literal["rss", "cuda"]
+    kind: str
+    """`rss`, resident in the process, or the name of the device whose allocator tells."""
 
 
 class Flops(Frozen):
@@ -287,7 +288,8 @@ class Record(Frozen):
     seed: int
     repeat: int
     scale: str
-    device: Literal["cpu", "cuda"]
+    device: str
+    """The kind, as `--device` takes it."""
     world_size: int
     profile: str | None = None
     """The device profile that cut updates into micro-steps (`config.batch`); None where it left

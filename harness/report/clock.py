@@ -11,6 +11,7 @@ import statistics
 
 from harness.evidence.endpoints import Endpoint
 from harness.evidence.sections import Section
+from harness.machine import devices
 from harness.records.store import path_of
 from harness.report.comparison import differences
 from harness.report.losses import LOSS_DIGITS
@@ -31,7 +32,7 @@ def clock(section: Section) -> Table | None:
         return None
     rows = []
     for budget, what in BUDGETS.items():
-        if section.device == "cpu":
+        if not devices.of(section.device).rented:
             paths = [path_of(record) for record in section.group.records]
             verdict = plain(ON_A_CPU, paths, f"verdict at equal {what}", "none")
             rows.append(Row(budget, (*_absent(3, what), verdict)))

@@ -16,6 +16,7 @@ from typing import Any
 from harness.config import Frozen
 from harness.errors import RequestError
 from harness.evidence.sections import Section, sections
+from harness.machine import devices
 from harness.machine.prices import FILE as PRICES
 from harness.machine.prices import Price, prices
 from harness.records import bench, configuration, evaluation, gates, store
@@ -195,9 +196,8 @@ def _results(found: Sequence[Section], scored: Sequence[Evaluation]) -> list[Par
     for section in found:
         if section.device != device:
             device = section.device
-            parts.append(prose.DEVICES.get(device, f"### Measured on {device}"))
-            if device == "cpu":
-                parts.append(prose.CPU_NOTE)
+            kind = devices.of(device)
+            parts += [text for text in (kind.heading, kind.note) if text]
         parts += _section(section)
     if scored:
         parts += [prose.REFERENCES, *references.tables(scored)]

@@ -160,11 +160,6 @@ to a row; "not measured" that no run got there.
 
 ### Results"""
 
-DEVICES = {"cuda": "### Measured on GPU", "cpu": "### Measured on CPU"}
-CPU_NOTE = """\
-These runs speak of losses, at their scope, and of the speed of this CPU. They say nothing about \
-GPU time, cost in dollars, or Triton kernels."""
-
 REFERENCES = """\
 ### Reference rows
 

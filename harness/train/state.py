@@ -143,8 +143,9 @@ def save_final(
 
 def _common(key: str, model: LanguageModel, optimizers: Optimizers) -> dict[str, Any]:
     generators: dict[str, Any] = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        generators["cuda"] = torch.cuda.get_rng_state()
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is not None:
+        generators[accelerator.type] = torch.get_device_module(accelerator).get_rng_state()
     return {
         "format": FORMAT,
         "key": key,
@@ -158,5 +159,7 @@ def _restore(content: dict[str, Any], model: LanguageModel, optimizers: Optimize
     model.load_state_dict(content["model"], strict=True)
     optimizers.load_state_dict(content["optimizer"])
     torch.set_rng_state(content["generators"]["cpu"])
-    if torch.cuda.is_available() and "cuda" in content["generators"]:
-        torch.cuda.set_rng_state(content["generators"]["cuda"])
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is not None and accelerator.type in content["generators"]:
+        state = content["generators"][accelerator.type]
+        torch.get_device_module(accelerator).set_rng_state(state)

@@ -26,7 +26,7 @@ from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.launch import account
 from harness.launch.protocol import Job, MetricsLog, RunFiles
-from harness.machine import hardware, surroundings
+from harness.machine import devices, hardware, surroundings
 from harness.optim import build
 from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status
@@ -94,7 +94,7 @@ class Worker:
     def _train(self) -> None:
         run, config = self.run, self.run.config
         torch.set_num_threads(config.train.threads)
-        torch.use_deterministic_algorithms(run.device == "cpu")
+        torch.use_deterministic_algorithms(devices.of(run.device).deterministic)
         # It would fill every new tensor with NaN: a tenth of an update, to find errors of ours.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         device = torch.device(run.device)
@@ -215,9 +215,10 @@ def compile_seconds() -> float:
 
 
 def peak_memory(device: str) -> Memory:
-    """Peak resident memory of this process, or of the device's allocator on CUDA."""
-    if device == "cuda":
-        return Memory(peak_bytes=torch.cuda.max_memory_allocated(), kind="cuda")
+    """Peak of the device's own allocator, else the resident memory of this process."""
+    if devices.of(device).own_memory:
+        peak = torch.get_device_module(device).max_memory_allocated()
+        return Memory(peak_bytes=peak, kind=device)
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return Memory(peak_bytes=peak, kind="rss")

@@ -12,11 +12,11 @@ from harness.errors import RequestError, RunFailed
 from harness.machine.hardware import peaks
 from harness.machine.prices import price_of
 from harness.plan import campaign
-from harness.plan.campaign import Device, Unit
+from harness.plan.campaign import Target, Unit
 from harness.recipe import find
 from tests.report import factory
 
-H100 = Device("h100-sxm", "cuda", peaks()["h100-sxm"][1], price_of("h100-sxm"))
+H100 = Target("h100-sxm", "cuda", peaks()["h100-sxm"][1], price_of("h100-sxm"))
 DIGEST = "c0de0000c0de0000"  # as the factory's records have it
 
 
