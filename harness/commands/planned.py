@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import get_args
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
 
+from harness.config import parse_overrides
 from harness.errors import RequestError, nearest
 from harness.machine import devices, hardware
 from harness.plan import profiles
@@ -24,8 +28,38 @@ def read_scale(text: str) -> Scale:
 
 
 def read_device(text: str) -> str:
-    """The device's name. Raises RequestError for an unknown or an absent one."""
+    """The name of the device asked for, or of the best that is present.
+
+    Raises RequestError for an unknown or an absent one.
+    """
     return devices.chosen(text).name
+
+
+def read_overrides(file: Path | None, sets: list[str]) -> dict[str, Any]:
+    """Dotted fields and their values, of a TOML file and of `--set`, which goes before it.
+
+    Raises RequestError for a file that is none, or a pair without `=`.
+    """
+    pairs: list[str] = []
+    if file is not None:
+        try:
+            pairs = _pairs(tomllib.loads(file.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise RequestError(f"--config {file}: {error.strerror}") from None
+        except ValueError as error:  # of TOML, and of text that is not UTF-8
+            raise RequestError(f"--config {file} is not TOML: {error}") from None
+    return parse_overrides([*pairs, *sets])
+
+
+def _pairs(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A table's fields as `--set` takes them."""
+    found: list[str] = []
+    for name, value in table.items():
+        if isinstance(value, dict):
+            found += _pairs(value, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name}={json.dumps(value, default=str)}")
+    return found
 
 
 def device_profile(device: str) -> Profile:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.commands import places
-from harness.commands.options import ResultsOption
+from harness.commands.options import JsonOption, ReadResultsOption
 from harness.launch.protocol import RunFiles
 from harness.records import store
 
@@ -18,12 +19,13 @@ class Options:
     Their final models and their records stay.
     """
 
-    results: ResultsOption = None
+    results: ReadResultsOption = None
+    as_json: JsonOption = False
 
 
 def records_clean(options: Options) -> None:
     """Delete rolling and branch checkpoints of finished runs; final models and records stay."""
-    folder = places.existing_results(None, options.results)
+    folder = places.existing_results(options.results)
     keys = {record.key[:8] for record in store.read_all(folder) if record.status == "ok"}
     freed = count = 0
     checkpoints = places.checkpoints_folder(folder)
@@ -36,4 +38,7 @@ def records_clean(options: Options) -> None:
                 freed += path.stat().st_size
                 path.unlink()
                 count += 1
+    if options.as_json:
+        print(json.dumps({"results": str(folder), "deleted": count, "bytes": freed}))
+        return
     print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")

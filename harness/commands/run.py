@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +17,9 @@ from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.options import (
+    ConfigOption,
     DeviceOption,
+    JsonOption,
     RecipeName,
     ResultsOption,
     ScaleOption,
@@ -31,11 +31,13 @@ from harness.commands.planned import (
     device_profile,
     evidence,
     read_device,
+    read_overrides,
     read_scale,
 )
-from harness.commands.run_end import report
+from harness.commands.run_end import End, report
+from harness.commands.run_question import command, question
 from harness.commands.start import Given
-from harness.config import canonical, parse_overrides
+from harness.config import canonical
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.launch.protocol import Job, RunFiles, run_folder
@@ -47,7 +49,7 @@ from harness.plan.forecast import Forecast
 from harness.plan.runs import Plan, Run
 from harness.recipe import Entry, Scale, find
 from harness.records import store
-from harness.records.schema import Launch, Question, Record
+from harness.records.schema import Launch, Record
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ class Options:
     device: DeviceOption = "auto"
     seeds: SeedsOption = None
     sets: SetOption = field(default_factory=list)
+    config: ConfigOption = None
+    arms: Annotated[
+        list[str],
+        typer.Option(
+            "--arm",
+            show_default=False,
+            help="Run this arm alone, with the runs that it needs. May be repeated.",
+        ),
+    ] = field(default_factory=list)
     stage: Annotated[
         str | None,
         typer.Option("--stage", help="Run this stage alone, with the stages that it needs."),
@@ -109,6 +120,7 @@ class Options:
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave what other code or data has made as it is.")
     ] = False
+    as_json: JsonOption = False
 
 
 @dataclass(frozen=True)
@@ -140,18 +152,28 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
     nor --keep says what to do), or RunFailed (records say how).
     """
     request = _read(options, only)
-    entry = find(options.recipe)
-    profile = device_profile(request.device)
-    built, grid = planning.resolve(entry, request.scale, request.overrides, profile)
-    taken, first = stages.chosen(built.stages, options.stage, options.start is not None)
-    folders = run_data.read_folders(options.data, taken, options.stage)
     if options.dry_run:
         from harness.commands import show
 
-        show.show(
-            show.Options(options.recipe, options.scale, options.device, options.seeds, options.sets)
-        )
+        show.show(show.Options(
+            options.recipe, options.scale, options.device, options.seeds, options.sets,
+            options.config, as_json=options.as_json,
+        ))  # fmt: skip
         return
+    # With --json all that is said on the way goes to stderr.
+    with contextlib.redirect_stdout(sys.stderr) if options.as_json else contextlib.nullcontext():
+        entry, done = _execute(request)
+    _report(request, entry, done)
+
+
+def _execute(request: Request) -> tuple[Entry, list[Record]]:
+    """Do what is to do; returns the recipe, and the records of what was done."""
+    options, entry = request.options, find(request.options.recipe)
+    profile = device_profile(request.device)
+    built, grid = planning.resolve(entry, request.scale, request.overrides, profile)
+    _check_arms(options.arms, [arm.name for arm in grid])
+    taken, first = stages.chosen(built.stages, options.stage, options.start is not None)
+    folders = run_data.read_folders(options.data, taken, options.stage)
     store.check_writable(request.results)
     records = store.read_all(request.results)
     needs = run_data.wanted(grid, taken)
@@ -175,15 +197,16 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
         evidence=evidence(records, request.scale, request.device),
     )
     todo = _select(plan, records, prepared, request)
-    done = _launch(todo, plan, prepared, request) if todo else []
-    if not todo:
-        limited = options.keep or options.stage or request.only
-        print(
-            "nothing to do: nothing is missing of what was asked for"
-            if limited
-            else "nothing to do: every run of this recipe is finished under this code and data"
-        )
-    _report(request, done)
+    places.remember(request.results)
+    if todo:
+        return entry, _launch(todo, plan, prepared, request)
+    limited = options.keep or options.stage or request.only
+    print(
+        "nothing to do: nothing is missing of what was asked for"
+        if limited
+        else "nothing to do: every run of this recipe is finished under this code and data"
+    )
+    return entry, []
 
 
 def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
@@ -193,9 +216,11 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
     if options.tokenizer is not None and not options.data:
         raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
     scale = read_scale(options.scale)
+    if options.arms and only is None:
+        only = lambda run: run.arm in options.arms  # noqa: E731
     request = Request(
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        parse_overrides(options.sets), only=only,
+        read_overrides(options.config, options.sets), only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request
@@ -203,8 +228,16 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
     return dataclasses.replace(request, given=given)
 
 
-def _report(request: Request, done: Sequence[Record]) -> None:
-    report(request.options.recipe, request.scale, request.results, request.asked, done)
+def _check_arms(wanted: Sequence[str], known: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in known:
+            raise RequestError(f"no arm '{name}'{nearest(name, known)}")
+
+
+def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:
+    options = request.options
+    end = End(entry, request.scale, request.results, request.asked, done, options.results)
+    report(end, as_json=options.as_json)
 
 
 def _select(
@@ -257,53 +290,6 @@ def _select(
         else:
             print(f"  {run.name} runs again: its checkpoint is gone, and a later stage needs it")
     return runs
-
-
-def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
-    """What the recipe asks, as each record carries it."""
-    entry, recipe = plan.entry, plan.recipe
-    return Question(
-        summary=entry.summary,
-        metric=entry.primary.metric,
-        at=entry.primary.at,
-        pairs=entry.primary.pairs,
-        seeds=entry.seeds[plan.scale],
-        first_seed=entry.first_seed,
-        tuned_by=recipe.tuned_by,
-        arms=tuple(arm.name for arm in plan.arms),
-        notes=dict(recipe.notes),
-        horizons=tuple(planning.horizon_names(recipe)),
-        stages=tuple(stage.name for stage in recipe.stages),
-        views=tuple(recipe.views),
-        margin=recipe.timing.margin if recipe.timing else None,
-        fewest=recipe.timing.fewest if recipe.timing else None,
-        choices=dict(plan.choices),
-        overrides=dict(overrides),
-    )
-
-
-def command(request: Request, entry: Entry) -> str:
-    """The command that runs this recipe again, without paths of this machine."""
-    words = [
-        "smol",
-        "run",
-        request.options.recipe,
-        "--scale",
-        request.scale,
-        "--device",
-        request.device,
-    ]
-    if request.options.seeds is not None and request.options.seeds != entry.seeds[request.scale]:
-        words += ["--seeds", str(request.options.seeds)]
-    for path, value in request.overrides.items():
-        words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
-    for pair in request.options.data:
-        name, equals, folder = pair.rpartition("=")
-        words += ["--data", name + equals + Path(folder).name]
-    if request.given is not None:
-        stage = ["--stage", request.options.stage] if request.options.stage else []
-        words += [*stage, "--from", Path(request.given.argument).name]
-    return shlex.join(words)
 
 
 def _launch(
@@ -367,7 +353,7 @@ def _launch(
             )  # fmt: skip
         except local.Interrupted:
             with contextlib.suppress(RequestError):
-                _report(request, [])
+                _report(request, plan.entry, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
 
