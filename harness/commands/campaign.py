@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from harness.code import provenance
-from harness.commands import places, terminal
+from harness.commands import places
 from harness.commands import run as runs
 from harness.commands.options import JsonOption, ResultsOption
 from harness.errors import CheckFailed, RequestError, RunFailed
+from harness.launch import terminal
 from harness.machine import devices, hardware
 from harness.machine.hardware import peak_of
 from harness.machine.prices import price_of

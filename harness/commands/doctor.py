@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from harness.code import provenance
-from harness.commands import terminal
 from harness.commands.options import JsonOption
 from harness.data import assets
+from harness.launch import terminal
 from harness.machine import devices, hardware
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")

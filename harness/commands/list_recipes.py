@@ -6,8 +6,8 @@ import json
 import sys
 from dataclasses import dataclass
 
-from harness.commands import terminal
 from harness.commands.options import JsonOption
+from harness.launch import terminal
 from harness.recipe import SCALES, load
 
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands import terminal
 from harness.config import canonical
 from harness.errors import RunFailed
+from harness.launch import terminal
 from harness.recipe import SCALES, Entry, Scale
 from harness.records import store
 from harness.records.schema import Record

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.commands import places, terminal
+from harness.commands import places
 from harness.commands.options import (
     ConfigOption,
     DeviceOption,
@@ -25,6 +25,7 @@ from harness.commands.planned import (
     read_overrides,
     read_scale,
 )
+from harness.launch import terminal
 from harness.machine import devices
 from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
@@ -78,7 +79,7 @@ def show(options: Options) -> None:
 
 
 def _time(plan: Plan, records: Sequence[Record]) -> str:
-    forecast = Forecast.of_this_machine(plan.device, records)
+    forecast = Forecast.of_this_machine(plan.device, records, guess=True)
     at_once = 1 if plan.recipe.timing else default_jobs(plan.device, plan.runs)
     seconds, basis = forecast.together(plan.runs, at_once)
     if seconds is None:
