@@ -14,7 +14,7 @@ from harness.errors import RequestError
 from harness.recipe import load
 
 FOLDER = Path("recipes")
-TEMPLATE = '''"""A comparison of my own: `smol run {name}` trains its arms and says which is better."""
+TEMPLATE = '''"""My own comparison: `smol run {name}` trains its arms and says which is better."""
 
 from harness import presets
 from harness.recipe import Axis, Primary, Recipe, Tokens, recipe

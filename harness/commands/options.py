@@ -131,7 +131,12 @@ DataTokenizerOption = Annotated[
         "data one that is fitted on its text.",
     ),
 ]
-SeqLenOption = Annotated[int, typer.Option("--seq-len", min=2, help="Tokens in a sequence.")]
+SeqLenOption = Annotated[
+    int, typer.Option("--seq-len", min=2, metavar="N", help="Tokens in a sequence.")
+]
 DataSeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="The random seed of the split and of the order.")
+    int,
+    typer.Option(
+        "--seed", min=0, metavar="N", help="The random seed of the split and of the order."
+    ),
 ]

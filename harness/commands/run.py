@@ -70,6 +70,7 @@ class Options:
         list[str],
         typer.Option(
             "--arm",
+            metavar="ARM",
             show_default=False,
             help="Run this arm alone, with the runs that it needs. May be repeated.",
         ),
@@ -109,7 +110,9 @@ class Options:
     results: ResultsOption = None
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, help="How many runs at a time. Default: cores / threads."),
+        typer.Option(
+            "--jobs", min=1, metavar="N", help="How many runs at a time. Default: cores / threads."
+        ),
     ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and start nothing.")

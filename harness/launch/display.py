@@ -43,7 +43,7 @@ class Progress:
         self._last_line = float("-inf")
         self._start_ups: list[float] = []
         """Seconds from a run's launch to its first update, of those that have come so far."""
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, float | None] = {}
         self._live: Live | None = None
         console = Console()
         if console.is_terminal and not console.is_dumb_terminal:
@@ -100,9 +100,9 @@ class Progress:
         for child in running:
             key, now = child.job.run.key, time.monotonic()
             begun = self._begun.setdefault(key, now)
-            if begun and child.tail.loss is not None:
+            if begun is not None and child.tail.loss is not None:
                 self._start_ups.append(now - begun)
-                self._begun[key] = 0.0  # it has come
+                self._begun[key] = None  # it has come
 
     def _table(self, running: Sequence[Child], waiting: int) -> Table:
         """Columns that find no place are left out, the least telling first."""
