@@ -131,6 +131,7 @@ def main() -> None:
     """Run the door and turn errors into one line and an exit code."""
     code: int | None = 0
     try:
+        _check_surroundings()
         code = _group("smol", DOOR, root=True)(prog_name="smol", standalone_mode=False)
         sys.stdout.flush()
     except RequestError as error:
@@ -147,15 +148,23 @@ def main() -> None:
         code = _say("interrupted", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left, as `| head` does
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # wherever a path may stand
-            code = _say(f"'{error.filename}': {error.strerror}", 2)
-        elif error.errno == errno.ENOSPC:
-            code = _say(f"the output could not be written: {error.strerror}", 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python repeats it
-        else:
-            raise
+    except OSError as error:  # wherever a path may stand, and whatever a disk may do
+        named = error.filename is not None
+        place = error.filename if named else "the output could not be written"
+        code = _say(f"{place}: {error.strerror}" if error.strerror else error, 2)
+        if not named:  # Python would write what is left once more at its end, and say so again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code or 0)
+
+
+def _check_surroundings() -> None:
+    """Raise OSError where what every command needs is not there: it would end half-way."""
+    if sys.stdout is None:  # as after `>&-`: the next file that is opened would get what we print
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdout>")
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "the working folder") from None
 
 
 def _say(error: Exception | str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import time
@@ -12,10 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.code import provenance
 from harness.commands import places
 from harness.commands import run as runs
 from harness.commands.options import JsonOption, ResultsOption
+from harness.commands.planned import evidence, this_code
 from harness.errors import CheckFailed, RequestError, RunFailed
 from harness.launch import terminal
 from harness.machine import devices, hardware
@@ -82,7 +83,8 @@ def _device(text: str, dry_run: bool, results: Path) -> Target:
                 f"'{product}' is not in hardware.toml: without its peak nothing can be predicted"
             )
         price = price_of(peak.name, results=results) if peak else None
-        return Target(peak.name if peak else product, kind, peak, price, hardware.cores())
+        name = peak.name if peak else product
+        return Target(name, kind, peak, price, hardware.cores(), product)
     peak = planning.device_named(text)
     if not dry_run:
         here = devices.chosen(devices.AUTO).product()
@@ -93,7 +95,9 @@ def _device(text: str, dry_run: bool, results: Path) -> Target:
 def _missing(device: Target, results: Path) -> list[Unit]:
     entries, _ = load()
     records = store.read_all(results)
-    return planning.units(entries.values(), records, device, provenance.source_digest())
+    return planning.units(
+        entries.values(), records, device, this_code, functools.partial(evidence, records)
+    )
 
 
 def spend(device: Target, results: Path, budget: float) -> None:
@@ -128,7 +132,7 @@ def spend(device: Target, results: Path, budget: float) -> None:
 
 
 def _run(unit: Unit, device: Target, results: Path) -> None:
-    fresh = True  # of the unit's runs, those that other code made
+    fresh = True  # of the unit's runs, those that are outdated too
     runs.run(
         runs.Options(unit.recipe, unit.scale, device.kind, results=results, fresh=fresh),
         only=lambda r: r.seed == unit.seed and r.arm in unit.arms,

@@ -43,11 +43,18 @@ def candidates(chosen: Path | None) -> list[Path]:
             raise RequestError(f"no results folder '{chosen}'{nearest(chosen.name, near)}")
         return [chosen]
     usual = results_folder(None, None)
-    places = dict.fromkeys([usual, *_last(), results_folder("smoke", None)])
-    found = [place for place in places if (place / "records").is_dir()]
+    found = with_records()
     if not found and not usual.is_dir():
         raise RequestError(f"no results folder '{usual}': `smol run` makes it")
     return found or [usual]
+
+
+def with_records() -> list[Path]:
+    """The folders here in which runs have left records: `./results`, where the last run has
+    written, and `./results/smoke`."""
+    usual, smoke = results_folder(None, None), results_folder("smoke", None)
+    places = dict.fromkeys([usual, *_last(), smoke])
+    return [place for place in places if (place / "records").is_dir()]
 
 
 def remember(results: Path) -> None:

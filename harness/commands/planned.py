@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
+from harness.code import behaviour, provenance
 from harness.config import parse_overrides
 from harness.errors import RequestError, nearest
+from harness.evidence import query
 from harness.machine import devices, hardware
 from harness.plan import profiles
 from harness.plan.auto import Evidence
@@ -68,14 +71,24 @@ def device_profile(device: str) -> Profile:
     return profiles.of(gpu[1] if gpu else None)
 
 
-def evidence(records: Sequence[Record], scale: Scale, device: str) -> Evidence:
+def this_code(manifest_digest: query.Manifests) -> query.Current:
+    """What a run must agree with to be finished: this code and software, and the data that
+    `manifest_digest` tells of each specification."""
+    return query.Current(
+        provenance.source_digest(),
+        provenance.software_set(provenance.software()),
+        manifest_digest,
+        cache(behaviour.of_code),
+    )
+
+
+def evidence(records: Sequence[Record], scale: Scale, device_class: str) -> Evidence:
     """What was timed at this scale on a device of this class, for fields that say `auto`."""
     from harness.evidence import launches
 
-    name = devices.of(device).product()
     return Evidence(
-        compile_lines=lambda: launches.lines_of(records, scale, name),
-        kernel_ratios=lambda: launches.kernel_ratios(records, scale, name),
+        compile_lines=lambda: launches.lines_of(records, scale, device_class),
+        kernel_ratios=lambda: launches.kernel_ratios(records, scale, device_class),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.commands import places
 from harness.commands.options import JsonOption, ReadResultsOption
 from harness.errors import CheckFailed
 from harness.records import store
+from harness.records.schema import Record
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ def records_check(options: Options) -> None:
     Raises RequestError for the first file that is none, CheckFailed for what is not sound, and
     where there is nothing to check.
     """
-    from harness.records import configuration, evaluation, gates
+    from harness.records import evaluation, keys
     from harness.report import cells
 
     folder = places.existing_results(options.results)
@@ -38,8 +40,10 @@ def records_check(options: Options) -> None:
     faults = [
         f"{record.name} ({record.key}): {fault}"
         for record in records
-        for fault in (*gates.check(record), *configuration.faults(record.config))
+        for fault in (*_repeated(folder, record), *store.contradictions(record))
     ]
+    # A key is made of the configuration, whose own faults say more.
+    faults = faults or keys.faults(records)
     index = cells.load(folder)
     if index is not None:
         faults += cells.changed(folder, index)
@@ -59,3 +63,8 @@ def records_check(options: Options) -> None:
     more = f" and {len(scored)} evaluations" if scored else ""
     same = ", and the files that its card was made from" if index is not None else ""
     print(f"{len(records)} records{more} in {folder} are sound{same}")
+
+
+def _repeated(folder: Path, record: Record) -> list[str]:
+    names = store.repeated_keys(folder / store.path_of(record))
+    return [f"its file says '{name}' twice" for name in names]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,11 +33,14 @@ from harness.commands.planned import (
     read_device,
     read_overrides,
     read_scale,
+    this_code,
 )
+from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report
 from harness.commands.run_question import command, question
 from harness.commands.start import Given
 from harness.config import canonical
+from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.launch.protocol import Job, RunFiles, run_folder
@@ -46,10 +49,13 @@ from harness.plan import backlog as backlogs
 from harness.plan import runs as planning
 from harness.plan import stages
 from harness.plan.forecast import Forecast
+from harness.plan.grid import Arm
+from harness.plan.profiles import Profile
 from harness.plan.runs import Plan, Run
-from harness.recipe import Entry, Scale, find
+from harness.recipe import Entry, Scale, Stage, find
 from harness.records import store
 from harness.records.schema import Launch, Record
+from harness.train import seal
 
 
 @dataclass(frozen=True)
@@ -149,41 +155,67 @@ class Request:
 
 def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
     """Execute a recipe; `only` leaves out runs that are not wanted now, but for those that wanted
-    ones start from.
+    ones start from; with it --fresh runs what is outdated again, and nothing that is finished.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
     request = _read(options, only)
+    asked = _resolve(request)
     if options.dry_run:
         from harness.commands import show
 
+        for folder in asked.folders.values():
+            look(folder)
         show.show(show.Options(
             options.recipe, options.scale, options.device, options.seeds, options.sets,
-            options.config, as_json=options.as_json,
+            options.config, options.results, options.as_json,
         ))  # fmt: skip
         return
     # With --json all that is said on the way goes to stderr.
     with contextlib.redirect_stdout(sys.stderr) if options.as_json else contextlib.nullcontext():
-        entry, done = _execute(request)
-    _report(request, entry, done)
+        done = _execute(request, asked)
+    _report(request, asked.entry, done)
 
 
-def _execute(request: Request) -> tuple[Entry, list[Record]]:
-    """Do what is to do; returns the recipe, and the records of what was done."""
+@dataclass(frozen=True)
+class Resolved:
+    """What a request comes to before any data is there."""
+
+    entry: Entry
+    profile: Profile
+    grid: Sequence[Arm]
+    stages: Sequence[Stage]
+    first: str | None
+    """The stage at which it begins."""
+    folders: Mapping[str | None, Path]
+    """`--data`, by stage."""
+
+
+def _resolve(request: Request) -> Resolved:
+    """Raises RequestError for a recipe, an arm, a stage or a field that is not there."""
     options, entry = request.options, find(request.options.recipe)
     profile = device_profile(request.device)
     built, grid = planning.resolve(entry, request.scale, request.overrides, profile)
-    _check_arms(options.arms, [arm.name for arm in grid])
+    arms = [arm.name for arm in grid]
+    for name in options.arms:
+        if name not in arms:
+            raise RequestError(f"no arm '{name}'{nearest(name, arms)}")
     taken, first = stages.chosen(built.stages, options.stage, options.start is not None)
     folders = run_data.read_folders(options.data, taken, options.stage)
+    return Resolved(entry, profile, grid, taken, first, folders)
+
+
+def _execute(request: Request, asked: Resolved) -> list[Record]:
+    """Do what is to do; returns the records of what was done."""
+    options, entry, first = request.options, asked.entry, asked.first
     store.check_writable(request.results)
     records = store.read_all(request.results)
-    needs = run_data.wanted(grid, taken)
+    needs = run_data.wanted(asked.grid, asked.stages)
     at_first = [need.config for need in needs if need.stage == first]
     if request.given is not None:
         starts.check_architecture(request.given, at_first)
-    prepared = run_data.prepare_all(needs, folders, options.tokenizer)
+    prepared = run_data.prepare_all(needs, asked.folders, options.tokenizer)
     if request.given is not None:
         starts.check_tokenizer(request.given, [prepared[canonical(c.data)] for c in at_first])
     plan = planning.make(
@@ -194,22 +226,22 @@ def _execute(request: Request) -> tuple[Entry, list[Record]]:
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
         device_class=devices.of(request.device).product(),
-        profile=profile,
+        profile=asked.profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(records, request.scale, request.device),
+        evidence=evidence(records, request.scale, devices.of(request.device).product()),
     )
     todo = _select(plan, records, prepared, request)
     places.remember(request.results)
     if todo:
-        return entry, _launch(todo, plan, prepared, request)
+        return _launch(todo, plan, prepared, request)
     limited = options.keep or options.stage or request.only
     print(
         "nothing to do: nothing is missing of what was asked for"
         if limited
         else "nothing to do: every run of this recipe is finished under this code and data"
     )
-    return entry, []
+    return []
 
 
 def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
@@ -231,12 +263,6 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
     return dataclasses.replace(request, given=given)
 
 
-def _check_arms(wanted: Sequence[str], known: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            raise RequestError(f"no arm '{name}'{nearest(name, known)}")
-
-
 def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:
     options = request.options
     end = End(entry, request.scale, request.results, request.asked, done, options.results)
@@ -246,12 +272,7 @@ def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:
 def _select(
     plan: Plan, records: list[Record], prepared: Mapping[str, Prepared], request: Request
 ) -> list[Run]:
-    current = backlogs.Current(
-        provenance.source_digest(),
-        provenance.software_set(provenance.software()),
-        lambda run: prepared[canonical(run.config.data)].manifest.digest,
-        behaviour.of_code,
-    )
+    current = this_code(lambda data: prepared[canonical(data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
     if backlog.outdated and not (request.options.fresh or request.options.keep):
         print(f"{len(backlog.outdated)} finished runs are outdated:")
@@ -262,8 +283,9 @@ def _select(
             f"they are and run only the {len(backlog.pending)} that are missing"
         )
     if request.options.fresh:
-        stale = [run for run, _ in backlog.outdated]
-        todo = [*stale, *backlog.pending] or list(plan.runs)
+        todo = backlog.missing
+        if not todo and request.only is None:  # whoever names runs wants those that are missing
+            todo = list(plan.runs)
     else:
         todo = list(backlog.pending)
     todo = backlogs.whole_blocks(todo, plan)
@@ -282,8 +304,11 @@ def _select(
 
     def can_start(run: Run) -> bool:
         parent = RunFiles(run_folder(checkpoints, by_key[str(run.parent)]))
+        branch = parent.branch(run.first_update, current.source_digest)
+        if said := seal.keep_whole(branch if run.start == "branch" else parent.final):
+            print(f"  {by_key[str(run.parent)].name}: {said}")
         if run.start == "branch":
-            return parent.branch(run.first_update, current.source_digest).exists()
+            return branch.exists()
         return parent.ended_with(current.source_digest) and run.parent not in missing
 
     runs, added = backlogs.with_parents(todo, plan, can_start)
@@ -303,7 +328,7 @@ def _launch(
     from harness.launch.display import Progress
 
     # Loaded before the runs: hours later the code on disk may be another.
-    from harness.report import card, comparison, drawn  # noqa: F401
+    from harness.report import card, drawn, losses, sentence  # noqa: F401
     from harness.report.run_plot import draw
 
     checkpoints = places.checkpoints_folder(request.results)
@@ -335,7 +360,8 @@ def _launch(
             data_folder=str(prepared[canonical(run.config.data)].folder.resolve()),
             parent_folder=str(run_folder(checkpoints, by_key[run.parent])) if run.parent else None,
             given=str(request.given.path) if run.given and request.given else None,
-            attempt=store.next_attempt(request.results, run.recipe, run.arm, run.key),
+            # A launch is measured as a whole, or it is not.
+            fresh=request.options.fresh or timing is not None,
             concurrent_runs=workers,
             launch=Launch(campaign=campaign, place=place, cache=timing.cache) if timing else None,
             predicted_seconds=forecast.seconds(run),
@@ -348,7 +374,7 @@ def _launch(
         f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
         flush=True,
     )
-    with _alone(checkpoints, plan), Progress(runs) as display:
+    with alone(checkpoints, request.results, plan), Progress(runs) as display:
         try:
             return local.execute(
                 jobs, workers=workers, code=snapshot.take(checkpoints), display=display,
@@ -359,20 +385,3 @@ def _launch(
                 _report(request, plan.entry, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
-
-
-@contextlib.contextmanager
-def _alone(checkpoints: Path, plan: Plan) -> Iterator[None]:
-    """Two launches of one recipe would write the same records.
-
-    Raises RequestError while another is at work.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = checkpoints / plan.entry.name / ".lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout:
-        raise RequestError(f"another `smol run {plan.entry.name}` is at work here") from None

@@ -17,7 +17,7 @@ from harness.data.manifest import UNKNOWN, Prepared
 from harness.data.prepare import prepare
 from harness.errors import RequestError, nearest
 from harness.plan.grid import Arm
-from harness.recipe import Stage
+from harness.recipe import Stage, check_name
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ def prepare_all(
         elif data not in prepared:
             prepared[data] = prepare(need.config.data, progress=say)
     _check_tokenizers(needs, prepared)
+    for source in (one for place in prepared.values() for one in place.manifest.sources):
+        check_name("a source", source.name)  # now, not when the record of a whole run is written
     return prepared
 
 

@@ -42,8 +42,9 @@ def report(end: End, *, as_json: bool) -> None:
     """
     from harness.report import card
 
-    card.regenerate(end.results)
     section = _section(end)
+    if section is not None:  # of nothing no card is made
+        card.regenerate(end.results)
     if as_json:
         print(json.dumps(_facts(end, section), indent=1))
     else:
@@ -75,7 +76,7 @@ def _print(end: End, section: Section | None) -> None:
         for text in sentence.sentences(section):
             terminal.say(text)
         print()
-    terminal.say(str(end.results / card.CARD), "card:    ")
+        terminal.say(str(end.results / card.CARD), "card:    ")
     for figure in sorted((end.results / drawn.FOLDER).glob(f"{end.entry.name}.*.png")):
         terminal.say(str(figure), "figure:  ")
     print("next:    " + terminal.command(_next(end, section), indent=9))

@@ -13,6 +13,7 @@ from harness.commands.options import (
     DeviceOption,
     JsonOption,
     RecipeName,
+    ResultsOption,
     ScaleOption,
     SeedsOption,
     SetOption,
@@ -24,10 +25,13 @@ from harness.commands.planned import (
     read_device,
     read_overrides,
     read_scale,
+    this_code,
 )
+from harness.evidence.query import Recorded, on
 from harness.launch import terminal
 from harness.machine import devices
 from harness.plan import runs as planning
+from harness.plan.backlog import sort
 from harness.plan.forecast import Forecast
 from harness.plan.profiles import memory_bytes
 from harness.plan.runs import Plan
@@ -52,30 +56,43 @@ class Options:
     seeds: SeedsOption = None
     sets: SetOption = field(default_factory=list)
     config: ConfigOption = None
+    results: ResultsOption = None
     as_json: JsonOption = False
 
 
 def show(options: Options) -> None:
-    """Print the resolved plan. Raises RequestError."""
+    """Print the resolved plan, and what of it the records say is there. Raises RequestError."""
     device, scale = read_device(options.device), read_scale(options.scale)
-    records = store.read_all(places.results_folder(scale, None))
+    records = store.read_all(places.results_folder(scale, options.results))
+    device_class = devices.of(device).product()
+    data = Recorded(on(records, device_class))
     plan = planning.make(
         find(options.recipe),
         scale,
         device,
         seeds=options.seeds,
         overrides=read_overrides(options.config, options.sets),
-        tokenizer_digest=lambda _: "unprepared",
-        device_class=devices.of(device).product(),
+        tokenizer_digest=data.tokenizer_digest,
+        device_class=device_class,
         profile=device_profile(device),
-        evidence=evidence(records, scale, device),
+        evidence=evidence(records, scale, device_class),
     )
+    backlog = sort(plan, records, this_code(data.manifest_digest))
     rows = planning.describe(plan)
     if options.as_json:
         names = {"recipe": options.recipe, "scale": scale, "device": device}
-        print(json.dumps({**names, "arms": rows}))
+        runs = {
+            "finished": [run.name for run in backlog.finished],
+            "outdated": {run.name: why for run, why in backlog.outdated},
+            "pending": [run.name for run in backlog.pending],
+        }
+        print(json.dumps({**names, "arms": rows, "runs": runs}))
         return
     _print(plan, rows, records)
+    terminal.say(
+        f"{len(backlog.finished)} of these runs are finished, {len(backlog.outdated)} outdated and "
+        f"{len(backlog.pending)} missing"
+    )
 
 
 def _time(plan: Plan, records: Sequence[Record]) -> str:

@@ -77,6 +77,10 @@ class Progress:
             f"  {record.status:8} {record.name} ({self._done}/{self._count}){seconds}{loss}{error}"
         )
 
+    def note(self, text: str) -> None:
+        """One line that is no run's end."""
+        self._print(f"  {text}")
+
     def show(self, running: Sequence[Child], waiting: int, done: Sequence[Record]) -> None:
         """Redraw the table, or print a line if the last one is old enough."""
         self._watch(running)
@@ -140,14 +144,18 @@ class Progress:
     def _left(
         self, running: Sequence[Child], waiting: int, share: float, elapsed: float
     ) -> float | None:
-        """Seconds: the start-ups of the runs that wait, and the work that is left at the pace of
+        """Seconds: the start-ups that are still to come, and the work that is left at the pace of
         the time that was not spent on starting. None before there is a pace."""
         at_once = max(1, len(running))
         start_up = statistics.mean(self._start_ups) if self._start_ups else 0.0
         worked = elapsed - start_up * len(self._start_ups) / at_once
         if share <= 0.01 or not self._start_ups:
             return None
-        return max(worked, 1.0) * (1 - share) / share + start_up * waiting / at_once
+        begun = [at for child in running if (at := self._begun.get(child.job.run.key)) is not None]
+        to_come = waiting * start_up + sum(
+            max(0.0, start_up - (time.monotonic() - at)) for at in begun
+        )
+        return max(worked, 1.0) * (1 - share) / share + to_come / at_once
 
     def _work_done(self, child: Child) -> float:
         run = child.job.run

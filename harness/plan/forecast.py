@@ -8,10 +8,12 @@ a kernel costs. Pure; may not import torch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from harness.config import RunConfig, canonical
+from harness.config import RunConfig, as_before, canonical
 from harness.evidence import costs as cost
+from harness.evidence import query
 from harness.machine import devices, hardware
 from harness.machine.hardware import Peak
 from harness.plan.runs import Run
@@ -48,23 +50,22 @@ class Forecast:
         for record in records:
             rate = record.timing.steady_tokens_per_second if record.timing else None
             if rate and record.flops:
-                self._rates.setdefault(canonical(record.config.get("model")), []).append(rate)
+                self._rates.setdefault(_sizes(record.config.get("model", {})), []).append(rate)
                 flops.append(rate * record.flops.per_token_causal)
         self._flops = statistics.median(flops) if flops else None
 
     @classmethod
     def of_this_machine(
-        cls, device: str, records: Iterable[Record], *, guess: bool = False
+        cls, device: str, records: Sequence[Record], *, guess: bool = False
     ) -> Forecast:
         """For `cpu` or `cuda` here, from those of `records` that its class of device left."""
         name = devices.of(device).product()
-        here = [record for record in records if record.hardware.device_class == name]
         peak = hardware.peak_of(name)
-        return cls(peak.name if peak else name, peak, here, guess=guess)
+        return cls(peak.name if peak else name, peak, query.on(records, name), guess=guess)
 
     def rate(self, config: RunConfig) -> tuple[float | None, str]:
         """Tokens/s of a run, and where that comes from."""
-        found = self._rates.get(canonical(config.model))
+        found = self._rates.get(_sizes(config.model))
         if found:
             return statistics.median(found), "measured here"
         per_token = flops_per_token(config.model, config.data.seq_len)
@@ -124,6 +125,11 @@ class Forecast:
         if len(known) < len(times):
             return None, bases[0]
         return max(sum(known) / at_once, *known), bases[0]
+
+
+def _sizes(model: ModelConfig | Mapping[str, Any]) -> str:
+    """The same for a model and for the configuration of it that a record holds."""
+    return canonical(as_before(model, "model"))
 
 
 def _matrices(model: ModelConfig) -> int:

@@ -12,11 +12,11 @@ from typing import Any, Literal, get_args
 
 from harness.code.provenance import software_set
 from harness.errors import RequestError, nearest
-from harness.evidence import launches
+from harness.evidence import launches, machines, query
 from harness.evidence.sections import Section, sections
-from harness.records import store
 from harness.records.schema import Record
 from harness.report.comparison import Difference, difference_of, differences
+from harness.stats.inference import UNASKED
 
 Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -38,13 +38,16 @@ class Comparison:
     difference: float | None
     """The second less the first, in the metric's unit; a rate has none."""
     half_width: float | None
-    """Of the paired 95 % t interval."""
+    """Of the paired t interval, at the level of the verdict."""
     ratio: float | None
     """The second's steady rate over the first's; a loss has none."""
     interval: tuple[float, float] | None
-    """95 % interval of the ratio."""
-    noise_floor: float | None
-    """Standard deviation of the first over its seeds."""
+    """Of the ratio, at the level of the verdict."""
+    paired_sd: float | None
+    """Standard deviation of the pairs' differences; a rate has none."""
+    detectable: float | None
+    """The difference, or the ratio above 1, that these pairs would have shown in 80 % of cases;
+    None without a verdict."""
     verdict: str
     comparable: bool
 
@@ -54,14 +57,16 @@ class Comparison:
         where = self.horizon or "steady rate"
         if self.ratio is not None:
             span = f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]" if self.interval else ""
-            return f"{where}: {self.ratio:.3f}{span} over {self.pairs} pairs: {self.verdict}"
+            shown = f"; detectable {self.detectable:.3f}" if self.detectable is not None else ""
+            return f"{where}: {self.ratio:.3f}{span} over {self.pairs} pairs{shown}: {self.verdict}"
         if self.difference is None:
             return f"{where}: {self.verdict}"
         half = f" ± {self.half_width:.4f}" if self.half_width is not None else ""
-        noise = f"; noise floor {self.noise_floor:.4f}" if self.noise_floor is not None else ""
+        spread = f"; paired sd {self.paired_sd:.4f}" if self.paired_sd is not None else ""
+        shown = f"; detectable {self.detectable:.4f}" if self.detectable is not None else ""
         return (
             f"{where}: {self.difference:+.4f}{half} {UNITS[self.metric]} over {self.pairs} "
-            f"pairs{noise}: {self.verdict}"
+            f"pairs{spread}{shown}: {self.verdict}"
         )
 
 
@@ -90,7 +95,7 @@ def of_keys(
     """
     if metric is not None and metric not in METRICS:
         raise RequestError(f"unknown metric '{metric}'{nearest(metric, METRICS)}")
-    by_key = store.latest(records)
+    by_key = {record.key: record for record in query.attempts(records)}
     if first in by_key or second in by_key:
         for name in (first, second):
             if name not in by_key:
@@ -114,12 +119,10 @@ def _known(metric: str) -> Metric:
 
 
 def _of_losses(section: Section, a: str, b: str, metric: Metric) -> list[Comparison]:
-    """A verdict only where the recipe asked this very question beforehand."""
+    """A verdict only where the recipe asked this very question beforehand, either way round."""
     question = section.group.question
-    asked = {
-        (d.against, d.arm, d.horizon): d
-        for d in (differences(section) if question.metric == metric else ())
-    }
+    known = differences(section) if question.metric == metric else []
+    asked = {(d.against, d.arm, d.horizon): d for one in known for d in (one.turned(), one)}
     return [
         _summary(
             asked.get((a, b, horizon))
@@ -136,7 +139,7 @@ def _of_rates(section: Section, a: str, b: str) -> Comparison:
         raise RequestError(
             f"rates of {section.recipe} are paired with those of '{base}': name it as A or B"
         )
-    versus = launches.against(section, b if a == base else a)
+    versus = launches.compared(section)[b if a == base else a]
     ratio, bounds = versus.ratio or (None, None)
     verdict = versus.verdict
     if ratio is not None and bounds is not None and a != base:
@@ -150,7 +153,8 @@ def _of_rates(section: Section, a: str, b: str) -> Comparison:
         half_width=None,
         ratio=ratio,
         interval=bounds,
-        noise_floor=None,
+        paired_sd=None,
+        detectable=versus.detectable,
         verdict=verdict,
         comparable=ratio is not None,
     )
@@ -210,7 +214,8 @@ def _where(
 
 
 def _summary(one: Difference, metric: Metric) -> Comparison:
-    verdict = one.verdict.text if one.verdict else "exploratory, no verdict"
+    verdict = one.verdict.text if one.verdict else UNASKED
+    comparable = one.verdict is not None and one.verdict.kind != "not comparable"
     return Comparison(
         metric=metric,
         horizon=one.horizon,
@@ -219,9 +224,10 @@ def _summary(one: Difference, metric: Metric) -> Comparison:
         half_width=one.value.half,
         ratio=None,
         interval=None,
-        noise_floor=one.noise.sd,
+        paired_sd=one.value.sd,
+        detectable=one.verdict.detectable if one.verdict and comparable else None,
         verdict=verdict if one.value.n else "not measured",
-        comparable=one.verdict is not None and not verdict.startswith("not comparable"),
+        comparable=comparable,
     )
 
 
@@ -229,7 +235,7 @@ def _of_records(a: Record, b: Record, metric: Metric) -> list[Comparison]:
     apart = _apart(a, b)
     bare = Comparison(
         metric=metric, horizon=None, pairs=1, difference=None, half_width=None, ratio=None,
-        interval=None, noise_floor=None, comparable=False,
+        interval=None, paired_sd=None, detectable=None, comparable=False,
         verdict="not comparable: " + "; ".join(["one run against one run", *apart]),
     )  # fmt: skip
     if metric == "tokens_per_second":
@@ -258,7 +264,7 @@ def _apart(a: Record, b: Record) -> list[str]:
         TEXT[0]: (a.data and a.data.val_tokens, b.data and b.data.val_tokens),
         TEXT[1]: (a.data and a.data.tokenizer_digest, b.data and b.data.tokenizer_digest),
         "other scale": (a.scale, b.scale),
-        "other machine": (a.hardware.device_class, b.hardware.device_class),
+        "other machine": (machines.kind(a), machines.kind(b)),
         "other software": (software_set(a.software), software_set(b.software)),
         "other code": (_code(a), _code(b)),
         "other seed": (a.seed, b.seed),

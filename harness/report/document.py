@@ -102,8 +102,6 @@ def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
         for one in store.stored_in(results):
             record = one.record
             digests[store.path_of(record)] = one.sha256
-            if broken := gates.check(record):
-                raise RequestError(f"{store.path_of(record)} is not plausible: {broken[0]}")
             parts: dict[str, Any] = {"training": ()}
             for name in SHARED:
                 part = getattr(record, name)
@@ -112,6 +110,8 @@ def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
                 if name == "config" and kept is part and (wrong := configuration.faults(part)):
                     raise RequestError(f"{store.path_of(record)} is not valid: {wrong[0]}")
                 parts[name] = kept
+            if broken := gates.check(record):  # after its configuration, which they calculate with
+                raise RequestError(f"{store.path_of(record)} is not plausible: {broken[0]}")
             records.append(record.model_copy(update=parts))
     finally:
         if collecting:

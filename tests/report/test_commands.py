@@ -45,3 +45,22 @@ def test_records_check_sees_a_field_that_no_view_shows(
         records_check.records_check(records_check.Options(tmp_path))
     name = paths[0].relative_to(tmp_path).as_posix()
     assert f"{name} has changed since the card was written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fault"),
+    [
+        ('"threads":1', '"threads":3', "the key is not that of its configuration"),
+        (' "status":', ' "status": "failed",\n "status":', "its file says 'status' twice"),
+    ],
+)
+def test_records_check_names_what_reads_well_and_is_not_sound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, fault: str
+) -> None:
+    paths = [store.write(tmp_path, record) for record in campaign() if record.arm == "dense"]
+    text = paths[0].read_text()
+    assert before in text
+    paths[0].write_text(text.replace(before, after, 1))
+    with pytest.raises(CheckFailed, match="1 broken"):
+        records_check.records_check(records_check.Options(tmp_path))
+    assert fault in capsys.readouterr().out
