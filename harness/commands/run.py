@@ -43,6 +43,7 @@ from harness.config import canonical
 from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
+from harness.launch import terminal
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
 from harness.plan import backlog as backlogs
@@ -236,7 +237,7 @@ def _execute(request: Request, asked: Resolved) -> list[Record]:
     if todo:
         return _launch(todo, plan, prepared, request)
     limited = options.keep or options.stage or request.only
-    print(
+    terminal.say(
         "nothing to do: nothing is missing of what was asked for"
         if limited
         else "nothing to do: every run of this recipe is finished under this code and data"
@@ -275,9 +276,9 @@ def _select(
     current = this_code(lambda data: prepared[canonical(data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
     if backlog.outdated and not (request.options.fresh or request.options.keep):
-        print(f"{len(backlog.outdated)} finished runs are outdated:")
+        terminal.say(f"{len(backlog.outdated)} finished runs are outdated:")
         for run, why in backlog.outdated:
-            print(f"  {run.name}: {why}")
+            terminal.say(f"{run.name}: {why}", "  ", "    ")
         raise CheckFailed(
             "say --fresh to run them again (old records stay), or --keep to leave these as "
             f"they are and run only the {len(backlog.pending)} that are missing"
@@ -306,7 +307,7 @@ def _select(
         parent = RunFiles(run_folder(checkpoints, by_key[str(run.parent)]))
         branch = parent.branch(run.first_update, current.source_digest)
         if said := seal.keep_whole(branch if run.start == "branch" else parent.final):
-            print(f"  {by_key[str(run.parent)].name}: {said}")
+            terminal.say(f"{by_key[str(run.parent)].name}: {said}", "  ", "    ")
         if run.start == "branch":
             return branch.exists()
         return parent.ended_with(current.source_digest) and run.parent not in missing
@@ -314,9 +315,13 @@ def _select(
     runs, added = backlogs.with_parents(todo, plan, can_start)
     for run in added:
         if run.key in missing:
-            print(f"  {run.name} runs first: a later stage starts from it")
+            terminal.say(f"{run.name} runs first: a later stage starts from it", "  ", "    ")
         else:
-            print(f"  {run.name} runs again: its checkpoint is gone, and a later stage needs it")
+            terminal.say(
+                f"{run.name} runs again: its checkpoint is gone, and a later stage needs it",
+                "  ",
+                "    ",
+            )
     return runs
 
 
@@ -369,10 +374,9 @@ def _launch(
         )
         for place, run in enumerate(runs)
     ]
-    print(
+    terminal.say(
         f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
-        f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
-        flush=True,
+        f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time"
     )
     with alone(checkpoints, request.results, plan), Progress(runs) as display:
         try:

@@ -16,7 +16,7 @@ from harness.evidence import launches, machines, query
 from harness.evidence.sections import Section, sections
 from harness.records.schema import Record
 from harness.report.comparison import Difference, difference_of, differences
-from harness.stats.inference import UNASKED
+from harness.stats.inference import LEVEL, UNASKED
 
 Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -50,6 +50,8 @@ class Comparison:
     None without a verdict."""
     verdict: str
     comparable: bool
+    level: float = LEVEL
+    """Of the interval and the verdict: where a question has several pairs each has less room."""
 
     @property
     def text(self) -> str:
@@ -157,6 +159,7 @@ def _of_rates(section: Section, a: str, b: str) -> Comparison:
         detectable=versus.detectable,
         verdict=verdict,
         comparable=ratio is not None,
+        level=versus.log_ratio.level,
     )
 
 
@@ -228,6 +231,7 @@ def _summary(one: Difference, metric: Metric) -> Comparison:
         detectable=one.verdict.detectable if one.verdict and comparable else None,
         verdict=verdict if one.value.n else "not measured",
         comparable=comparable,
+        level=one.value.level,
     )
 
 

@@ -9,6 +9,7 @@ from harness.evidence.searches import UNTUNED
 from harness.evidence.sections import Section
 from harness.report.compare import Comparison, Metric, of_section
 from harness.report.tables import quantity
+from harness.stats.inference import POWER
 
 EXPLAINED = "no equal search has chosen the learning rate and weight decay of each"
 """What `untuned` means."""
@@ -45,20 +46,26 @@ def sentence(section: Section, reference: str, arm: str, one: Comparison) -> str
 def _of_loss(reference: str, arm: str, kind: str, one: Comparison) -> str:
     assert one.difference is not None
     size, half, unit = abs(one.difference), one.half_width, UNITS[one.metric]
-    span = ""
     if kind in ("better", "worse"):
-        if half is not None:
-            span = f", 95 % interval {size - half:.4f} to {size + half:.4f}"
+        span = _interval(one, f"{size - half:.4f} to {size + half:.4f}") if half is not None else ""
         return f"{arm} is {kind} than {reference} by {size:.4f} {unit}{span}"
-    if half is not None:
-        low, high = one.difference - half, one.difference + half
-        span = f", 95 % interval {low:+.4f} to {high:+.4f}"
-    return f"{arm} against {reference}: {kind}: {one.difference:+.4f} {unit}{span}"
+    low_high = (one.difference - (half or 0.0), one.difference + (half or 0.0))
+    span = _interval(one, "{:+.4f} to {:+.4f}".format(*low_high)) if half is not None else ""
+    found = (
+        f"; {one.detectable:.4f} would have been found in {POWER:.0%} of cases"
+        if one.detectable is not None
+        else ""
+    )
+    return f"{arm} against {reference}: {kind}: {one.difference:+.4f} {unit}{span}{found}"
 
 
 def _of_rate(reference: str, arm: str, kind: str, one: Comparison) -> str:
-    span = f", 95 % interval {one.interval[0]:.3f} to {one.interval[1]:.3f}" if one.interval else ""
+    span = _interval(one, "{:.3f} to {:.3f}".format(*one.interval)) if one.interval else ""
     return f"{arm} trains {one.ratio:.3f} times as fast as {reference}{span}: {kind}"
+
+
+def _interval(one: Comparison, span: str) -> str:
+    return f", {100 * one.level:.4g} % interval {span}"
 
 
 def _pairs(count: int) -> str:

@@ -20,7 +20,7 @@ def children(tmp_path, update: int | None, rate: float = 1234.5) -> list[Any]:
         find("dense_vs_moe"), "smoke", "cpu", tokenizer_digest=lambda _: "t", device_class="CPU"
     )
     runs = [run for run in plan.runs if run.arm in ("dense", "moe-active")][:2]
-    tails = [Tail(tmp_path / "none", 1024) for _ in runs]
+    tails = [Tail(tmp_path / "none", 1024, "token") for _ in runs]
     for tail in tails:
         tail.update, tail.tokens_per_second = update, rate
         tail.loss = tail.val_loss = None if update is None else 8.123
