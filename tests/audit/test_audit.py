@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tomllib
 
 import pytest
 
@@ -13,21 +12,23 @@ from harness.audit import claims as file
 from harness.audit import page as audit
 from harness.commands import audit as command
 from harness.errors import CheckFailed, RequestError
-from tests.report import factory, planted
+from tests.audit import planted
+from tests.report import factory
 
 
-def seed() -> dict[str, audit.Finding]:
+def seed() -> dict[str, audit.AuditedClaim]:
     card = file.load(None)
     return {one.claim.id: one for one in audit.audit(card)}
 
 
-def audited(text: str) -> list[audit.Finding]:
-    return audit.audit(file.parse(tomllib.loads(text), "test.toml"))
+def audited(text: str) -> list[audit.AuditedClaim]:
+    return audit.audit(file.parse(text, "test.toml"))
 
 
 def card(claim: str) -> str:
     head = 'format = 1\ntitle = "t"\naddress = "a"\nread = 2026-11-01\n'
-    return f'{head}[[claim]]\nid = "c"\nkind = "training"\nquote = "q"\n{claim}'
+    quote = claim.replace('"', "").replace("\n", " ")  # whatever is claimed stands in it
+    return f'{head}[[claim]]\nid = "c"\nkind = "training"\nquote = "{quote}"\n{claim}'
 
 
 # ---- the seed's card: what is known to be wrong with it, worked out by hand ------------------
@@ -121,7 +122,7 @@ def test_planted_errors_are_found():
 
 def test_the_generator_shares_nothing_with_the_audit():
     script = (
-        "import sys, tests.report.planted as p; p.sound(1); p.broken('mfu', 1);"
+        "import sys, tests.audit.planted as p; p.sound(1); p.broken('mfu', 1);"
         "print([m for m in sys.modules if m.split('.')[0] in ('harness', 'models')])"
     )
     done = subprocess.run(
@@ -169,7 +170,7 @@ def test_two_runs_are_no_comparison_and_three_are():
 
 def test_our_verdicts_stand_beside_a_claim_and_decide_nothing():
     claim = 'compares = { recipe = "dense_vs_moe", arm = "moe-active", against = "dense" }'
-    loaded = file.parse(tomllib.loads(card(claim)), "t")
+    loaded = file.parse(card(claim), "t")
     one = audit.audit(loaded, factory.campaign())[0]
     assert any("moe-active less dense" in text and "nats" in text for text in one.implied)
     assert one.verdict == "cannot be tested"
@@ -285,6 +286,6 @@ def test_records_of_the_same_sizes_speak_to_a_claim():
     model = ", ".join(f"{name} = {sizes[name]}" for name in names)
     for count, verdict in [(record.total_parameters, "holds"), (10**9, "does not hold")]:
         text = card(f"numbers = {{ parameters = {count} }}\nmodel = {{ {model} }}")
-        card_read = file.parse(tomllib.loads(text), "t")
+        card_read = file.parse(text, "t")
         told = [c for c in audit.audit(card_read, [record])[0].checks if c.ground == "records"]
         assert [one.verdict for one in told] == [verdict]
