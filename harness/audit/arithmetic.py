@@ -6,13 +6,15 @@ Interval arithmetic on what was printed: only what no rounding explains is held 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 from harness.audit import readings
 from harness.audit.claims import Claim, PrintedSum
 from harness.audit.pool import FAILS, HOLDS, Check, Statements
 from harness.audit.printed import Interval, exact
 from harness.audit.sizes import released_with
-from harness.audit.solve import Agreement, Conflict, check, number, quantity, shown, solve
+from harness.audit.solve import Agreement, Conflict, Value, check, number, quantity, shown, solve
 
 _LIMITS: dict[str, tuple[float, float, str]] = {
     "mfu": (0.0, 1.0, "a share of the peak is between 0 and 100 %"),
@@ -59,6 +61,7 @@ def _relations(pool: Statements) -> list[Check]:
     known = {n: v for n, v in pool.known.items() if n not in ("mfu", "peak_flops")}
     values = solve(known, pool.relations)
     conflicts, agreements = check(values, pool.relations)
+    conflicts = conflicts or _of_ranges(pool, known)
     found = [
         Check("arithmetic", _shown(one), FAILS, readings.of_conflict(pool, one))
         for one in conflicts
@@ -70,6 +73,26 @@ def _relations(pool: Statements) -> list[Check]:
         if pool.is_own([one.stated, one.implied]) and one.stated.steps == 0
     ]
     return found + [Check("arithmetic", _shown(one), HOLDS) for one in told]
+
+
+def _of_ranges(pool: Statements, known: Mapping[str, Value]) -> list[Conflict]:
+    """Conflicts between two ranges end by end: both must go with the other's, whichever way."""
+    ranged = [name for name, value in known.items() if value.ends is not None]
+    if len(ranged) != 2:
+        return []
+    first, second = ranged
+    told: list[list[Conflict]] = []
+    for ways in (((0, 0), (1, 1)), ((0, 1), (1, 0))):
+        conflicts: list[Conflict] = []
+        for i, j in ways:
+            at_ends = {
+                name: replace(known[name], interval=ends[end], text=f"{known[name].text} ({word})")
+                for name, end in ((first, i), (second, j))
+                if (ends := known[name].ends) and (word := ("from", "to")[end])
+            }
+            conflicts += check(solve({**known, **at_ends}, pool.relations), pool.relations)[0]
+        told.append(conflicts)
+    return [] if not all(told) else told[0][:1]
 
 
 def implications(pool: Statements, most: int = 3) -> list[str]:

@@ -103,9 +103,9 @@ def markdown(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
     """The table, as Markdown: claim, what it implies, verdict, reading."""
     copy = f" ({card.copy})" if card.copy else ""
     lines = [
-        f"## {card.title}",
+        f"## {escape(card.title)}",
         "",
-        f"{card.address}, read {card.read}{copy}. {summary(findings)}.",
+        f"{escape(card.address)}, read {card.read}{escape(copy)}. {summary(findings)}.",
         "",
         "| claim | what it implies | verdict | would hold |",
         "|:---|:---|:---|:---|",
@@ -113,7 +113,7 @@ def markdown(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
     for one in findings:
         note = f"<br>*{escape(one.claim.note)}*" if one.claim.note else ""
         lines.append(
-            f"| **{one.claim.id}**: “{escape(one.claim.quote)}”{note} | "
+            f"| **{escape(one.claim.id)}**: “{escape(one.claim.quote)}”{note} | "
             f"{'<br>'.join(escape(text) for text in one.implied)} | {one.verdict} | "
             f"{'<br>'.join(escape(text) for text in one.readings) or '–'} |"
         )
@@ -123,7 +123,7 @@ def markdown(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
 def plain(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
     """The same for a terminal: one block a claim."""
     copy = f" ({card.copy})" if card.copy else ""
-    blocks = [f"{card.title}\n{card.address}, read {card.read}{copy}"]
+    blocks = [f"{one_line(card.title)}\n{one_line(card.address)}, read {card.read}{one_line(copy)}"]
     for one in findings:
         lines = [f"[{one.verdict}] {one.claim.id}: “{one_line(one.claim.quote)}”"]
         if one.claim.note:

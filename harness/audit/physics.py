@@ -236,7 +236,7 @@ def _runs(pool: Statements) -> list[Check]:
         achieved = values.get("flops_per_second")
         if achieved is not None:
             share, text = _share(pool, values, achieved)
-            found.append((share, f"{rate.text}: {_rate_line(values)}{text}"))
+            found.append((share, f"{_rate_line(values) or rate.text + ': '}{text}"))
     if not found:
         return []
     share, text = max(found, key=lambda one: (one[0].low > 1.0, one[0].middle))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.audit import units
 from harness.audit.relations import DIMENSIONS
@@ -158,6 +158,8 @@ class Printed:
     text: str
     kind: str | None = None
     """What kind of unit stood behind it; None of a bare number, which has none."""
+    ends: tuple[Interval, Interval] | None = None
+    """Of a range, each as printed."""
 
 
 def read(name: str, content: object) -> Printed:
@@ -173,8 +175,7 @@ def read(name: str, content: object) -> Printed:
         if isinstance(content, str):
             if len(content) > LONGEST:
                 raise RequestError(f"{name} = {shown(content)} is too long for a number")
-            interval, kind = _interval(name, plain(content))
-            found = Printed(interval, content.strip(), kind)
+            found = replace(_printed(name, plain(content)), text=content.strip())
         else:
             found = Printed(exact(float(content)), f"{content:,}")
     except OverflowError:
@@ -202,9 +203,9 @@ def plain(text: str) -> str:
     return " ".join(text.replace("−", "-").split())
 
 
-def _interval(name: str, text: str) -> tuple[Interval, str]:
+def _printed(name: str, text: str) -> Printed:
     if DIMENSIONS[name] == "time" and (span := _span(name, text)) is not None:
-        return span, "time"
+        return Printed(span, text, "time")
     mark = _MARK.match(text)
     rest = re.sub(r"^10\^(?=[+-]?\d)", "1e", text[mark.end() :] if mark else text)
     if found := _SPREAD.fullmatch(rest):
@@ -223,7 +224,7 @@ def _interval(name: str, text: str) -> tuple[Interval, str]:
         low = -math.inf if one.middle < 0 else 0.0
     if (mark and mark["least"]) or found["unit"].endswith("+"):
         high = math.inf
-    return Interval(low, high, one.at), kind
+    return Printed(Interval(low, high, one.at), text, kind)
 
 
 def _cut(text: str) -> str:
@@ -260,7 +261,7 @@ def _single(
     return Interval(low * scale, high * scale, value * scale), kind
 
 
-def _with_spread(name: str, text: str, found: re.Match[str]) -> tuple[Interval, str]:
+def _with_spread(name: str, text: str, found: re.Match[str]) -> Printed:
     """ "3.28 ± 0.05": anything from 3.23 to 3.33."""
     unit, behind = _both_units(found)
     middle, kind = _single(name, text, found, "", unit, False)
@@ -273,7 +274,8 @@ def _with_spread(name: str, text: str, found: re.Match[str]) -> tuple[Interval, 
             raise RequestError(f"{name} = '{_cut(text)}': two units")
         half = spread.middle
     half = max(half, middle.high - middle.middle)
-    return Interval(middle.middle - half, middle.middle + half, middle.middle), kind
+    at = middle.middle
+    return Printed(Interval(at - half, at + half, at), text, kind)
 
 
 def _both_units(found: re.Match[str]) -> tuple[str, str]:
@@ -284,7 +286,7 @@ def _both_units(found: re.Match[str]) -> tuple[str, str]:
     return first or second, second or first
 
 
-def _from_to(name: str, text: str, found: re.Match[str], about: bool) -> tuple[Interval, str]:
+def _from_to(name: str, text: str, found: re.Match[str], about: bool) -> Printed:
     """ "4-24 hours": anything between, and what rounds to the ends."""
     unit, behind = _both_units(found)
     low, kind = _single(name, text, found, "", unit, about)
@@ -293,7 +295,8 @@ def _from_to(name: str, text: str, found: re.Match[str], about: bool) -> tuple[I
         raise RequestError(f"{name} = '{_cut(text)}': two units")
     if high.middle < low.middle:
         raise RequestError(f"{name} = '{_cut(text)}': the range ends below its start")
-    return Interval(low.low, high.high, (low.middle + high.middle) / 2), kind or other
+    whole = Interval(low.low, high.high, (low.middle + high.middle) / 2)
+    return Printed(whole, text, kind or other, (low, high))
 
 
 def _span(name: str, text: str) -> Interval | None:

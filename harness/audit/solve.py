@@ -31,6 +31,8 @@ class Value:
     """Relations between it and what is stated."""
     currency: str = ""
     """Of money that is stated."""
+    ends: tuple[Interval, Interval] | None = None
+    """Of a range that is stated."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,10 @@ def stated(name: str, number: Printed, claim: str) -> Value:
     """A quantity as a claim prints it."""
     currency = number.kind or "" if DIMENSIONS[name] in ("money", "money rate") else ""
     rests = frozenset({f"{claim}.{name}"})
-    return Value(name, number.interval, number.text, frozenset({claim}), rests, currency=currency)
+    return Value(
+        name, number.interval, number.text, frozenset({claim}), rests,
+        currency=currency, ends=number.ends,
+    )  # fmt: skip
 
 
 def assumed(name: str, value: float, text: str) -> Value:

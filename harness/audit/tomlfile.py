@@ -17,6 +17,7 @@ MOST_BYTES = 8_000_000
 MOST_DOTS = 50
 """Parts of a dotted key: TOML's reader takes memory by the square of them."""
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _CLAIM = re.compile(r"\s*\[\[\s*claim\s*\]\]")
 
 
@@ -45,13 +46,23 @@ def parse_toml(text: str, name: str) -> dict[str, Any]:
         if any(key.count(".") > MOST_DOTS for key in keys):
             raise RequestError(f"{name}:{number}: a key of more than {MOST_DOTS} parts")
     try:
-        return tomllib.loads(text)
+        content: dict[str, Any] = _printable(tomllib.loads(text))
+        return content
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{name} is not TOML: {error}") from None
     except ValueError:  # Python's own limit on the digits of an integer
         raise RequestError(f"{name} has an integer of thousands of digits") from None
     except RecursionError:
         raise RequestError(f"{name} nests too deeply") from None
+
+
+def _printable(content: Any) -> Any:
+    """The same with no character that moves a terminal's cursor or turns a line's direction."""
+    if isinstance(content, str):
+        return _CONTROL.sub("", content)
+    if isinstance(content, dict):
+        return {_CONTROL.sub("", name): _printable(value) for name, value in content.items()}
+    return [_printable(value) for value in content] if isinstance(content, list) else content
 
 
 def line_of(text: str, claim: int, message: str) -> int | None:

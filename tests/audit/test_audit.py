@@ -12,7 +12,7 @@ from harness.audit import claims as file
 from harness.audit import page as audit
 from harness.commands import audit as command
 from harness.errors import CheckFailed, RequestError
-from tests.audit import planted
+from tests.audit import planted, planted_claims
 from tests.report import factory
 
 
@@ -120,9 +120,26 @@ def test_planted_errors_are_found():
     assert min(found.values()) >= 7, found  # no kind may hide behind the others
 
 
+def test_errors_in_published_style_are_found_and_their_twins_raise_no_alarm():
+    told = {kind: [0, 0] for kind in planted_claims.KINDS}
+    alarms = []
+    for pair in planted_claims.pairs():
+        twin = audited(pair.sound)
+        alarms += [(pair.kind, f.claim.id, f.implied) for f in twin if (f.verdict != "holds"
+                   and f.claim.id == pair.where) or f.verdict == "does not hold"]  # fmt: skip
+        flagged = {f.claim.id for f in audited(pair.broken) if f.verdict == "does not hold"}
+        told[pair.kind][pair.where not in flagged] += 1
+    found, missed = (sum(counts[i] for counts in told.values()) for i in (0, 1))
+    by_kind = "; ".join(f"{kind}: {a} found, {b} missed" for kind, (a, b) in told.items())
+    assert found + missed >= 60, by_kind
+    assert found >= 0.95 * (found + missed), by_kind
+    assert not alarms, alarms
+
+
 def test_the_generator_shares_nothing_with_the_audit():
     script = (
         "import sys, tests.audit.planted as p; p.sound(1); p.broken('mfu', 1);"
+        "import tests.audit.planted_claims as c; c.pairs();"
         "print([m for m in sys.modules if m.split('.')[0] in ('harness', 'models')])"
     )
     done = subprocess.run(
