@@ -24,7 +24,7 @@ _ACTIVATIONS = {
 _LLAMA: dict[str, Any] = {
     "vocab_size": None, "width": None, "layers": None, "heads": None, "kv_heads": None,
     "ffn": None, "head_dim": 0, "activation": "swiglu", "qk_norm": False, "tied": True,
-    "experts": 0, "top_k": 0, "shared_experts": 0,
+    "experts": 0, "top_k": 0, "shared_experts": 0, "dense_layers": 0, "dense_ffn": 0,
 }  # fmt: skip
 _GPT2: dict[str, Any] = {
     "vocab_size": None, "width": None, "layers": None, "heads": None, "positions": None,
@@ -34,7 +34,9 @@ _NEOX: dict[str, Any] = {
     name: default for name, default in _GPT2.items() if name != "positions"
 } | {"tied": False}
 _FAMILIES: dict[str, dict[str, Any]] = {"llama": _LLAMA, "gpt2": _GPT2, "gpt-neox": _NEOX}
-_MAY_BE_ZERO = ("head_dim", "ffn", "experts", "top_k", "shared_experts")
+_BESIDE = ("shared_experts", "dense_layers", "dense_ffn")
+"""What models/config.py has no field for."""
+_MAY_BE_ZERO = ("head_dim", "ffn", "experts", "top_k", *_BESIDE)
 MOST = 10**9
 """Of any size: beyond, products no longer fit a float."""
 HEAD_SIZES = (64, 80, 96, 128, 256)
@@ -158,9 +160,13 @@ def _llama(sizes: dict[str, Any]) -> Size:
         )
     if not sizes["ffn"]:
         raise RequestError("model field ffn = 0 is outside 1 and more")
+    if sizes["dense_layers"] > sizes["layers"]:
+        raise ImpossibleModel(
+            f"{sizes['dense_layers']} dense layers of {sizes['layers']}", "if there were fewer"
+        )
     alike, written = _ACTIVATIONS[sizes["activation"]]
     shared = sizes["shared_experts"]
-    own = {name: size for name, size in sizes.items() if name != "shared_experts"}
+    own = {name: size for name, size in sizes.items() if name not in _BESIDE}
     config = ModelConfig.model_validate(
         own | dict(
             activation=alike, rope_theta=10_000.0, norm_eps=1e-5, init_std=0.02, max_seq_len=2048,
@@ -168,25 +174,32 @@ def _llama(sizes: dict[str, Any]) -> Size:
         )
     )  # fmt: skip
     matrices = 3 if alike == "swiglu" else 2
-    added = config.layers * shared * matrices * config.width * config.ffn
+    expert = matrices * config.width * config.ffn
+    # Layers of a mixture that are dense have one network, and neither experts nor a router.
+    dense = sizes["dense_layers"] if config.is_moe else 0
+    mixtures = config.layers - dense
+    beside = mixtures * shared * expert + dense * (
+        matrices * config.width * sizes["dense_ffn"] - config.experts * config.width
+    )
     described = (
         f"{config.width} wide, {config.layers} deep, {config.heads} heads on {config.kv_heads} KV, "
         f"{written} {config.ffn}, vocabulary {config.vocab_size:,}"
         + (f", {config.experts} experts top {config.top_k}" if config.is_moe else "")
         + (f" and {shared} shared" if shared else "")
+        + (f", {dense} layers of them dense {sizes['dense_ffn']}" if dense else "")
         + (", QK-norm" if config.qk_norm else "")
         + ("" if config.tied else ", untied head")
     )
     return Size(
         described,
-        total_parameters(config) + added,
-        active_parameters(config) + added,
+        total_parameters(config) + beside - dense * config.experts * expert,
+        active_parameters(config) + beside - dense * config.top_k * expert,
         config.vocab_size * config.width,
         config.tied,
         12.0 * config.heads * config.head_dim * config.layers,
         9.0 * config.heads * config.layers,
         2 * config.layers * config.kv_heads * config.head_dim,
-        config if sizes["activation"] == alike and not shared else None,
+        config if sizes["activation"] == alike and not shared and not dense else None,
     )
 
 
