@@ -247,9 +247,9 @@ def _whole(pool: Statements) -> list[Check]:
         return []
     if not pool.is_own([score, asked]):
         return []
-    n = asked.interval.middle
-    if "seeds" in pool.known:
-        n *= pool.known["seeds"].interval.middle
+    seeds = pool.known.get("seeds")
+    runs = seeds.interval.middle if seeds else pool.claim.evidence.get("runs_each", 1)
+    n = asked.interval.middle * runs
     right = score.interval.scaled(n)
     near = round(right.middle)
     text = f"{score.text} of {number(n)} questions = {right.middle:,.2f} right answers"

@@ -39,7 +39,7 @@ from typing import Any
 
 from harness.audit import printed, tomlfile
 from harness.audit import sizes as model_size
-from harness.audit.printed import Printed, shown
+from harness.audit.printed import Printed, exact, shown
 from harness.audit.relations import DIMENSIONS, SAME_UNIT, STEPS
 from harness.audit.units import CURRENCIES, UNSCALED
 from harness.errors import RequestError, nearest
@@ -184,6 +184,7 @@ def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Cl
         _fields(entry)
         numbers = {name: printed.read(name, n) for name, n in _table(entry, "numbers").items()}
         _units(numbers)
+        _unsigned(numbers)
         model, impossible = _model(entry)
         return Claim(
             id=entry["id"],
@@ -243,6 +244,18 @@ def _units(numbers: Mapping[str, Printed]) -> None:
         if len(told) > 1 or mixed:
             words = ", ".join(f"{name} = '{numbers[name].text}'" for name in kinds)
             raise RequestError(f"{words}: not of one unit")
+
+
+def _unsigned(numbers: dict[str, Printed]) -> None:
+    """A difference without a sign says how far, not which way: it takes that of the two values."""
+    if not {"before", "after", "difference"} <= set(numbers):
+        return
+    before, after, told = (numbers[name] for name in ("before", "after", "difference"))
+    if told.kind is None or "+" in told.text or told.interval.middle < 0:
+        return
+    if after.interval.middle < before.interval.middle:
+        turned = exact(0.0) - told.interval
+        numbers["difference"] = Printed(turned, told.text, told.kind)
 
 
 def _model(

@@ -53,28 +53,30 @@ def checks(pool: Statements) -> list[Check]:
 def _quoted(claim: Claim) -> list[Check]:
     """Numbers as printed that neither the quote nor the note prints.
 
-    Where the quote prints another of the same unit, that nothing claims, one of the two was
-    copied wrongly.
+    Where a single one is missing and the quote prints another of the same unit and length, that
+    nothing claims, one of the two was copied wrongly; else the quote is only a part of the page.
     """
     quote = _numerals(claim.quote)
     told = {numeral for numeral, _ in [*quote, *_numerals(claim.note or "")]}
     stated = list(_stated(claim))
     claimed = {numeral for _, one in stated for numeral, _ in _numerals(one.text)}
+    missing = [
+        (name, one, _numerals(one.text))
+        for name, one in stated
+        if one.kind is not None  # a bare number is the file's own
+        and not told.issuperset(numeral for numeral, _ in _numerals(one.text))
+    ]
     found = []
-    for name, one in stated:
-        own = _numerals(one.text)
-        if one.kind is None or all(numeral in told for numeral, _ in own):
-            continue
+    for name, one, own in missing:
         text = f"{words(name)} {one.text}: not in the quote"
-        free = [(n, unit) for n, unit in quote if n not in claimed and _like(own[-1], n, unit)]
-        other = "".join(free[0]) if free else None
-        if other is None:
+        free = [n + unit for n, unit in quote if n not in claimed and _like(own[-1], n, unit)]
+        if free and len(missing) == 1:
+            reading = f"if the quote read {one.text}, or {free[0]} were claimed"
+            found.append(Check("quote", f"{text}, which has {free[0]}", FAILS, (reading,)))
+        else:
             reading = "if the page prints it: quote that, or say where in the note"
             text += ", nor in the note"
             found.append(Check("quote", text, OPEN, (reading,), decisive=True))
-        else:
-            reading = f"if the quote read {one.text}, or {other} were claimed"
-            found.append(Check("quote", f"{text}, which has {other}", FAILS, (reading,)))
     return found
 
 
@@ -100,11 +102,13 @@ def _numerals(text: str) -> list[tuple[str, str]]:
 
 
 def _like(own: tuple[str, str], numeral: str, unit: str) -> bool:
-    """Whether another number could be the same one: by its unit, without one by its decimals."""
-    if own[1]:
-        return own[1] == unit
-    decimals = len(own[0].partition(".")[2])
-    return decimals > 0 and decimals == len(numeral.partition(".")[2])
+    """Whether another number could be the same one, but for a slip: of as many digits before the
+    point and of one unit, or without a unit of as many decimals."""
+    whole, _, decimals = own[0].partition(".")
+    other, _, others = numeral.partition(".")
+    if len(whole) != len(other):
+        return False
+    return own[1] == unit if own[1] else 0 < len(decimals) == len(others)
 
 
 def _listed(words: Sequence[str]) -> str:

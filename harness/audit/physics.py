@@ -63,6 +63,8 @@ def checks(pools: Sequence[Statements]) -> list[list[Check]]:
     votes: dict[str, Counter[str]] = {}
     for pool, own in zip(pools, accounts, strict=True):
         for account in own:
+            if len(account.lines) == 1:
+                continue  # of a model without sizes nobody can say how it was counted
             votes.setdefault(pool.claim.address, Counter()).update(account.fitting)
     # Of equally many the first counted: the usual conventions come first.
     common = {address: count.most_common(1)[0][0] for address, count in votes.items() if count}

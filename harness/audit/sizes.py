@@ -186,7 +186,7 @@ def _llama(sizes: dict[str, Any]) -> Size:
         f"{written} {config.ffn}, vocabulary {config.vocab_size:,}"
         + (f", {config.experts} experts top {config.top_k}" if config.is_moe else "")
         + (f" and {shared} shared" if shared else "")
-        + (f", {dense} layers of them dense {sizes['dense_ffn']}" if dense else "")
+        + (f", {dense} deep dense of {sizes['dense_ffn']}" if dense else "")
         + (", QK-norm" if config.qk_norm else "")
         + ("" if config.tied else ", untied head")
     )
