@@ -25,6 +25,8 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "perplexity": (1.0, float("inf"), "a perplexity is at least 1"),
     "bits_per_byte": (0.0, float("inf"), "bits a byte are not negative"),
 }
+MANY_QUESTIONS = 1e9
+"""Beyond, any share is a whole number of them."""
 OPTIMIZER_BYTES = {
     2: "two moments in 8 bits", 4: "two moments in 16 bits, or one in 32",
     8: "two moments in 32 bits", 12: "two moments and a master copy in 32 bits",
@@ -251,6 +253,8 @@ def _whole(pool: Statements) -> list[Check]:
     runs = seeds.interval.middle if seeds else pool.claim.evidence.get("runs_each", 1)
     n = asked.interval.middle * runs
     right = score.interval.scaled(n)
+    if not right.high < MANY_QUESTIONS:
+        return []
     near = round(right.middle)
     text = f"{score.text} of {number(n)} questions = {right.middle:,.2f} right answers"
     if math.floor(right.high + 1e-6) >= math.ceil(right.low - 1e-6):

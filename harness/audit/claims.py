@@ -310,11 +310,12 @@ def _sum(entry: Mapping[str, Any]) -> PrintedSum:
     if not isinstance(weights, list) or len(weights) not in (0, len(parts)):
         raise RequestError("weights: as many as there are parts")
     told = {name: printed.read("whole", entry[name]) for name in together if name in entry}
-    return PrintedSum(
-        tuple(printed.read("part", part) for part in parts),
-        tuple(printed.read("whole", weight) for weight in weights),
-        **told,
-    )
+    read = tuple(printed.read("whole", weight) for weight in weights)
+    if any(weight.interval.low < 0 for weight in read) or (
+        read and not any(weight.interval.middle for weight in read)
+    ):
+        raise RequestError("weights: none below zero, and not all of them zero")
+    return PrintedSum(tuple(printed.read("part", part) for part in parts), read, **told)
 
 
 def _known(entry: Mapping[str, Any], known: Iterable[str], what: str) -> None:

@@ -101,11 +101,11 @@ def summary(findings: Sequence[AuditedClaim]) -> str:
 
 def markdown(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
     """The table, as Markdown: claim, what it implies, verdict, reading."""
-    copy = f" ({card.copy})" if card.copy else ""
+    copy = f" ({escape(card.copy)})" if card.copy else ""
     lines = [
         f"## {escape(card.title)}",
         "",
-        f"{escape(card.address)}, read {card.read}{escape(copy)}. {summary(findings)}.",
+        f"{escape(card.address)}, read {card.read}{copy}. {summary(findings)}.",
         "",
         "| claim | what it implies | verdict | would hold |",
         "|:---|:---|:---|:---|",
@@ -122,8 +122,8 @@ def markdown(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
 
 def plain(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
     """The same for a terminal: one block a claim."""
-    copy = f" ({card.copy})" if card.copy else ""
-    blocks = [f"{one_line(card.title)}\n{one_line(card.address)}, read {card.read}{one_line(copy)}"]
+    copy = f" ({one_line(card.copy)})" if card.copy else ""
+    blocks = [f"{one_line(card.title)}\n{one_line(card.address)}, read {card.read}{copy}"]
     for one in findings:
         lines = [f"[{one.verdict}] {one.claim.id}: “{one_line(one.claim.quote)}”"]
         if one.claim.note:

@@ -56,8 +56,7 @@ class Interval:
         """The interval to a power."""
         if exponent < 0:
             return exact(1.0) / self.power(-exponent)
-        low, high, at = (end**exponent for end in (self.low, self.high, self.middle))
-        return Interval(low, high, at)
+        return Interval(*(_raised(end, exponent) for end in (self.low, self.high, self.middle)))
 
     def scaled(self, factor: float) -> Interval:
         """Both ends times a positive factor."""
@@ -99,6 +98,13 @@ def product(factors: list[Interval]) -> Interval:
     for factor in factors:
         result = result * factor
     return result
+
+
+def _raised(base: float, exponent: float) -> float:
+    try:
+        return float(base**exponent)
+    except OverflowError:
+        return math.inf
 
 
 def _times(a: float, b: float) -> float:

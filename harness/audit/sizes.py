@@ -105,7 +105,7 @@ def read(entry: Mapping[str, Any]) -> Size:
     """
     entry = dict(entry)
     family = entry.pop("family", "llama")
-    if family not in _FAMILIES:
+    if not isinstance(family, str) or family not in _FAMILIES:
         raise RequestError(f"no model family {shown(family)}{nearest(str(family), _FAMILIES)}")
     known: dict[str, Any] = _FAMILIES[family]
     for name in entry:
