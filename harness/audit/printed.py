@@ -3,11 +3,12 @@
 "2.16 min" is anything that rounds to it: 2.155 to 2.165 minutes. "~1.4 hours" is a whole unit of
 the last digit either way, and at least 2 %. Zeros at the end of a whole number beyond its second
 digit may only hold a place: "120M" is 115 to 125 million; and of a whole number of one digit no
-more than a fifth is rounding: "2x" is 1.6 to 2.4. What was chosen and not measured (BUDGETS) is
-exact unless marked: "300" updates are 300, "1B" tokens are 1B within 1 %. "<2%" is an upper
-bound, "30%+" a lower one, "4-24 hours" and "3.28 ± 0.05" are what they say. "1h 30m" and "1:30:00"
-are times ("231:00" is minutes and seconds), and "2.2 × 10^9" is 2.2e9. A number that is not a
-string (`tokens = 1_000_000_000`) is exact, in the base unit: seconds, money, bytes, fractions.
+more than a quarter is rounding, of a ratio a fifth: "2x" is 1.6 to 2.4. What was chosen and not
+measured (BUDGETS) is exact unless marked: "300" updates are 300, "1B" tokens are 1B within 2.5 %.
+"<2%" is an upper bound, "30%+" a lower one, "4-24 hours" and "3.28 ± 0.05" are what they say.
+"1h 30m" and "1:30:00" are times ("231:00" is minutes and seconds), and "2.2 × 10^9" is 2.2e9. A
+number that is not a string (`tokens = 1_000_000_000`) is exact, in the base unit: seconds, money,
+bytes, fractions.
 May know nothing of claims.
 """
 
@@ -117,12 +118,15 @@ BUDGETS = {
     "questions",
 }  # fmt: skip
 """Quantities that somebody chose, or counted one by one."""
-BUDGET = 0.01
-"""What a budget in thousands or billions leaves open: 104.9B tokens are called 105B."""
+BUDGET = 0.025
+"""What a budget in thousands or billions leaves open: 8,192 tokens are called 8k."""
 ABOUT = 0.02
 """What "about" leaves open at the least, as a share of the number."""
-ROUGH = 0.2
-"""What a whole number of one digit leaves open at the most: half of "1" would be half of all."""
+ROUGH = 0.24
+"""What a whole number of one digit leaves open at the most: half of "1" would be half of all, and
+1.24B parameters are called 1B."""
+ROUGH_RATIO = 0.2
+"""The same of a ratio: 1.5 times is not "2x", though either time may be rounded."""
 SIGNED = ("fraction", "ratio", "plain", "any")
 """Dimensions of what may lie below zero, as a change does; amounts, times and money may not."""
 LONGEST = 200
@@ -150,7 +154,7 @@ _RANGE = re.compile(
 _SPREAD = re.compile(
     _NUMBER.format(i="", unit=_WORDS) + r"\s*(?:±|\+/-)\s*" + _NUMBER.format(i="2", unit=".*")
 )
-_CLOCK = re.compile(r"(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d\d(?:\.\d+)?)")
+_CLOCK = re.compile(r"(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d\d(?:\.\d+)?)(?P<unit> ?(?:h|hours))?")
 _PARTS = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+[\s,]*(?:and\s+)?){2,}")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
@@ -255,7 +259,7 @@ def _single(
     last = 10.0 ** (power + (1 - len(point) if point else _placeholders(digits)))
     half = max(last, ABOUT * value) if about else last / 2
     if not point and dimension != "fraction":
-        half = min(half, ROUGH * value)
+        half = min(half, (ROUGH_RATIO if dimension == "ratio" else ROUGH) * value)
     if name in BUDGETS and not about:
         rounded = point or power or scale != 1.0
         half = min(half, BUDGET * value) if rounded else 0.0
@@ -314,6 +318,8 @@ def _span(name: str, text: str) -> Interval | None:
     if clock := _CLOCK.fullmatch(rest):
         value = int(clock["h"] or 0) * 3600 + int(clock["m"]) * 60 + float(clock["s"])
         last = 10.0 ** -len(clock["s"].partition(".")[2])
+        if clock["unit"] and not clock["h"]:  # "1:30 h": hours and minutes
+            value, last = value * 60, last * 60
     elif _PARTS.fullmatch(rest):
         sizes = [units.factor(name, "time", unit, _cut(text))[0] for _, unit in _PART.findall(rest)]
         counts = [count for count, _ in _PART.findall(rest)]

@@ -106,9 +106,8 @@ _ANY: dict[str, tuple[float, str]] = {
 """Units of values whose kind the quantity's name leaves open, as of `before` and `after`."""
 UNSCALED = ("", "percent", "nats", "bits", "bits a byte", "perplexity")
 """Kinds whose numbers stand as printed, so that one without a unit may stand beside them."""
-_DEVICE_TIME = re.compile(r"(?i)(?:[a-z]+ ?)?(?:gpu|tpu|device|[a-z]{1,3}\d{2,4}\w*)s?[ -]?(.+)")
-_PRODUCT = re.compile(r"(?:[x×]\s*)?(?:\w+ )?[A-Z]+\d+\w*(?: GPUs?)?")
-"""Of a device, as in "8x NVIDIA H100 GPUs"."""
+_PRODUCT = re.compile(r"[A-Za-z]+\d+\w*")
+_MAKERS = {"nvidia", "amd", "google"}
 _PER = re.compile(r"\s*(?:/| per | an? )\s*|^per ")
 
 
@@ -149,12 +148,18 @@ def _time(name: str, unit: str, text: str) -> float:
     word = unit.lower() if len(unit) > 1 else unit  # "M" is no minute
     if word in TIME:
         return TIME[word]
-    of_devices = _DEVICE_TIME.fullmatch(unit)
-    if of_devices and of_devices[1].lower() in TIME:
+    *devices, last = re.split("[ -]", unit.replace("GPUh", "GPU h"))
+    if devices and last.lower() in TIME and all(map(_is_device, devices)):
         if name == "device_time":
-            return TIME[of_devices[1].lower()]
+            return TIME[last.lower()]
         raise RequestError(f"{name} = '{text}' is a time of all devices; did you mean device_time?")
     raise _unknown(name, unit, text, TIME)
+
+
+def _is_device(word: str) -> bool:
+    """ "GPU", "H100s", "NVIDIA"."""
+    word = word.removesuffix("s")
+    return word.lower() in _DEVICE | _MAKERS or bool(_PRODUCT.fullmatch(word))
 
 
 def _money(name: str, unit: str, text: str) -> tuple[float, str]:
@@ -175,7 +180,7 @@ def _price(name: str, unit: str, text: str) -> tuple[float, str]:
             currency = CURRENCIES[part]
         elif part.lower() in TIME:
             seconds = TIME[part.lower()]
-        elif part.lower() in _DEVICE:
+        elif _is_device(part):
             a_device = True
         else:
             raise _unknown(name, unit, text, ["/h", "an hour", "USD/h", "/GPU/h"])
@@ -212,8 +217,8 @@ def _rate(name: str, unit: str, text: str) -> float:
     words = _COUNTED.get(name, _TOKEN)
     if parts and parts[0].lower() in words:
         parts = parts[1:]
-    of_devices = [part for part in parts if part.lower() in _DEVICE]
-    times = [part.lower() for part in parts if part.lower() not in _DEVICE]
+    of_devices = [part for part in parts if _is_device(part)]
+    times = [part.lower() for part in parts if not _is_device(part)]
     if len(times) != 1 or times[0] not in TIME or len(of_devices) > 1:
         raise _unknown(name, unit, text, [f"{max(words)}/s", "/s", "/min", "/h"])
     if of_devices and name != "tokens_per_device_second":
@@ -224,8 +229,8 @@ def _rate(name: str, unit: str, text: str) -> float:
 def _count(name: str, unit: str, text: str) -> float:
     words = _COUNTED.get(name, _TOKEN)
     word = _PER.split(unit)[0] if "_per_" in name else unit
-    product = name == "devices" and _PRODUCT.fullmatch(unit)
-    if not word or word.lower() in words or product:
+    devices = name == "devices" and all(map(_is_device, unit.lstrip("x× ").split()))
+    if not word or word.lower() in words or devices:
         return 1.0
     raise _unknown(name, unit, text, [*MAGNITUDES, *words])
 

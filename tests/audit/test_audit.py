@@ -9,6 +9,7 @@ import pytest
 
 from harness.audit import claims as file
 from harness.audit import page as audit
+from harness.audit import sizes
 from tests.audit import planted, planted_claims
 from tests.report import factory
 
@@ -220,6 +221,24 @@ def test_a_zero_breaks_nothing(zero):
     inside = ", ".join(f"{name} = {text}" for name, text in numbers.items())
     found = audited(card(f'device = "rtx-4090"\nnumbers = {{ {inside}, parameters = "9M" }}'))
     assert found[0].verdict == ("holds" if zero == "seq_len" else "does not hold")
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        # As the released weights count, and their cards round.
+        (dict(family="gpt2", vocab_size=50257, width=768, layers=12, heads=12, positions=1024),
+         124_439_808),
+        (dict(family="gpt-neox", vocab_size=50304, width=512, layers=6, heads=8), 70_426_624),
+        (dict(vocab_size=32000, width=4096, layers=32, heads=32, kv_heads=8, ffn=14336,
+              experts=8, top_k=2, tied=False), 46_702_792_704),
+        (dict(vocab_size=102400, width=2048, layers=28, heads=16, kv_heads=16, ffn=1408,
+              experts=64, top_k=6, shared_experts=2, dense_layers=1, dense_ffn=10944,
+              tied=False), 16_375_728_128),
+    ],
+)  # fmt: skip
+def test_sizes_of_released_models(model, count):
+    assert sizes.read(model).total == count
 
 
 def test_an_impossible_model_is_a_finding_and_the_rest_is_read():
