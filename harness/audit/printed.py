@@ -217,6 +217,7 @@ def _printed(name: str, text: str) -> Printed:
     if DIMENSIONS[name] == "time" and (span := _span(name, text)) is not None:
         return Printed(span, text, "time")
     mark = _MARK.match(text)
+    text = re.sub(r"(?i)^(?:between|from) (.+) (?:and|to) ", r"\1 to ", text)
     rest = re.sub(r"^10\^(?=[+-]?\d)", "1e", text[mark.end() :] if mark else text)
     if found := _SPREAD.fullmatch(rest):
         return _with_spread(name, text, found)

@@ -41,6 +41,7 @@ from harness.errors import RequestError
         ("loss", "3.28 ± 0.05", 3.23, 3.33),
         ("loss", "3.28 bits", 3.275 * 0.6931471805599453, 3.285 * 0.6931471805599453),
         ("time", "4-24 hours", 3.5 * 3600, 24.5 * 3600),
+        ("time", "between 4 and 24 hours", 3.5 * 3600, 24.5 * 3600),
         ("tokens_per_second", "24k–26k tok/s", 23_500, 26_500),
         ("time", "1h 30m", 5370, 5430),
         ("time", "1:30:00", 5399.5, 5400.5),
