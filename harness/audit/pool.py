@@ -5,8 +5,8 @@ and the words in which a test speaks of them. May not judge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from harness.audit.claims import Claim, ClaimsFile
 from harness.audit.printed import exact
@@ -69,83 +69,60 @@ class Statements:
         return any(self.claim.id in value.stated_in for value in values)
 
 
-@dataclass
-class _Reach:
-    """What a claim and those it rests on state, each with the number of claims between."""
-
-    numbers: dict[str, tuple[int, Value]] = field(default_factory=dict)
-    model: tuple[int, Size, str] | None = None
-    device: tuple[int, str] | None = None
-    step: tuple[int, str] | None = None
-
-    def rest_on(self, other: _Reach) -> None:
-        """Take over what the other says more nearly than anything so far."""
-        for name, (far, value) in other.numbers.items():
-            if name not in self.numbers or far + 1 < self.numbers[name][0]:
-                self.numbers[name] = (far + 1, value)
-        if other.model and (self.model is None or other.model[0] + 1 < self.model[0]):
-            self.model = (other.model[0] + 1, *other.model[1:])
-        if other.device and (self.device is None or other.device[0] + 1 < self.device[0]):
-            self.device = (other.device[0] + 1, other.device[1])
-        if other.step and (self.step is None or other.step[0] + 1 < self.step[0]):
-            self.step = (other.step[0] + 1, other.step[1])
-
-
 def gather(card: ClaimsFile) -> Iterator[Statements]:
     """The statements that speak to each claim of a file, in its order: the nearer one counts."""
     by_id = {claim.id: claim for claim in card.claims}
-    reached: dict[str, _Reach] = {}
-    for name in card.order:
-        claim = by_id[name]
-        reach = _Reach(
-            {name: (0, stated(name, n, claim.id)) for name, n in claim.numbers.items()},
-            (0, claim.model, claim.id) if claim.model else None,
-            (0, claim.device) if claim.device else None,
-            (0, claim.step) if claim.step else None,
-        )
-        for other in claim.rests_on:
-            reach.rest_on(reached[other])
-        reached[claim.id] = reach
+    reached: dict[str, dict[str, tuple[int, Any]]] = {}
+    for claim_id in card.order:
+        # What is said -> (how many claims away, what): each claim takes over what those say that
+        # it rests on, so that no chain is followed twice.
+        said = {name: (0, what) for name, what in _own(by_id[claim_id]).items()}
+        for other in by_id[claim_id].rests_on:
+            for name, (far, what) in reached[other].items():
+                if name not in said or far + 1 < said[name][0]:
+                    said[name] = (far + 1, what)
+        reached[claim_id] = said
     for claim in card.claims:
-        yield _statements(claim, reached[claim.id])
+        yield _statements(claim, {name: what for name, (_, what) in reached[claim.id].items()})
 
 
-def _statements(claim: Claim, reach: _Reach) -> Statements:
-    known = {name: value for name, (_, value) in reach.numbers.items()}
+def _own(claim: Claim) -> dict[str, Any]:
+    own: dict[str, Any] = {n: stated(n, number, claim.id) for n, number in claim.numbers.items()}
+    own["model"] = (claim.model, claim.id) if claim.model else None
+    own |= {"device": claim.device, "step": claim.step}
+    return {name: what for name, what in own.items() if what is not None}
+
+
+def _statements(claim: Claim, said: dict[str, Any]) -> Statements:
+    known: dict[str, Value] = {n: what for n, what in said.items() if isinstance(what, Value)}
     paid = next((n.currency for n in known.values() if n.currency and claim.id in n.stated_in), "")
     # Nothing is worked out between currencies: their rates are nobody's claim.
     known = {name: v for name, v in known.items() if v.currency in ("", paid) or not paid}
     known.setdefault("devices", assumed("devices", 1.0, "1 device"))
-    model = reach.model[1] if reach.model else None
-    if reach.model is not None:
-        _, size, owner = reach.model
-        if "parameters" not in known:
-            known["parameters"] = _counted("parameters", size.total, size.described, owner)
-        if {"kv_cache_bytes", "kv_bytes_per_token"} & set(known):
-            text = f"{size.kv_values:,} values of keys and values a token"
-            known.setdefault(
-                "kv_values_per_token", _counted("kv_values_per_token", size.kv_values, text, owner)
-            )
-    if {"kv_cache_bytes", "kv_bytes_per_token"} & set(known):
+    cached = bool({"kv_cache_bytes", "kv_bytes_per_token"} & set(known))
+    model, owner = said.get("model", (None, ""))
+    if model is not None:
+        counts = {"parameters": (model.total, f"{model.total:,} ({model.described})")}
+        if model.active != model.total:
+            counts["active_parameters"] = (model.active, f"{model.active:,} active")
+        if cached:
+            text = f"{model.kv_values:,} values of keys and values a token"
+            counts["kv_values_per_token"] = (model.kv_values, text)
+        for name, (count, text) in counts.items():
+            known.setdefault(name, _counted(name, count, text, owner))
+    if cached:
         known.setdefault("bytes_per_value", assumed("bytes_per_value", 2.0, "2 bytes (16 bits)"))
         known.setdefault("sequences", assumed("sequences", 1.0, "1 sequence"))
-    device = reach.device[1] if reach.device else None
-    peak = _peak(device)
+    peak = _peak(said.get("device"))
     if peak is not None and "peak_flops" not in known:
         text = f"{quantity('peak_flops', exact(peak.bf16_flops))} ({peak.name}'s bf16 peak)"
         known["peak_flops"] = assumed("peak_flops", peak.bf16_flops, text)
-    return Statements(claim, known, model, device, peak, reach.step[1] if reach.step else "update")
+    return Statements(claim, known, model, said.get("device"), peak, said.get("step", "update"))
 
 
-def _counted(name: str, count: int, described: str, claim: str) -> Value:
+def _counted(name: str, count: int, text: str, claim: str) -> Value:
     """What a model's sizes come to."""
-    return Value(
-        name,
-        exact(count),
-        f"{count:,} ({described})" if name == "parameters" else described,
-        frozenset({claim}),
-        frozenset({f"{claim}.model"}),
-    )
+    return Value(name, exact(count), text, frozenset({claim}), frozenset({f"{claim}.model"}))
 
 
 def _peak(device: str | None) -> Peak | None:
