@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 
 from harness.commands import DOOR, Command, Group
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
+from harness.launch import terminal
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -170,7 +171,8 @@ def _check_surroundings() -> None:
 def _say(error: Exception | str, code: int) -> int:
     text = " ".join(str(error).split())
     if text:
-        print(f"smol: {text}", file=sys.stderr)
+        said = f"smol: {text}"  # one line for a program, as many as a terminal needs
+        print(terminal.wrapped(said) if sys.stderr.isatty() else said, file=sys.stderr)
     return code
 
 

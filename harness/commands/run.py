@@ -278,7 +278,7 @@ def _select(
     if backlog.outdated and not (request.options.fresh or request.options.keep):
         terminal.say(f"{len(backlog.outdated)} finished runs are outdated:")
         for run, why in backlog.outdated:
-            terminal.say(f"{run.name}: {why}", "  ", "    ")
+            terminal.say(f"{run.name}: {why}", "  ")
         raise CheckFailed(
             "say --fresh to run them again (old records stay), or --keep to leave these as "
             f"they are and run only the {len(backlog.pending)} that are missing"
@@ -307,7 +307,7 @@ def _select(
         parent = RunFiles(run_folder(checkpoints, by_key[str(run.parent)]))
         branch = parent.branch(run.first_update, current.source_digest)
         if said := seal.keep_whole(branch if run.start == "branch" else parent.final):
-            terminal.say(f"{by_key[str(run.parent)].name}: {said}", "  ", "    ")
+            terminal.say(f"{by_key[str(run.parent)].name}: {said}", "  ")
         if run.start == "branch":
             return branch.exists()
         return parent.ended_with(current.source_digest) and run.parent not in missing
@@ -315,12 +315,11 @@ def _select(
     runs, added = backlogs.with_parents(todo, plan, can_start)
     for run in added:
         if run.key in missing:
-            terminal.say(f"{run.name} runs first: a later stage starts from it", "  ", "    ")
+            terminal.say(f"{run.name} runs first: a later stage starts from it", "  ")
         else:
             terminal.say(
                 f"{run.name} runs again: its checkpoint is gone, and a later stage needs it",
                 "  ",
-                "    ",
             )
     return runs
 
