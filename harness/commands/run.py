@@ -318,8 +318,10 @@ def _launch(
     from harness.launch.display import Progress
 
     # Loaded before the runs: hours later the code on disk may be another.
-    from harness.report import card, comparison, drawn  # noqa: F401
+    from harness.report import views
     from harness.report.run_plot import draw
+
+    views.load()
 
     checkpoints = places.checkpoints_folder(request.results)
     timing = plan.recipe.timing

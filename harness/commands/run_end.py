@@ -17,12 +17,12 @@ def report(
     recipe: str, scale: Scale, results: Path, asked: Mapping[str, Any], done: Sequence[Record]
 ) -> None:
     """Write the card, print the losses. Raises RunFailed where one of `done` did not end well."""
-    from harness.report import card, drawn
+    from harness.report import card, fresh
 
     card.regenerate(results)
     _print_losses(recipe, scale, results, asked)
     print(f"card:    {results / card.CARD}")
-    for figure in sorted((results / drawn.FOLDER).glob(f"{recipe}.*.png")):
+    for figure in sorted((results / fresh.FOLDER).glob(f"{recipe}.*.png")):
         print(f"figure:  {figure}")
     failed = [record for record in done if record.status != "ok"]
     if failed:
@@ -33,13 +33,13 @@ def report(
 def _print_losses(recipe: str, scale: Scale, results: Path, asked: Mapping[str, Any]) -> None:
     """The card's first result table of this recipe and scale, for the terminal."""
     from harness.evidence.sections import sections
-    from harness.report import losses
+    from harness.report.views import loss
 
     for section in sections(store.read_all(results)):
         found = (section.recipe, section.scale, canonical(dict(section.overrides)))
         if found != (recipe, scale, canonical(dict(asked))):
             continue
-        table = losses.losses(section)
+        (table,) = loss.tables(section)
         lines = [[table.corner, *(column.header for column in table.columns)]]
         lines += [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -1,5 +1,4 @@
-"""Where the arms' horizons ended: one row an (arm, seed, horizon). May not import torch, nor pandas
-(`pandas_view` has frames)."""
+"""Where the arms' horizons ended: one row an (arm, seed, horizon)."""
 
 from __future__ import annotations
 
