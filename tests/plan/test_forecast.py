@@ -4,7 +4,7 @@ import pytest
 
 from harness.evidence import sections as frame
 from harness.plan.forecast import Forecast
-from harness.report import scope
+from harness.report.views import scope
 from tests.report import factory
 
 
