@@ -239,6 +239,10 @@ def bench_step(
     compile_: Annotated[
         str, typer.Option("--compile", help="Of ours: eager, blocks or whole.")
     ] = "blocks",
+    dtype: Annotated[
+        str,
+        typer.Option("--dtype", help="bf16, fp32, or auto: what the device multiplies natively."),
+    ] = "auto",
     optim: Annotated[str, typer.Option("--optim", help="adamw or muon.")] = "adamw",
     against: Annotated[
         str,
@@ -269,9 +273,9 @@ def bench_step(
     from harness.commands.bench import step
 
     step(
-        model_name=model, scale=scale, batch=batch, seq=seq, compile_=compile_, optim=optim,
-        against=against, device=device, threads=threads, rounds=rounds, updates=updates,
-        losses=losses, same_allocator=same_allocator, as_json=as_json,
+        model_name=model, scale=scale, batch=batch, seq=seq, compile_=compile_, dtype=dtype,
+        optim=optim, against=against, device=device, threads=threads, rounds=rounds,
+        updates=updates, losses=losses, same_allocator=same_allocator, as_json=as_json,
     )  # fmt: skip
 
 

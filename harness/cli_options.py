@@ -36,6 +36,9 @@ TokenizerOption = Annotated[
     typer.Option("--tokenizer", help="A folder with tokenizer.json, instead of the model's own."),
 ]
 DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="bf16 or fp32; default: as it was trained.")
+    str | None,
+    typer.Option(
+        "--dtype", help="bf16 or fp32; default: as it was trained, or what the device has."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]

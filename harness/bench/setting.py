@@ -29,6 +29,8 @@ class Setting(Frozen):
     """Tokens in a sequence."""
     compile: Compile
     """Of `ours`."""
+    dtype: Literal["bf16", "fp32"]
+    """Of the forward and backward pass; masters and optimizer state are fp32."""
     optim: OptimConfig
     device: Literal["cpu", "cuda"]
     threads: int

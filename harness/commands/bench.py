@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from harness import presets
 from harness.bench import contest
@@ -12,6 +12,7 @@ from harness.bench.setting import CONTESTANTS, Compile, Setting
 from harness.code import provenance
 from harness.commands.run import read_device, read_scale
 from harness.errors import CheckFailed, RequestError, nearest
+from harness.evidence import precision
 from harness.machine import hardware
 from harness.stats import rounds as ratios
 from models.config import ModelConfig, flops_per_token
@@ -34,6 +35,7 @@ def step(
     batch: int | None,
     seq: int | None,
     compile_: str,
+    dtype: str,
     optim: str,
     against: str,
     device: str,
@@ -54,11 +56,15 @@ def step(
     default_batch, default_seq = SIZES[known]
     if rounds < 1 or updates < 1:
         raise RequestError("--rounds and --updates must be at least 1")
+    where = read_device(device)
     base = _setting(
         _model(model_name, known), batch or default_batch, seq or default_seq, compile_, optim,
-        read_device(device), threads,
+        where, threads, read_dtype(dtype, where),
     )  # fmt: skip
     base = base.model_copy(update={"same_allocator": same_allocator})
+    if "torch-muon" not in names:  # which orthogonalises in bf16, and so must what it is beside
+        ours = base.optim.model_copy(update={"muon_ns_dtype": base.dtype})
+        base = base.model_copy(update={"optim": ours})
     settings = [base.model_copy(update={"contestant": name}) for name in ["ours", *names]]
     settings.append(base.model_copy(update={"contestant": contest.MATMUL}))
     needed = -(-(losses - 1) // (updates + 1))  # rounds to `losses` updates, the first included
@@ -71,6 +77,16 @@ def step(
     print(json.dumps(report, indent=1) if as_json else _text(report))
     if losses:
         check_losses(results, losses)
+
+
+def read_dtype(text: str, device: str) -> Literal["bf16", "fp32"]:
+    """`auto` is what the device multiplies natively. Raises RequestError for another word."""
+    match text:
+        case "auto":
+            return precision.of_machine(device).dtype
+        case "bf16" | "fp32":
+            return text
+    raise RequestError(f"no dtype '{text}'{nearest(text, ('auto', 'bf16', 'fp32'))}")
 
 
 def _contestants(against: str) -> list[str]:
@@ -92,7 +108,7 @@ def _model(name: str, scale: str) -> ModelConfig:
 
 def _setting(
     config: ModelConfig, batch: int, seq: int, compile_: str, optim: str, device: str,
-    threads: int | None,
+    threads: int | None, dtype: Literal["bf16", "fp32"],
 ) -> Setting:  # fmt: skip
     if compile_ not in COMPILE:
         raise RequestError(f"no way to compile '{compile_}'{nearest(compile_, COMPILE)}")
@@ -109,7 +125,8 @@ def _setting(
         batch=batch,
         seq=seq,
         compile=compile_,
-        optim=constants.model_copy(update={"name": optim}),
+        dtype=dtype,
+        optim=constants.model_copy(update={"name": optim, "muon_ns_dtype": "bf16"}),
         device="cuda" if device == "cuda" else "cpu",
         threads=threads or hardware.cores(),
         seed=0,
@@ -134,7 +151,7 @@ def _report(
     return {
         "schema": 1,
         "what": f"{model_name} at {scale}, {base.batch} x {base.seq} tokens, {base.optim.name}, "
-        f"{base.compile}, {base.threads} threads",
+        f"{base.compile}, {base.dtype}, {base.threads} threads",
         "model": model_name,
         "scale": scale,
         "parameters": results["ours"].parameters,
@@ -142,6 +159,7 @@ def _report(
         "seq": base.seq,
         "optim": base.optim.name,
         "compile": base.compile,
+        "dtype": base.dtype,
         "threads": base.threads,
         "same_allocator": base.same_allocator,
         "device": machine.device_class,
@@ -174,8 +192,8 @@ def _text(report: dict[str, Any]) -> str:
                 f"most {row['loss_distance']:.4f} apart"
             )
     lines.append(
-        f"matmul: {product['flops_per_second'] / 1e9:,.0f} GFLOP/s for {product['shape']} in bf16, "
-        "in the same rounds; intervals are over rounds of one launch"
+        f"matmul: {product['flops_per_second'] / 1e9:,.0f} GFLOP/s for {product['shape']} in "
+        f"{report['dtype']}, in the same rounds; intervals are over rounds of one launch"
     )
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from harness.code import provenance
 from harness.commands import places
 from harness.commands.run import read_device, run
 from harness.errors import CheckFailed, RequestError, RunFailed
+from harness.evidence import precision
 from harness.machine import hardware
 from harness.machine.hardware import peak_of
 from harness.machine.prices import price_of
@@ -52,7 +53,10 @@ def _device(text: str, dry_run: bool, results: Path) -> Device:
                 f"'{product}' is not in hardware.toml: without its peak nothing can be predicted"
             )
         price = price_of(peak.name, results=results) if peak else None
-        return Device(peak.name if peak else product, kind, peak, price, hardware.cores())
+        return Device(
+            peak.name if peak else product, kind, peak, price, hardware.cores(),
+            native=lambda: precision.of_machine(kind),
+        )  # fmt: skip
     peak = planning.device_named(text)
     if not dry_run:
         here = hardware.device_class("cuda") if hardware.has_gpu() else "no GPU"

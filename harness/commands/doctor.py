@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from harness.code import provenance
 from harness.data import assets
+from harness.evidence import precision
 from harness.machine import hardware
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
@@ -55,7 +56,12 @@ def examine() -> list[Finding]:
 def _cpu() -> Finding:
     memory = hardware.memory_bytes() / 2**30
     detail = f"{hardware.device_class('cpu')}, {hardware.cores()} cores, {memory:.0f} GiB"
-    return Finding("cpu", True, f"{detail}: smoke and proxy scales")
+    return Finding("cpu", True, f"{detail}: smoke and proxy scales, {_trains_in('cpu')}")
+
+
+def _trains_in(device: str) -> str:
+    native = precision.of_machine(device)
+    return f"which train in {native.dtype} ({native.why})"
 
 
 def _gpu() -> Finding:
@@ -64,7 +70,7 @@ def _gpu() -> Finding:
     product = hardware.device_class("cuda")
     peak = hardware.peak_of(product)
     known = f"peak {peak.bf16_flops / 1e12:.1f} bf16 TFLOP/s" if peak else "no known peak: no MFU"
-    return Finding("gpu", True, f"{product}, {known}")
+    return Finding("gpu", True, f"{product}, {known}: all scales, {_trains_in('cuda')}")
 
 
 def _packages() -> list[Finding]:

@@ -20,6 +20,7 @@ from harness.commands.start import Given
 from harness.config import canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
+from harness.evidence import precision
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import hardware
 from harness.plan import backlog as backlogs
@@ -156,6 +157,8 @@ def run(
         start=first,
         evidence=evidence(records, known, request.device),
     )
+    if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
+        print(f"note: {slow}", file=sys.stderr)
     todo = _select(plan, records, prepared, request)
     done = _launch(todo, plan, prepared, request) if todo else []
     _report(request, done, nothing_to_do=not todo)
@@ -219,6 +222,7 @@ def evidence(records: Sequence[Record], scale: Scale, device: str) -> Evidence:
     return Evidence(
         compile_lines=lambda: launches.lines_of(records, scale, name),
         kernel_ratios=lambda: launches.kernel_ratios(records, scale, name),
+        native=lambda: precision.of_machine(device),
     )
 
 

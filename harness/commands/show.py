@@ -16,6 +16,7 @@ from harness.commands.run import (
     read_scale,
 )
 from harness.config import parse_overrides
+from harness.evidence import precision
 from harness.machine import hardware
 from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
@@ -93,6 +94,8 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
     _print_memory(plan)
     for path, choice in plan.choices.items():
         print(f"  {path}=auto: {choice}")
+    if slow := precision.emulated(plan.configs, precision.of_machine(plan.device)):
+        print(f"  note: {slow}")
     for row in rows:
         note = f" ({row['note']})" if row["note"] else ""
         print(f"arm {row['arm']}{note}")

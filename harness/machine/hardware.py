@@ -17,6 +17,10 @@ from harness.records.schema import Hardware
 
 ISA_FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd")
 """Instruction sets that decide which CPU kernels run, best first."""
+BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+"""Of x86: products in bf16."""
+UNSURE_FLAGS = frozenset({"avx_ne_convert", "bf16"})
+"""Of newer x86 without AVX-512, and of Arm: there may be some, if the library was built for it."""
 GENERATION = {"family": "cpu family", "model": "model"}
 """Our names for x86's numbers of a processor's generation, and /proc/cpuinfo's."""
 
@@ -52,11 +56,17 @@ def peak_of(product: str | None) -> Peak | None:
 
 
 @cache
+def _cpuinfo() -> str:
+    """What Linux says of the processors; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    return info.read_text("utf-8", errors="replace") if info.exists() else ""
+
+
+@cache
 def _cpu() -> tuple[str, str, str]:
     """(model, best instruction set, generation)."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        return described(info.read_text("utf-8", errors="replace"))
+    if info := _cpuinfo():
+        return described(info)
     model = None
     if platform.system() == "Darwin":
         model = _output("sysctl", "-n", "machdep.cpu.brand_string")
@@ -69,14 +79,32 @@ def described(cpuinfo: str) -> tuple[str, str, str]:
     A hypervisor may hide the product ("AMD EPYC"): only family and model then tell generations
     apart, of which one can be twice as fast as another.
     """
-    first, _, _ = cpuinfo.partition("\n\n")
-    pairs = (line.partition(":") for line in first.splitlines())
-    fields = {name.strip(): value.strip() for name, _, value in pairs}
+    fields = _fields(cpuinfo)
     model = " ".join(fields.get("model name", _unnamed()).split())
-    known = set(fields.get("flags", fields.get("Features", "")).split())
+    known = _flags(fields)
     isa = next((flag for flag in ISA_FLAGS if flag in known), platform.machine())
     numbers = [f"{name} {fields[key]}" for name, key in GENERATION.items() if key in fields]
     return model, isa, " ".join(numbers)
+
+
+def has_bf16(cpuinfo: str) -> bool | None:
+    """Whether the first processor in /proc/cpuinfo's text multiplies bf16 by itself; None where
+    its list of instructions is missing or does not tell."""
+    flags = _flags(_fields(cpuinfo))
+    if flags & BF16_FLAGS:
+        return True
+    return None if not flags or flags & UNSURE_FLAGS else False
+
+
+def _fields(cpuinfo: str) -> dict[str, str]:
+    first, _, _ = cpuinfo.partition("\n\n")
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _flags(fields: dict[str, str]) -> set[str]:
+    """x86 calls them flags, Arm features."""
+    return set(fields.get("flags", fields.get("Features", "")).split())
 
 
 def _unnamed() -> str:
@@ -103,6 +131,24 @@ def _gpu() -> tuple[str, int, str] | None:
         return None
     name, memory, driver = (part.strip() for part in line.split(","))
     return name, int(float(memory)) * 2**20, driver
+
+
+def instruction_set() -> str:
+    """The best of ISA_FLAGS that the CPU has, else its architecture."""
+    return _cpu()[1]
+
+
+def multiplies_bf16() -> bool | None:
+    """`has_bf16` of this CPU."""
+    return has_bf16(_cpuinfo())
+
+
+@cache
+def compute_capability() -> tuple[int, int] | None:
+    """Of the first NVIDIA GPU; None where the driver does not say."""
+    line = _output("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
+    found = re.fullmatch(r"(\d+)\.(\d+)", line or "")
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def cores() -> int:

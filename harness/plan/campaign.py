@@ -28,10 +28,12 @@ from dataclasses import dataclass
 
 from harness.config import canonical
 from harness.errors import RequestError, nearest
+from harness.evidence import precision
 from harness.machine.hardware import Peak, peak_of, peaks
 from harness.machine.prices import Price
 from harness.plan import profiles
 from harness.plan import runs as planning
+from harness.plan.auto import Evidence
 from harness.plan.forecast import Forecast
 from harness.plan.runs import Plan, Run
 from harness.recipe import Entry, Scale
@@ -60,6 +62,8 @@ class Device:
     price: Price | None
     cores: int = 1
     """Of the CPU beside it, or that it is."""
+    native: precision.Probe = precision.unasked
+    """What it multiplies in; cards of hardware.toml all know bf16."""
 
     def ran(self, record: Record) -> bool:
         """Whether the record is of this device."""
@@ -170,6 +174,7 @@ def _of_recipe(entry: Entry, scale: Scale, device: Device, known: _Known) -> lis
         entry, scale, device.kind, tokenizer_digest=lambda _: "unprepared",
         device_class=device.name,
         profile=profiles.of(device.peak.memory_bytes if device.peak else None),
+        evidence=Evidence(native=device.native),
     )  # fmt: skip
     found = []
     for named, arms in _parts(plan):
