@@ -7,11 +7,14 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+
+import psutil
 
 from harness.records.schema import Hardware
 
@@ -157,16 +160,28 @@ def cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Physical memory; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 0
+    """Physical memory."""
+    return int(psutil.virtual_memory().total)
 
 
-def load_average() -> float | None:
-    """One-minute load average, where there is one."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+def peak_resident_bytes() -> int:
+    """The highest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # unlike getrusage, not inherited from the parent through exec
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # which Windows does not have
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def load_average() -> float:
+    """Of one minute."""
+    return round(psutil.getloadavg()[0], 2)
 
 
 def device_class(device: str) -> str:

@@ -6,7 +6,6 @@ Exit code 0 when the record says `ok`, 1 when it says otherwise, 2 when there wa
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 import time
@@ -218,9 +217,7 @@ def peak_memory(device: str) -> Memory:
     """Peak resident memory of this process, or of the device's allocator on CUDA."""
     if device == "cuda":
         return Memory(peak_bytes=torch.cuda.max_memory_allocated(), kind="cuda")
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Memory(peak_bytes=peak, kind="rss")
+    return Memory(peak_bytes=hardware.peak_resident_bytes(), kind="rss")
 
 
 def _line(error: BaseException) -> str:
