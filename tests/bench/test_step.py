@@ -22,7 +22,9 @@ def smol(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_contestants_in_turn():
-    done = smol("--against", "ours-eager", "--rounds", "2", "--losses", "6", "--dtype", "fp32", "--json")
+    done = smol(
+        "--against", "ours-eager", "--rounds", "2", "--losses", "6", "--dtype", "fp32", "--json"
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     ours, same = report["contestants"]

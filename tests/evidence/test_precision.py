@@ -15,7 +15,9 @@ from harness.machine import hardware
 from harness.plan import runs as plan
 from harness.plan.auto import Evidence
 from harness.presets import run
+from harness.report.scope import _compute
 from tests.plan.test_runs import of
+from tests.report import factory
 
 HAS, LACKS = Native(True, "it has them"), Native(False, "it lacks them")
 DTYPES = recipe.Axis("dtype", ["train.dtype"], {"wide": "fp32", "narrow": "bf16"})
@@ -49,6 +51,14 @@ def test_the_plan_resolves_auto_once_and_keys_know_it():
     explicit = make("dense_vs_moe", LACKS, **named)
     assert [r.key for r in explicit.runs] == [r.key for r in native.runs]
     assert explicit.choices == {}
+
+
+def test_the_card_says_what_auto_became():
+    (record, *_) = factory.campaign("smoke", 1)
+    assert _compute(record) == "bf16, eager, 1 thread"
+    wide = {"train": record.config["train"] | {"dtype": "fp32"}}
+    other = record.model_copy(update={"config": record.config | wide})
+    assert _compute(other) == "fp32, Newton-Schulz in bf16, eager, 1 thread"
 
 
 def test_an_arm_that_names_a_precision_keeps_it():
