@@ -108,6 +108,9 @@ class BatchConfig(Frozen):
         return self
 
 
+Precision = Literal["bf16", "fp32", "fp64", "auto"]
+
+
 class OptimConfig(Frozen):
     """Muon for the matrices inside blocks (`muon` is ours, `torch-muon` PyTorch's), AdamW for the
     rest; or AdamW for all.
@@ -124,7 +127,8 @@ class OptimConfig(Frozen):
     muon_ns_iterations: int
     muon_ns_coefficients: tuple[float, float, float]
     muon_ns_eps: float
-    muon_ns_dtype: Literal["bf16", "fp32", "fp64"]
+    muon_ns_dtype: Precision
+    """Of Newton-Schulz. `auto`: the plan resolves it, by what the device multiplies natively."""
     muon_scale: Literal["spectral", "rms"]
     """Of the orthogonal update: `spectral` sqrt(max(1, rows/cols)); `rms` 0.2 sqrt(max(rows,
     cols)), which matches AdamW's update size (Moonlight, arXiv 2502.16982)."""
@@ -148,7 +152,7 @@ class OptimConfig(Frozen):
         ):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"optim.{name} must be inside [0, 1), not {value}")
-        if self.name == "torch-muon" and self.muon_ns_dtype != "bf16":
+        if self.name == "torch-muon" and self.muon_ns_dtype not in ("bf16", "auto"):
             raise ValueError(
                 "optim.name torch-muon orthogonalises in bf16 alone, so optim.muon_ns_dtype "
                 f"cannot be {self.muon_ns_dtype}"
@@ -190,8 +194,9 @@ class TrainConfig(Frozen):
 
     tokens: int
     """The base budget that a recipe's horizons refer to."""
-    dtype: Literal["bf16", "fp32", "fp64"]
-    """Of the forward and backward pass; masters, optimizer state and losses are at least fp32."""
+    dtype: Precision
+    """Of the forward and backward pass; masters, optimizer state and losses are at least fp32.
+    `auto`: the plan resolves it, by what the device multiplies natively."""
     compile: Compile | Literal["auto"]
     """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph;
     `auto`: the plan resolves it, by the length of the run and what was measured."""

@@ -43,6 +43,7 @@ from harness.config import canonical
 from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
+from harness.evidence import precision
 from harness.launch import terminal
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
@@ -230,8 +231,14 @@ def _execute(request: Request, asked: Resolved) -> list[Record]:
         profile=asked.profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(records, request.scale, devices.of(request.device).product()),
+        evidence=evidence(
+            records, request.scale, devices.of(request.device).product(), request.device
+        ),
     )
+    if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
+        terminal.note(slow)
+    if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
+        print(f"note: {slow}", file=sys.stderr)
     todo = _select(plan, records, prepared, request)
     places.remember(request.results)
     if todo:

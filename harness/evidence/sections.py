@@ -245,9 +245,14 @@ class Section:
     """Groups that no table uses, newest first."""
     search: Section | None = None
     """The section of the search that its question names (else of `tune_<recipe>`), of the same
-    scale and device class."""
+    scale, device class and precision."""
     noise: Section | None = None
-    """The section of the recipe `NOISE`, of the same scale and device class."""
+    """The section of the recipe `NOISE`, likewise."""
+
+    @property
+    def precisions(self) -> set[str]:
+        """That its runs compute in: one, unless an arm is about it."""
+        return {str(r.config.get("train", {}).get("dtype")) for r in self.group.records}
 
     @property
     def title(self) -> str:
@@ -300,6 +305,8 @@ def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
         for other in found
         if (other.scale, other.device_class, other.overrides)
         == (section.scale, section.device_class, {})
+        # A search's optimum holds, and a spread is noise, in the precision that it was run in.
+        and other.precisions & section.precisions
     }
     noise = there.get(NOISE) if section.recipe != NOISE else None
     return dataclasses.replace(section, search=there.get(name), noise=noise)

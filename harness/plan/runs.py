@@ -99,6 +99,11 @@ class Plan:
     choices: Mapping[str, str] = field(default_factory=dict)
     """Field that was `auto` -> what was chosen, and why."""
 
+    @property
+    def configs(self) -> list[RunConfig]:
+        """Of its runs."""
+        return [run.config for run in self.runs]
+
 
 def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
     """Where a horizon ends for an arm, to the nearest update."""
@@ -192,6 +197,7 @@ def resolve(
         micro = common_micro_batch([arm.config for arm in grid], profile)
         recipe = dataclasses.replace(recipe, base=split(recipe.base, micro))
         grid = arms(recipe, overrides)
+    automatic.check_resolved(grid)
     check_question(entry, recipe, grid)
     return recipe, grid
 

@@ -120,6 +120,10 @@ def _forecast(records: Sequence[Record]) -> str:
 def _compute(record: Record) -> str:
     train = record.config.get("train", {})
     known = [str(train[name]) for name in ("dtype", "compile") if name in train]
+    optim = record.config.get("optim", {})
+    inner = optim.get("muon_ns_dtype") if optim.get("name") != "adamw" else None
+    if inner and inner != train.get("dtype"):
+        known.insert(1, f"Newton-Schulz in {inner}")
     if threads := train.get("threads"):
         known.append(f"{threads} thread{'s' if threads != 1 else ''}")
     return ", ".join(known)
