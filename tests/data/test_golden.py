@@ -19,10 +19,10 @@ import pytest
 
 from harness.commands import data_pretrain, data_sft
 from harness.config import DataConfig, Source
-from harness.data import stdlib, wheels
 from harness.data.adopted import open_folder
 from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import prepare
+from harness.data.sources import stdlib, wheels
 
 from .conftest import WORDS, texts, write_jsonl
 
@@ -38,8 +38,9 @@ DIGESTS = {
     "adopted masked": "1788cbc8e61ac772",
 }
 """The first digits."""
-SPEC: dict[str, Any] = dict(seq_len=64, vocab_size=400, train_tokens=None, val_fraction=0.2, val_tokens=3000,
-            split_seed=0)  # fmt: skip
+SPEC: dict[str, Any] = dict(
+    seq_len=64, vocab_size=400, train_tokens=None, val_fraction=0.2, val_tokens=3000, split_seed=0
+)
 TEXT = (
     Source(name="prose", kind="stdlib-prose", share=0.6),
     Source(name="code", kind="stdlib-code", share=0.4),
