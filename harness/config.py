@@ -34,11 +34,9 @@ class Source(Frozen):
 
     name: str
     """How the mix, the manifest and the card call it."""
-    kind: Literal[
-        "stdlib-prose", "stdlib-code", "wheel-prose", "wheel-code", "files", "hub",
-        "stdlib-functions", "wheel-talk",
-    ]  # fmt: skip
-    """Texts, but for the last two, which are conversations; `hub` holds what `dataset` holds."""
+    kind: str
+    """By the name of its class in `harness/data/sources` (`files`, `hub`, `stdlib-prose` ...), or a
+    user's own as `FILE.py:CLASS`."""
     share: float
     """Of the training tokens, or of the conversations; the shares of a specification sum to 1."""
     paths: tuple[str, ...] = ()
@@ -87,9 +85,6 @@ class DataConfig(Frozen):
             raise ValueError(f"data.val_fraction must be inside (0, 1), not {self.val_fraction}")
         if self.seq_len < 2:
             raise ValueError(f"data.seq_len must be at least 2, not {self.seq_len}")
-        for source in self.sources:
-            if (source.kind == "hub") != bool(source.dataset):
-                raise ValueError(f"source '{source.name}': `dataset` goes with kind hub alone")
         return self
 
 

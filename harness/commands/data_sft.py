@@ -68,6 +68,7 @@ def data_sft(options: Options) -> None:
     """Write the fine-tuning mix to `out`; what was cut off goes on. Raises RequestError."""
     from harness import presets
     from harness.data import sft, sources
+    from harness.data.prepare import mix_conversations
 
     out = options.out
     check(options.source, options.val_fraction)
@@ -83,7 +84,8 @@ def data_sft(options: Options) -> None:
     )
     wanted = presets.SMOLTALK if hub else presets.EMBEDDED_TALKS
     folder = tokenizer_folder(options.tokenizer, options.source)
-    prepared = sources.build_talks(request, wanted, folder, out, say)
+    kinds = [sources.make(source, chat=True, progress=say) for source in wanted]
+    prepared = mix_conversations(request, kinds, folder, out, say)
     preparation = json.loads((out / PREPARATION).read_text(encoding="utf-8"))
     print(sft.describe(preparation))
     print(f"validation: {preparation['val_target_tokens']:,} target tokens; unigram model "

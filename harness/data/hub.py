@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from harness.data import rows as local_rows
 from harness.data.mix import shuffled
+from harness.data.streams import Batch, Position
 from harness.errors import RequestError
 
 TRIES = 8
@@ -54,18 +55,6 @@ class Table:
         return f"{self.dataset} {self.subset}" if self.subset else self.dataset
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive rows of one file."""
-
-    before: dict[str, Any]
-    """The position from which reading starts with exactly these rows; plain JSON."""
-    values: list[Any]
-    """Of the column, as their writer meant them: no stored or guessed form."""
-    places: list[str] = field(default_factory=list)
-    """Of each value, for people: file and line or row; empty where nobody need be told."""
-
-
 def pin(table: Table, progress: Callable[[str], None]) -> Table:
     """The table at the Hub's newest commit. Raises RequestError where the Hub does not answer."""
     if table.local or table.revision is not None:
@@ -82,7 +71,7 @@ def batches(
     *,
     rows: int,
     progress: Callable[[str], None],
-    start: dict[str, Any] | None = None,
+    start: Position | None = None,
 ) -> Iterator[Batch]:
     """The table's rows, at most `rows` at a time, from a position on (`Batch.before`).
 
@@ -116,9 +105,9 @@ def _read(
     table: Table,
     seed: int,
     rows: int,
-    position: dict[str, Any],
+    position: Position,
     progress: Callable[[str], None],
-) -> Iterator[tuple[Batch, dict[str, Any]]]:
+) -> Iterator[tuple[Batch, Position]]:
     """Each batch with the position after it."""
     whole = _opened(table, lambda: _load(table), progress).with_format("arrow")
     order = shuffled(whole.num_shards, seed, 0)
@@ -144,9 +133,7 @@ def _read(
             before = after
 
 
-def _read_local(
-    table: Table, seed: int, rows: int, start: dict[str, Any] | None
-) -> Iterator[Batch]:
+def _read_local(table: Table, seed: int, rows: int, start: Position | None) -> Iterator[Batch]:
     """The same of files of this machine. Raises RequestError, naming the file."""
     files = _files(table)
     if start is not None and "state" in start:

