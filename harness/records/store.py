@@ -34,7 +34,7 @@ def relative_path(recipe: str, arm: str, key: str, attempt: int) -> str:
 
     Characters of a name that a file system may not take are percent-encoded.
     """
-    return f"{FOLDER}/{_part(recipe)}/{_part(arm)}/{_part(key)}.{attempt}.json"
+    return f"{FOLDER}/{path_part(recipe)}/{path_part(arm)}/{path_part(key)}.{attempt}.json"
 
 
 def path_of(record: Record) -> str:
@@ -43,7 +43,8 @@ def path_of(record: Record) -> str:
 
 
 @cache  # asked for every cell that a record is behind
-def _part(name: str) -> str:
+def path_part(name: str) -> str:
+    """A name as one folder or file: what a file system may not take is percent-encoded."""
     quoted = quote(name, safe="=+@,")
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
@@ -216,7 +217,7 @@ def next_attempt(results: Path, recipe: str, arm: str, key: str) -> int:
     """The number of a run's next attempt: 1, or one above the highest that left a file."""
     folder = (results / relative_path(recipe, arm, key, 1)).parent
     found = [_FILE_NAME.fullmatch(path.name) for path in folder.glob("*.json")]
-    attempts = [int(m["attempt"]) for m in found if m is not None and m["key"] == _part(key)]
+    attempts = [int(m["attempt"]) for m in found if m is not None and m["key"] == path_part(key)]
     return max(attempts, default=0) + 1
 
 
