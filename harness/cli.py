@@ -179,6 +179,92 @@ def audit(
 
 
 @app.command()
+def referee(
+    arms: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="BASELINE CANDIDATE...",
+            help="Folders with a training script, or git's PATH@REV; NAME=PATH names one.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Pairs, frozen beforehand.")] = 5,
+    first_seed: Annotated[
+        int, typer.Option("--first-seed", min=0, max=9_999, help="New seeds, new question.")
+    ] = 0,
+    budget: Annotated[
+        str, typer.Option("--budget", help="A run that takes longer is ended: 90s, 5m.")
+    ] = "1h",
+    command: Annotated[
+        str,
+        typer.Option(
+            "--command", help="Run in the arm's folder. {seed}, or SMOL_SEED, carries the seed."
+        ),
+    ] = "python train.py --seed {seed}",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="metric, blocks, autoresearch, nanochat, modded-nanogpt, json, jsonl, trainer, "
+            "lm-eval (each also :FILE, a file or glob in the folder), or regex:PATTERN.",
+        ),
+    ] = "metric",
+    metric: Annotated[str | None, typer.Option("--metric", help="Which of those reported.")] = None,
+    lower: Annotated[
+        bool | None, typer.Option("--lower/--higher", help="Which is better; said, not guessed.")
+    ] = None,
+    frozen: Annotated[
+        list[str] | None,
+        typer.Option("--frozen", help="A file, folder or glob that all arms share. Repeatable."),
+    ] = None,
+    equal: Annotated[
+        list[str] | None,
+        typer.Option("--equal", help="What must be equal to 2 %: tokens, seconds. Repeatable."),
+    ] = None,
+    share: Annotated[
+        list[str] | None,
+        typer.Option("--share", help="Data in the baseline's folder, linked, not copied."),
+    ] = None,
+    noise_floor: Annotated[
+        int, typer.Option("--noise-floor", min=0, help="Baseline runs that show its spread first.")
+    ] = 0,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="A run that takes more is ended: 8G.")
+    ] = None,
+    device: DeviceOption = "auto",
+    again: Annotated[
+        bool, typer.Option("--again/--no-again", help="Each arm's first seed a second time.")
+    ] = True,
+    retry: Annotated[bool, typer.Option("--retry", help="Run again what failed.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run everything again.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say the cost and what can be seen; start nothing.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the comparison; the baseline's folder.")
+    ] = None,
+    trace_: Annotated[
+        str | None,
+        typer.Option("--trace", metavar="NAME/ARM/SEED", help="Only show what a run was."),
+    ] = None,
+    results: ResultsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge training scripts that are not ours. Exit 0 better, 1 not, 2 wrong request, 3 failed."""
+    from harness.commands import referee as judging
+
+    if trace_ is not None:
+        judging.trace(trace_, results=results)
+        return
+    judging.referee(
+        arms or [], name=name, seeds=seeds, first_seed=first_seed, budget=budget, command=command,
+        format_=format_, metric=metric, lower=lower, frozen=frozen or [], equal=equal or [],
+        share=share or [], noise_floor=noise_floor, memory=memory, device=device, again=again,
+        retry=retry, fresh=fresh, dry_run=dry_run, results=results, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", show_default=False)],
     second: Annotated[str, typer.Argument(metavar="B", show_default=False)],
