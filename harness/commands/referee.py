@@ -77,7 +77,6 @@ def _judge(request: Request, taken: list[arms.Arm], as_json: bool) -> None:
     def say(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the run that goes on, too
     session = Session(request, taken, say)
     for line in session.outdated():
         say(f"outdated: {line}")
@@ -88,10 +87,19 @@ def _judge(request: Request, taken: list[arms.Arm], as_json: bool) -> None:
             print(json.dumps(answer.as_object(session.outcome()), ensure_ascii=False))
         return
     if session.missing():
-        session.spend()
+        _spend(session)
     else:
         say(f"{request.name}: nothing to do, every run is there")
     _report(session.outcome(), as_json, say)
+
+
+def _spend(session: Session) -> None:
+    """SIGTERM ends the run that goes on, too, as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        session.spend()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(outcome: Outcome, as_json: bool, say: Any) -> None:

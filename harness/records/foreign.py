@@ -8,7 +8,6 @@ May not import torch.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -19,7 +18,7 @@ from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records.schema import Hardware
-from harness.records.store import check_writable, files_below, path_part
+from harness.records.store import check_writable, files_below, path_part, to_json
 
 FOLDER = "scripts"
 PAGES = (".md", ".svg")
@@ -52,8 +51,8 @@ class ScriptRecord(Frozen):
 
     schema_version: Literal[1]
     key: str
-    """Hash of everything that can change the result: files, command, seed, repeat, format, time
-    limit, memory limit, device class and software."""
+    """Hash of everything that can change the result: files, command, seed, repeat, format, device
+    class and software."""
     attempt: int
     created: str
     """UTC, ISO 8601, to the second."""
@@ -165,7 +164,7 @@ def write_source(results: Path, source: ScriptSource) -> None:
 
 def _write(results: Path, name: str, content: ScriptRecord | ScriptSource) -> None:
     check_writable(results)
-    text = json.dumps(content.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    text = to_json(content)
     again = type(content).model_validate_json(text)
     if again != content:
         raise RequestError(f"{name} would not be read back as it was written")

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from harness.config import explain
+from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records import configuration, gates
@@ -100,7 +100,7 @@ def refuse_implausible(name: str, record: Record) -> None:
         raise RequestError(f"{name} is not plausible: {'; '.join(broken)}")
 
 
-def to_json(record: Record) -> str:
+def to_json(record: Frozen) -> str:
     """A record as JSON that is compact and yet shows a change on one line: a key or a point a line.
 
     Raises RequestError for NaN or infinity.

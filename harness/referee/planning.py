@@ -59,8 +59,6 @@ class Conditions:
 
     command: tuple[str, ...]
     format: str
-    budget: float
-    memory_limit: int | None
     device_class: str
     software: tuple[tuple[str, str], ...]
 
@@ -83,8 +81,8 @@ class Slot:
 def conditions_of(request: Request, device_class: str, software: dict[str, str]) -> Conditions:
     """Those of a request on this machine."""
     return Conditions(
-        request.command, request.format.text or request.format.name, request.budget,
-        request.memory_limit, device_class, tuple(sorted(software.items())),
+        request.command, request.format.text or request.format.name,
+        device_class, tuple(sorted(software.items())),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Whatever happens, no process of it is left when this returns or raises. POSIX on
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ FIRST_POLL, SLOWEST_POLL = 0.005, 0.2
 SAMPLE_SECONDS = 0.1
 """Between samples of memory and open files in the first seconds; later each takes at most 1 % of
 a core, because the next one waits for a hundred times as long as it took."""
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _NO_MEMORY = ("out of memory", "outofmemoryerror", "memoryerror", "cannot allocate memory")
 
 
@@ -86,7 +88,7 @@ def execute(
     status, reason = _judge(process.returncode, watch.limit, output)
     return Ended(
         status, reason, process.returncode if process.returncode >= 0 else None, seconds,
-        max((size for size in (watch.peak, usage) if size), default=None), output,
+        _peak(watch.peak, usage), output,
         0 if watch.limit else strays, watch.outside,
     )  # fmt: skip
 
@@ -112,7 +114,7 @@ class _Watch:
             pid, code, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 process.returncode = os.waitstatus_to_exitcode(code)
-                return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+                return _MAXRSS_UNIT * usage.ru_maxrss
             now = time.monotonic()
             if self.limit is None and now >= self.deadline:
                 self._stop("timeout", f"it had not ended after {self.budget:g} seconds")
@@ -136,6 +138,15 @@ class _Watch:
     def _stop(self, status: End, reason: str) -> None:
         self.limit = (status, reason)
         self.family.end()
+
+
+def _peak(sampled: int | None, largest: int) -> int | None:
+    """Peak memory from samples of the whole family and the system's account of its largest
+    process. That account begins with the parent's own size, which a fork carries along, and says
+    something only above it."""
+    ours = _MAXRSS_UNIT * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    known = [size for size in (sampled, largest if largest > ours else None) if size]
+    return max(known, default=None)
 
 
 def _read(process: subprocess.Popen[bytes], output: Bounded) -> None:

@@ -109,11 +109,14 @@ class Session:
 
     def _wanted(self, slot: Slot) -> bool:
         record = self.known.get(slot.key)
-        if record is None:
-            return True
+        return record is None or self._stale(record)
+
+    def _stale(self, record: ScriptRecord) -> bool:
+        """Whether a run is to be replaced: it met a limit that is higher now, or `--fresh` or
+        `--retry` asks for it."""
         if record.call == self.call.begun:
             return False
-        if self.request.fresh:
+        if self.request.fresh or _had_less(record, self.request):
             return True
         return self.request.retry and fairness.row_fault(record, self._metric_name()) is not None
 
@@ -222,17 +225,8 @@ class Session:
 
     def _faults(self, arm: Arm) -> list[tuple[ScriptRecord, str]]:
         name = self._metric_name()
-        found = [(r, fairness.row_fault(r, name)) for r in self._runs(arm) if self._counts(r)]
+        found = [(r, fairness.row_fault(r, name)) for r in self._runs(arm) if not self._stale(r)]
         return [(record, fault) for record, fault in found if fault is not None]
-
-    def _counts(self, record: ScriptRecord) -> bool:
-        """Whether a record is not one that `--retry` or `--fresh` is about to replace."""
-        return not (
-            record.call != self.call.begun
-            and (self.request.fresh or self.request.retry)
-            and any(slot.key == record.key and self._wanted(slot)
-                    for slot in [*self.floor, *self.slots])
-        )  # fmt: skip
 
     def _barred(self, arm: Arm) -> str | None:
         """Why nothing can be said of an arm, from its own runs."""
@@ -333,6 +327,14 @@ class Session:
             f"{pairs} pairs find a true difference of {found.detectable:.3g} in 80 % of cases "
             f"(spread of a difference {found.spread:.3g}, from {found.basis})"
         )
+
+
+def _had_less(record: ScriptRecord, request: Request) -> bool:
+    """Whether a run met a limit that is higher now."""
+    if record.status == "timeout":
+        return record.budget_seconds < request.budget
+    before, now = record.memory_limit, request.memory_limit
+    return record.status == "oom" and before is not None and now is not None and before < now
 
 
 def _source(name: str, arm: Arm) -> ScriptSource:
