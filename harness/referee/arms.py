@@ -82,17 +82,18 @@ def take(given: Sequence[str], store: Path, *, shared: Sequence[str], results: P
 
 def _names(given: Sequence[str]) -> list[tuple[str, str]]:
     """(name, place) of each; a name that is not given is the folder's, with the revision."""
-    pairs = []
+    pairs, said = [], set[str]()
     for text in given:
         name, equals, spec = text.partition("=")
         if equals and name and "/" not in name and not Path(text).exists():
             pairs.append((name, spec))
+            said.add(name)
             continue
         place, revision = _parse(text)
         own = place.resolve().name or "root"
         pairs.append((own if revision is None else f"{own}@{revision}", text))
     if len({name for name, _ in pairs}) < len(pairs):  # a/train and b/train
-        pairs = [(_longer(name, spec), spec) for name, spec in pairs]
+        pairs = [(n if n in said else _longer(n, spec), spec) for n, spec in pairs]
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

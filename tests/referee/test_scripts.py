@@ -77,9 +77,9 @@ def test_one_that_eats_memory_is_ended_at_its_limit(tmp_path: Path):
         memory_limit=150 * 2**20,
     )  # fmt: skip
     ((record, fault),) = outcome.faults["eats"]
-    assert fault.startswith("out of memory: it held 3")
+    assert fault.startswith("out of memory: it held ")
     assert record.peak_bytes is not None
-    assert record.peak_bytes > 290 * 2**20
+    assert record.peak_bytes > 150 * 2**20
 
 
 def test_children_that_outlive_it_are_ended_and_told(tmp_path: Path):
@@ -96,15 +96,8 @@ def test_output_without_end_is_bounded_and_its_end_is_read(tmp_path: Path):
                             "    w('x' * 2**16 + '\\n')\nprint(")  # fmt: skip
     outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, "loud", source))
     assert outcome.judgements["loud"].decision == "keep"
-    (path,) = (
-        (tmp_path / "results" / "scripts" / "test" / "loud").glob("*.1.json")
-        if False
-        else (
-            sorted((tmp_path / "results" / "scripts" / "test" / "loud").glob("[0-9a-f]*.1.json"))[
-                :1
-            ]
-        )
-    )
+    folder = tmp_path / "results" / "scripts" / "test" / "loud"
+    path = next(folder.glob("[0-9a-f]*.1.json"))
     record = foreign.ScriptRecord.model_validate_json(path.read_text())
     assert record.output_bytes > 130 * 10**6
     assert path.stat().st_size < 20_000
@@ -135,7 +128,7 @@ def test_a_script_that_ignores_the_seed_is_not_compared(tmp_path: Path):
 
 
 def test_noise_beyond_the_seed_is_shown(tmp_path: Path):
-    wild = BETTER.replace("random.seed(seed)", "random.seed()")
+    wild = BETTER.replace("random.seed(100 + seed)", "random.seed()")
     outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, "wild", wild), again=True)
     assert any("the same seed twice differs by 0.0" in note for note in outcome.notes["wild"])
     assert not any("same seed" in note for note in outcome.notes["good"])

@@ -20,7 +20,7 @@ def truth(rng):
 def example(rng, weights):
     """One noisy observation: inputs, target."""
     inputs = [rng.gauss(0.0, 1.0) for _ in range(WIDTH)]
-    clean = sum(w * x for w, x in zip(weights, inputs))
+    clean = sum(w * x for w, x in zip(weights, inputs, strict=True))
     return inputs, clean + rng.gauss(0.0, 0.3)
 
 
@@ -28,7 +28,7 @@ def loss(weights, examples):
     """Mean squared error."""
     total = 0.0
     for inputs, target in examples:
-        total += (sum(w * x for w, x in zip(weights, inputs)) - target) ** 2
+        total += (sum(w * x for w, x in zip(weights, inputs, strict=True)) - target) ** 2
     return total / len(examples)
 
 
@@ -36,10 +36,10 @@ def update(weights, batch, rate):
     """One step against the gradient."""
     gradient = [0.0] * WIDTH
     for inputs, target in batch:
-        error = sum(w * x for w, x in zip(weights, inputs)) - target
+        error = sum(w * x for w, x in zip(weights, inputs, strict=True)) - target
         for i, x in enumerate(inputs):
             gradient[i] += 2.0 * error * x / len(batch)
-    return [w - rate * g for w, g in zip(weights, gradient)]
+    return [w - rate * g for w, g in zip(weights, gradient, strict=True)]
 
 
 def main():
