@@ -60,7 +60,7 @@ def referee(
     if len(given) == 1 and not noise_floor:
         raise RequestError("one arm alone: name a CANDIDATE, or --noise-floor N")
     work = places.checkpoints_folder(folder) / ".referee"
-    taken = arms.take(given, work / "arms", shared=share, results=folder)
+    taken = arms.take(given, work / "arms", shared=share, ours=(folder, work))
     arms.refuse_missing_share(share, taken[0].place)
     request = Request(
         name=_name(name, taken[0].name), seeds=seeds, first_seed=first_seed,

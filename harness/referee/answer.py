@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from harness.referee import carrying
 from harness.referee.judging import Judgement
 from harness.referee.session import Outcome
 
@@ -109,6 +110,8 @@ def command(outcome: Outcome) -> str:
     """What asks the question again, the arms' folders by their names."""
     request = outcome.request
     parts = ["smol", "referee", *(arm.name for arm in outcome.arms)]
+    parts += ["--command", carrying.command_text(request.command)]
+    parts += ["--format", request.format.text or request.format.name]
     parts += ["--seeds", str(request.seeds)]
     if request.first_seed:
         parts += ["--first-seed", str(request.first_seed)]

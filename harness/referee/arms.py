@@ -58,11 +58,14 @@ class Arm:
         return sorted(p for p in {*self.files, *other} if self.files.get(p) != other.get(p))
 
 
-def take(given: Sequence[str], store: Path, *, shared: Sequence[str], results: Path) -> list[Arm]:
+def take(
+    given: Sequence[str], store: Path, *, shared: Sequence[str], ours: Sequence[Path]
+) -> list[Arm]:
     """The arms of `[NAME=]PATH` or `[NAME=]PATH@REV`, the baseline first, copied into `store`.
 
     `shared` are paths that all arms take from the baseline's folder as links (data): they are not
-    copied and enter no digest. Raises RequestError for a place that is none, an unknown revision,
+    copied and enter no digest; nor are `ours`, folders that the referee itself writes to and
+    that may lie in an arm's. Raises RequestError for a place that is none, an unknown revision,
     two arms of one name, or files too large to be a script's.
     """
     named = _names(given)
@@ -76,7 +79,7 @@ def take(given: Sequence[str], store: Path, *, shared: Sequence[str], results: P
                 source, commit = Path(temporary), _commit(place, revision)
                 _extract(place, commit, source)
                 origin = f"commit {commit}"
-            arms.append(_copied(name, source, origin, place, store, shared, results))
+            arms.append(_copied(name, source, origin, place, store, shared, ours))
     return arms
 
 
@@ -148,12 +151,12 @@ def _extract(place: Path, commit: str, target: Path) -> None:
 
 def _copied(
     name: str, source: Path, origin: str, place: Path, store: Path, shared: Sequence[str],
-    results: Path,
+    ours: Sequence[Path],
 ) -> Arm:  # fmt: skip
     store.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=store, prefix=".making-"))
     try:
-        files, texts = _copy(name, source, temporary, shared, (results, store))
+        files, texts = _copy(name, source, temporary, shared, ours)
         if not files:
             raise RequestError(f"arm '{name}': '{place}' holds no files")
         digest = digest_of(files)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from filelock import FileLock
 
 from harness.machine import hardware, surroundings
 from harness.records import foreign
@@ -25,6 +29,8 @@ LARGEST_RESULT = 64 * 2**20
 """Bytes of a result file that is read."""
 WATCHED_FILES = 5_000
 """Of the user's folder, to tell what changed there."""
+GPU_LOCK = Path(tempfile.gettempdir()) / "smol-referee-gpu.lock"
+"""Two referees on one machine take the GPU in turn."""
 GPU_PATIENCE = 60.0
 """Seconds for others to leave the GPU."""
 NAMED = 3
@@ -72,14 +78,15 @@ def carry_out(call: Call, slot: Slot, place: int, attempt: int) -> ScriptRecord:
     here, temporary = room / "here", room / "tmp"
     temporary.mkdir(parents=True)
     taking.lay_out(slot.arm, here, request.shared, call.shared_from)
-    shared_gpu = _wait_for_gpu() if request.device == "cuda" else None
     before = _stamps(slot.arm.place, request)
     try:
-        ended = execute(
-            [part.replace("{seed}", str(slot.seed)) for part in request.command], here,
-            _environment(request, slot, temporary), _mark(room),
-            budget=request.budget, memory_limit=request.memory_limit,
-        )  # fmt: skip
+        with FileLock(GPU_LOCK) if request.device == "cuda" else nullcontext():
+            shared_gpu = _wait_for_gpu() if request.device == "cuda" else None
+            ended = execute(
+                [part.replace("{seed}", str(slot.seed)) for part in request.command], here,
+                _environment(request, slot, temporary), _mark(room),
+                budget=request.budget, memory_limit=request.memory_limit,
+            )  # fmt: skip
         reading = _read(request, slot, here, ended)
         broken = shared_gpu or _edited(request, slot, here)
         notes = _notes(ended, room, _changed(slot.arm.place, before, request))

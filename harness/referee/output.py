@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 
@@ -48,10 +49,15 @@ def for_record(text: str, folder: Path) -> str:
 
 
 def anonymous(text: str, folder: Path | None = None) -> str:
-    """A text without absolute paths, and so without the names of users."""
+    """A text without absolute paths, and so without the names of users, and without the host's."""
     if folder is not None:
         for place in {str(folder), str(folder.resolve())}:
             text = text.replace(place, ".")
+    home, host = str(Path.home()), platform.node()
+    if len(home) > 1:
+        text = text.replace(home, "~")
+    if len(host) > 3 and host != "localhost":
+        text = text.replace(host, "HOST")
     return _ABSOLUTE.sub("…/", text)
 
 

@@ -36,7 +36,9 @@ class Family:
     def pids(self) -> list[int]:
         """Those alive now, the leader included."""
         if _on_linux():
-            return [pid for pid in _pids() if pid not in self._strangers and self._marked(pid)]
+            now = list(_pids())
+            self._strangers.intersection_update(now)  # the number of one that ended is used again
+            return [pid for pid in now if pid not in self._strangers and self._marked(pid)]
         return _tree(self.leader) if self.leader is not None else []
 
     def _marked(self, pid: int) -> bool:
@@ -71,7 +73,7 @@ class Family:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.005)
-        if self.leader is not None and not _on_linux():
+        if self.leader is not None:  # also one that emptied its environment
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.leader, signal.SIGKILL)
         return len(seen)

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 
 from harness.errors import RequestError
 from harness.machine import hardware
+from harness.machine.hardware import peak_of
+from harness.machine.prices import price_of
 from harness.records import foreign
 from harness.records.foreign import ScriptQuestion, ScriptRecord, ScriptSource
 from harness.referee import carrying, fairness, judging, planning, versions
@@ -56,6 +58,8 @@ class Outcome:
         """0 where a candidate is better, 3 where a run failed, else 1."""
         if any(self.faults.values()):
             return 3
+        if not self.judgements:  # a noise floor alone
+            return 0
         return 0 if any(j.decision == "keep" for j in self.judgements.values()) else 1
 
 
@@ -162,9 +166,16 @@ class Session:
         known = [r.seconds for r in self._baselines()]
         if not known:
             most = len(missing) * self.request.budget
-            return f"{len(missing)} runs, {duration(most)} at most"
-        each = sum(known) / len(known)
-        return f"{len(missing)} runs, about {duration(len(missing) * each)}"
+            return f"{len(missing)} runs, {duration(most)} at most{self._dollars(most)}"
+        seconds = len(missing) * sum(known) / len(known)
+        return f"{len(missing)} runs, about {duration(seconds)}{self._dollars(seconds)}"
+
+    def _dollars(self, seconds: float) -> str:
+        """Of a rented GPU whose price is known; a CPU has none."""
+        request = self.request
+        peak = peak_of(self.conditions.device_class) if request.device == "cuda" else None
+        price = price_of(peak.name, results=request.results) if peak else None
+        return f", ${seconds / 3600 * price.value:.2f} at {price.text}" if price else ""
 
     # --- spending
 

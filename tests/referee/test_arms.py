@@ -14,7 +14,7 @@ from tests.referee.workshop import BETTER, GOOD, arm, judged
 
 
 def take(folder: Path, *given: str, shared: tuple[str, ...] = ()) -> list[Arm]:
-    return arms.take(given, folder / "store", shared=shared, results=folder / "results")
+    return arms.take(given, folder / "store", shared=shared, ours=())
 
 
 def git(folder: Path, *arguments: str) -> None:

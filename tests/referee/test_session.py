@@ -18,7 +18,8 @@ from harness.code.provenance import ROOT
 from harness.commands.referee import referee, trace
 from harness.errors import CheckFailed, RequestError
 from harness.records import foreign
-from harness.referee import page, tracing
+from harness.records.schema import GpuState, MachineState
+from harness.referee import carrying, page, tracing
 from tests.referee.workshop import BETTER, GOOD, HEAD, arm, judged, session
 
 TRAIN = (Path(__file__).parent / "train.py").read_text()
@@ -290,6 +291,32 @@ def test_two_referees_at_one_comparison(tmp_path: Path):
         pytest.raises(RequestError, match="another referee is at work on 'test'"),
     ):
         made.spend()
+
+
+def test_a_gpu_is_never_shared_unsaid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    gpu = GpuState(sm_mhz=1, memory_mhz=1, temperature=30, watts=1.0, throttled=(), processes=2)
+    busy = MachineState(load=None, others=None, gpu=gpu, gpu_note=None)
+    monkeypatch.setattr(carrying.surroundings, "state", lambda device, others: busy)
+    monkeypatch.setattr(carrying, "GPU_PATIENCE", 0.0)
+    monkeypatch.setattr(carrying, "GPU_LOCK", tmp_path / "gpu.lock")
+    outcome = judged(tmp_path, arm(tmp_path, "a", GOOD), arm(tmp_path, "b", BETTER), device="cuda")
+    ((_, fault),) = outcome.faults["a"]
+    assert fault == "the GPU was shared with 2 other processes"
+
+
+def test_an_arm_may_hold_what_the_referee_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """As in an agent's loop, which calls it from the working folder."""
+    place = arm(tmp_path, "loop", BETTER)
+    arm(tmp_path, "old", GOOD)
+    monkeypatch.chdir(place)
+    command = f"{PYTHON} train.py {{seed}}"
+    for started in (8, 0):
+        door(["../old", "."], seeds=3, command=command, as_json=True)
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["runs"]["started"] == started
+        assert not [note for note in answer["candidates"][0]["notes"] if "changed in" in note]
 
 
 def test_a_page_of_failures_alone_can_be_drawn(tmp_path: Path):

@@ -40,7 +40,7 @@ def session(folder: Path, *given: str, **changes: object) -> Session:
         noise_floor=0, device="cpu", memory_limit=None, results=results, work=work, again=False,
     )  # fmt: skip
     request = Request(**{**fields, **changes})  # type: ignore[arg-type]
-    taken = arms.take(given, work / "arms", shared=request.shared, results=results)
+    taken = arms.take(given, work / "arms", shared=request.shared, ours=(results, work))
     return Session(request, taken, lambda text: None)
 
 
