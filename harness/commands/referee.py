@@ -18,6 +18,7 @@ from harness.machine import hardware
 from harness.plan.campaign import seconds_of
 from harness.records.store import check_writable
 from harness.referee import answer, arms, formats, page, tracing
+from harness.referee.carrying import copies
 from harness.referee.planning import Request
 from harness.referee.session import Outcome, Session
 
@@ -60,10 +61,11 @@ def referee(
     if len(given) == 1 and not noise_floor:
         raise RequestError("one arm alone: name a CANDIDATE, or --noise-floor N")
     work = places.checkpoints_folder(folder) / ".referee"
-    taken = arms.take(given, work / "arms", shared=share, ours=(folder, work))
+    called = _name(name, arms.named(given)[0][0])
+    taken = arms.take(given, copies(work, called), shared=share, ours=(folder, work))
     arms.refuse_missing_share(share, taken[0].place)
     request = Request(
-        name=_name(name, taken[0].name), seeds=seeds, first_seed=first_seed,
+        name=called, seeds=seeds, first_seed=first_seed,
         budget=_seconds(budget), command=_command(command), format=formats.named(format_),
         metric=metric, way=None if lower is None else "lower" if lower else "higher",
         frozen=tuple(frozen), equal=tuple(equal), shared=tuple(share), noise_floor=noise_floor,
@@ -124,8 +126,8 @@ def trace(cell: str, *, results: Path | None) -> None:
 def _name(asked: str | None, baseline: str) -> str:
     """A comparison is called by its baseline's folder, whatever the revision."""
     name = asked if asked is not None else baseline.partition("@")[0] or baseline
-    if not re.fullmatch(r"[\w][\w.+=@,-]*", name):
-        raise RequestError(f"--name '{name}': letters, digits and ._-")
+    if not re.fullmatch(r"\w[\w.+=@,-]*", name, re.ASCII):
+        raise RequestError(f"--name '{name}': only letters, digits and . _ + = @ , -")
     return name
 
 

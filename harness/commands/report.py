@@ -67,12 +67,12 @@ def clean_records(*, results: Path | None) -> None:
 
 
 def check_records(*, results: Path | None) -> None:
-    """Read and validate all records and evaluations, and compare their files with the digests in
-    `cells.json` where a card was written.
+    """Read and validate all records, those of scripts too, and evaluations, and compare their
+    files with the digests in `cells.json` where a card was written.
 
     Raises RequestError for the first file that is none, CheckFailed for what is not sound.
     """
-    from harness.records import configuration, evaluation, gates
+    from harness.records import configuration, evaluation, foreign, gates
     from harness.report import cells
 
     folder = places.existing_results(None, results)
@@ -91,6 +91,8 @@ def check_records(*, results: Path | None) -> None:
         raise CheckFailed(f"{len(faults)} broken invariants in {folder}")
     scored = evaluation.read_all(folder)
     more = f" and {len(scored)} evaluations" if scored else ""
+    judged = [r for name in foreign.names(folder) for r in foreign.read_name(folder, name)[0]]
+    more += f" and {len(judged)} runs of scripts" if judged else ""
     same = ", and the files that its card was made from" if index is not None else ""
     print(f"{len(records)} records{more} in {folder} are sound{same}")
 

@@ -8,11 +8,12 @@ May not import torch.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from harness.config import Frozen, explain
 from harness.errors import RequestError
@@ -108,6 +109,18 @@ class ScriptRecord(Frozen):
     software: dict[str, str]
     """Versions that the command's own Python sees; empty where it is no Python."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.status == "ok") != (self.reason is None):
+            raise ValueError(f"status is {self.status}, and its reason {self.reason!r}")
+        if self.status == "ok" and self.exit_code != 0:
+            raise ValueError(f"status is ok, and exit_code {self.exit_code}")
+        if self.seconds < 0.0 or self.attempt < 1:
+            raise ValueError("a time below zero, or an attempt below one")
+        if set(self.reported) & set(self.not_finite):
+            raise ValueError("a name is both reported and not finite")
+        return self
+
 
 class ScriptSource(Frozen):
     """One version of an arm's files: digests of all, and the text of what a person may read."""
@@ -122,6 +135,23 @@ class ScriptSource(Frozen):
     """Path inside the arm -> SHA-256; of a link, `-> ` and nothing of where it leads."""
     texts: dict[str, str]
     """Path -> text, for small files of known text types, as they were."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.digest != files_digest(self.files):
+            raise ValueError("digest is not that of files")
+        for path, text in self.texts.items():
+            if hashlib.sha256(text.encode()).hexdigest() != self.files.get(path):
+                raise ValueError(f"the text of '{path}' is not the one that was run")
+        return self
+
+
+def files_digest(files: dict[str, str]) -> str:
+    """Of an arm: 16 hexadecimal digits over the paths and digests of its files."""
+    whole = hashlib.sha256()
+    for path, one in sorted(files.items()):
+        whole.update(f"{one} {path}\n".encode())
+    return whole.hexdigest()[:16]
 
 
 Kind = TypeVar("Kind", ScriptRecord, ScriptSource)
@@ -165,7 +195,10 @@ def write_source(results: Path, source: ScriptSource) -> None:
 def _write(results: Path, name: str, content: ScriptRecord | ScriptSource) -> None:
     check_writable(results)
     text = to_json(content)
-    again = type(content).model_validate_json(text)
+    try:
+        again = type(content).model_validate_json(text)
+    except ValidationError as error:
+        raise RequestError(f"{name} would not be valid: {explain(error)}") from None
     if again != content:
         raise RequestError(f"{name} would not be read back as it was written")
     try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import RequestError, nearest
+from harness.records.foreign import files_digest
 
 SKIPPED = frozenset(
     (".git", "__pycache__", ".venv", "venv", "node_modules", ".mypy_cache", ".ruff_cache",
@@ -68,9 +69,8 @@ def take(
     that may lie in an arm's. Raises RequestError for a place that is none, an unknown revision,
     two arms of one name, or files too large to be a script's.
     """
-    named = _names(given)
     arms = []
-    for name, spec in named:
+    for name, spec in named(given):
         place, revision = _parse(spec)
         with tempfile.TemporaryDirectory(prefix="smol-arm-") as temporary:
             if revision is None:
@@ -83,8 +83,11 @@ def take(
     return arms
 
 
-def _names(given: Sequence[str]) -> list[tuple[str, str]]:
-    """(name, place) of each; a name that is not given is the folder's, with the revision."""
+def named(given: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, place) of each; a name that is not given is the folder's, with the revision.
+
+    Raises RequestError for a place that is none, or two arms of one name.
+    """
     pairs, said = [], set[str]()
     for text in given:
         name, equals, spec = text.partition("=")
@@ -159,7 +162,7 @@ def _copied(
         files, texts = _copy(name, source, temporary, shared, ours)
         if not files:
             raise RequestError(f"arm '{name}': '{place}' holds no files")
-        digest = digest_of(files)
+        digest = files_digest(files)
         copy = store / digest
         if not copy.is_dir():
             _protect(temporary)
@@ -167,14 +170,6 @@ def _copied(
     finally:
         remove(temporary)
     return Arm(name, digest, origin, files, texts, copy, place)
-
-
-def digest_of(files: dict[str, str]) -> str:
-    """Of paths and digests of files."""
-    whole = hashlib.sha256()
-    for path, one in sorted(files.items()):
-        whole.update(f"{one} {path}\n".encode())
-    return whole.hexdigest()[:16]
 
 
 def _copy(
@@ -270,6 +265,14 @@ def refuse_missing_share(shared: Sequence[str], baseline: Path) -> None:
             raise RequestError(f"--share '{relative}': a path inside the baseline's folder")
         if not (baseline / relative).exists():
             raise RequestError(f"--share '{relative}': '{baseline}' holds none")
+
+
+def forget(store: Path, arms: Sequence[Arm]) -> None:
+    """Delete the copies of other versions: what is kept of those is their record."""
+    wanted = {arm.digest for arm in arms}
+    for folder in store.iterdir():
+        if folder.name not in wanted:
+            remove(folder)
 
 
 def remove(folder: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shlex
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from harness.records import foreign
 from harness.records.foreign import ScriptQuestion, ScriptRecord
 from harness.referee import arms as taking
 from harness.referee import fairness
+from harness.referee.arms import Arm
 from harness.referee.output import anonymous, for_record
 from harness.referee.planning import Request, Slot
 from harness.referee.processes import Family
@@ -53,12 +55,19 @@ def runs_folder(request: Request) -> Path:
     return request.work / "runs" / request.name
 
 
-def sweep(request: Request) -> int:
-    """End what a killed referee left running, delete what it left lying; returns the processes.
+def copies(work: Path, name: str) -> Path:
+    """Where the arms of a comparison are copied to."""
+    return work / "arms" / name
+
+
+def sweep(request: Request, arms: Sequence[Arm]) -> int:
+    """End what a killed referee left running, delete what it left lying and copies of versions
+    that are no arm now; returns the number of processes.
 
     Only while the comparison's lock is held: another's runs look the same.
     """
     ended = 0
+    taking.forget(copies(request.work, request.name), arms)
     folder = runs_folder(request)
     for left in sorted(folder.iterdir()) if folder.is_dir() else []:
         ended += Family(_mark(left), since_now=False).end()

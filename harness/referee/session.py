@@ -189,7 +189,7 @@ class Session:
         try:
             with FileLock(lock, timeout=0):
                 self._read()
-                if ended := carrying.sweep(self.request):
+                if ended := carrying.sweep(self.request, self.arms):
                     self.say(f"ended {ended} processes that an earlier call had left running")
                 self._run_all(self.floor)
                 if self.floor:

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import RequestError
 from harness.records import foreign
 from harness.referee import page
-from tests.referee.workshop import BETTER, GOOD, HEAD, arm, judged, session
+from tests.referee.workshop import BETTER, COMMAND, GOOD, HEAD, arm, judged, session
 
 NUMBER = "print(f'METRIC loss={2 + random.gauss(0, 0.01):.6f} lower')\n"
 
@@ -147,6 +147,16 @@ def test_a_frozen_file_is_the_same_in_all_arms_and_at_the_end(tmp_path: Path):
     outcome = judged(tmp_path, base, edits, frozen=("prepare.py",))
     ((_, fault),) = outcome.faults["edits"]
     assert fault == "it edited the frozen file 'prepare.py' while it ran"
+
+
+def test_the_environment_carries_the_seed_too(tmp_path: Path):
+    def takes(source: str) -> str:
+        return "import os\n" + source.replace("int(sys.argv[1])", "int(os.environ['SMOL_SEED'])")
+
+    base, other = arm(tmp_path, "a", takes(GOOD)), arm(tmp_path, "b", takes(BETTER))
+    outcome = judged(tmp_path, base, other, command=COMMAND[:-1])
+    assert outcome.judgements["b"].decision == "keep"
+    assert len({r.reported["loss"] for r in outcome.records["a"]}) == 3
 
 
 def test_budgets_that_differ_are_named_and_may_be_required(tmp_path: Path):

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.code.provenance import ROOT
 from harness.commands.referee import referee, trace
+from harness.commands.report import check_records
 from harness.errors import CheckFailed, RequestError
 from harness.records import foreign
 from harness.records.schema import GpuState, MachineState
@@ -195,7 +197,7 @@ def test_a_failed_run_is_run_again_only_where_that_is_asked_or_a_limit_is_raised
     assert judged(tmp_path, base, slow, budget=9.0).judgements["slow"].decision == "keep"
 
 
-def test_records_are_immutable_and_checked(tmp_path: Path):
+def test_records_are_immutable_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     outcome = judged(tmp_path, arm(tmp_path, "a", GOOD), arm(tmp_path, "b", BETTER))
     results = tmp_path / "results"
     record = outcome.records["b"][0]
@@ -207,7 +209,22 @@ def test_records_are_immutable_and_checked(tmp_path: Path):
     with pytest.raises(RequestError, match="says of itself that it is"):
         foreign.read_name(results, "test")
     moved.rename(path)
-    path.write_text(path.read_text().replace('"seconds": ', '"seconds": -'))
+    check_records(results=results)
+    assert "and 6 runs of scripts in" in capsys.readouterr().out
+    source = results / foreign.source_path(
+        next(s for s in foreign.read_name(results, "test")[1] if s.arm == "b")
+    )
+    for victim, word, other, says in (
+        (path, '"status": "ok"', '"status": "oom"', "status is oom, and its reason None"),
+        (path, '"exit_code": 0', '"exit_code": 1', "status is ok, and exit_code 1"),
+        (source, "{1.5 +", "{1.4 +", "the text of 'train.py' is not the one that was run"),
+    ):
+        text = victim.read_text()
+        assert word in text
+        victim.write_text(text.replace(word, other))
+        with pytest.raises(RequestError, match=says):
+            check_records(results=results)
+        victim.write_text(text)
     path.with_name("notes.txt").write_text("x")
     with pytest.raises(RequestError, match=r"notes.txt is neither"):
         foreign.read_name(results, "test")
@@ -263,18 +280,32 @@ def test_killed_at_any_moment_it_goes_on_and_repeats_nothing(tmp_path: Path):
     assert not list((tmp_path / "checkpoints" / ".referee" / "runs" / "k").iterdir())
 
 
-def test_a_sigterm_ends_the_run_that_goes_on(tmp_path: Path):
-    mark = f"smol-term-{os.getpid()}"
+def test_no_process_is_left_by_a_referee_that_is_stopped_or_by_the_next_one(tmp_path: Path):
+    mark = f"smol-left-{os.getpid()}"
     arm(tmp_path, "a", HEAD + f"import os\nos.system('sleep 60; : {mark}')\n")
     arm(tmp_path, "b", BETTER)
-    process = start(tmp_path, "a", "b", "--command", f"{PYTHON} train.py {{seed}}")
-    deadline = time.monotonic() + 30.0
-    while mark not in _processes() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 130
+    call = ["a", "b", "--command", f"{PYTHON} train.py {{seed}}"]
+    killed = start(tmp_path, *call)
+    _until(lambda: mark in _processes())
+    killed.kill()  # it can clean up nothing
+    killed.communicate(timeout=30)
+    assert mark in _processes()
+    stopped = start(tmp_path, *call)
+    assert stopped.stdout is not None
+    assert "not known before the baseline" in stopped.stdout.readline()
+    assert "processes that an earlier call had left running" in stopped.stdout.readline()
+    _until(lambda: mark in _processes())
+    stopped.send_signal(signal.SIGTERM)
+    stopped.communicate(timeout=30)
+    assert stopped.returncode == 130
     assert mark not in _processes()
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30.0
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def _processes() -> str:

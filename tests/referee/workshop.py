@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from harness.referee import arms, formats
+from harness.referee import arms, carrying, formats
 from harness.referee.planning import Request
 from harness.referee.session import Outcome, Session
 
@@ -40,7 +40,8 @@ def session(folder: Path, *given: str, **changes: object) -> Session:
         noise_floor=0, device="cpu", memory_limit=None, results=results, work=work, again=False,
     )  # fmt: skip
     request = Request(**{**fields, **changes})  # type: ignore[arg-type]
-    taken = arms.take(given, work / "arms", shared=request.shared, ours=(results, work))
+    store = carrying.copies(work, request.name)
+    taken = arms.take(given, store, shared=request.shared, ours=(results, work))
     return Session(request, taken, lambda text: None)
 
 
