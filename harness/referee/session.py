@@ -23,6 +23,7 @@ from harness.referee.arms import Arm
 from harness.referee.judging import Foresight, Judgement
 from harness.referee.planning import Conditions, Request, Slot
 from harness.referee.reading import Way
+from harness.stats.inference import MIN_PAIRS
 
 Say = Callable[[str], None]
 
@@ -329,6 +330,8 @@ class Session:
     def seen(self) -> str:
         """What this comparison can see, in words."""
         found, pairs = self.foresight(), self.request.seeds
+        if pairs < MIN_PAIRS:
+            return f"{pairs} pairs never give a verdict: {MIN_PAIRS} at least"
         if found is None:
             return (
                 f"how small a difference {pairs} pairs can find is not known before the baseline "

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import RequestError
 from harness.records import foreign
-from harness.referee import page
+from harness.referee import formats, page
 from tests.referee.workshop import BETTER, COMMAND, GOOD, HEAD, arm, judged, session
 
 NUMBER = "print(f'METRIC loss={2 + random.gauss(0, 0.01):.6f} lower')\n"
@@ -42,6 +42,7 @@ def test_a_run_that_fails_is_a_row_with_its_reason(tmp_path: Path, name: str):
     outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, name, source))
     ((record, fault),) = outcome.faults[name]  # one: the rest of its runs could tell nothing
     assert fault.startswith(reason)
+    assert str(tmp_path) not in record.model_dump_json()  # tracebacks name files
     assert record.seed == 0
     judgement = outcome.judgements[name]
     assert judgement.decision == "not known"
@@ -147,6 +148,25 @@ def test_a_frozen_file_is_the_same_in_all_arms_and_at_the_end(tmp_path: Path):
     outcome = judged(tmp_path, base, edits, frozen=("prepare.py",))
     ((_, fault),) = outcome.faults["edits"]
     assert fault == "it edited the frozen file 'prepare.py' while it ran"
+
+
+def test_a_result_file_must_be_of_this_run(tmp_path: Path):
+    """One that lay in the arm's folder is yesterday's result."""
+    writes = (
+        "import json\njson.dump({'loss': %s + random.gauss(0, 0.01)}, open('results.json', 'w'))\n"
+    )
+    base = arm(tmp_path, "good", HEAD + writes % 2)
+    other = arm(tmp_path, "stale", HEAD)
+    for place in (base, other):
+        (Path(place) / "results.json").write_text('{"loss": 1.0}')
+    outcome = judged(tmp_path, base, other, format=formats.named("json"), way="lower")
+    ((_, fault),) = outcome.faults["stale"]
+    assert fault == "it wrote no file 'results.json'"
+    assert 1.9 < outcome.records["good"][0].reported["loss"] < 2.1
+    broken = arm(tmp_path, "broken", HEAD + "open('results.json', 'w').write('{\"loss\": 1')\n")
+    outcome = judged(tmp_path, base, broken, format=formats.named("json"), way="lower")
+    ((_, fault),) = outcome.faults["broken"]
+    assert fault.startswith("results.json: not JSON, or cut off (")
 
 
 def test_the_environment_carries_the_seed_too(tmp_path: Path):
