@@ -23,9 +23,9 @@ from harness.referee.processes import MARK, Family
 
 FIRST_POLL, SLOWEST_POLL = 0.005, 0.2
 """Seconds: a script of milliseconds is not kept waiting, one of hours not disturbed."""
-SAMPLE_SECONDS = 0.1
-"""Between samples of memory and open files in the first seconds; later each takes at most 1 % of
-a core, because the next one waits for a hundred times as long as it took."""
+SAMPLE_SECONDS, SETTLED_SECONDS = 0.1, 3.0
+"""Between samples of memory and open files in the first seconds; after them sampling takes at most
+1 % of a core, because the next sample waits for a hundred times as long as the last one took."""
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _NO_MEMORY = ("out of memory", "outofmemoryerror", "memoryerror", "cannot allocate memory")
 
@@ -101,6 +101,7 @@ class _Watch:
     ) -> None:
         self.family, self.folder = family, folder.resolve()
         self.deadline, self.budget = started + budget, budget
+        self.settled = started + SETTLED_SECONDS
         self.memory = memory
         self.peak: int | None = None
         self.outside: set[str] = set()
@@ -120,8 +121,8 @@ class _Watch:
                 self._stop("timeout", f"it had not ended after {self.budget:g} seconds")
             elif now >= sample_at:
                 self._sample()
-                took = time.monotonic() - now
-                sample_at = now + max(SAMPLE_SECONDS, 100.0 * took)
+                rest = 100.0 * (time.monotonic() - now) if now >= self.settled else 0.0
+                sample_at = now + max(SAMPLE_SECONDS, rest)
             time.sleep(min(pause, max(0.0, self.deadline - now) or FIRST_POLL))
             pause = min(1.2 * pause, SLOWEST_POLL)
 

@@ -108,7 +108,7 @@ def test_writing_outside_its_folder_is_told(tmp_path: Path):
     source = BETTER + "open('../stray.txt', 'w').write('x')\n"
     elsewhere = tmp_path / "elsewhere.bin"
     source += (
-        f"held = open({str(elsewhere)!r}, 'w'); held.write('x')\nimport time; time.sleep(0.4)\n"
+        f"held = open({str(elsewhere)!r}, 'w'); held.write('x')\nimport time; time.sleep(0.8)\n"
     )
     outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, "strays", source))
     (note,) = outcome.notes["strays"][-1:]
