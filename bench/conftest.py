@@ -10,7 +10,7 @@ import torch
 
 from bench.groups import Group, Size, turns
 from harness.bench import saved
-from harness.machine import hardware
+from harness.machine import devices, hardware
 
 SUITES: dict[str, list[Group]] = {}
 
@@ -61,7 +61,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     folder = session.config.getoption("--bench-save")
     if folder is None or size_of(session.config).quick:
         return
-    device = hardware.device_class(size_of(session.config).device)
+    device = devices.of(size_of(session.config).device).product()
     for suite, groups in SUITES.items():
         if all(group.complete for group in groups):
             saved.write(folder, suite, device, [row for group in groups for row in group.rows()])

@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import RequestError, nearest
 from models.config import ModelConfig
 from models.kernels.names import KERNELS
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._+=@,-]{0,99}"
+"""What a recipe, arm, stage, horizon or source of text may be called. Such names become folders,
+files and cells of a table, here and wherever a record is sent: none may lead out of its place."""
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Frozen(BaseModel):
@@ -260,13 +265,43 @@ class RunConfig(Frozen):
 NEUTRAL_FIELDS = frozenset({"train.log_every", "train.checkpoint_every"})
 """Fields that cannot change a result: left out of the key and of arms' differences."""
 
+ADDED: dict[str, Any] = {}
+"""Fields that the schema gained after records were written: dotted path -> the value, as JSON has
+it, that means "as before". It is also the field's default, so that older configurations can be
+read. Digests and comparisons leave such a field out at this value, so that a record written before
+the field existed keeps its key. A field of a source is `data.sources.NAME`, which holds for
+`data.fitted_on` too. An entry is never removed or changed: keys depend on it.
+"""
+
+
+def as_before(config: BaseModel | Mapping[str, Any], section: str = "") -> dict[str, Any]:
+    """A configuration, or its `section` (`"data"`), as digests and comparisons see it: plain
+    values, without the fields of `ADDED` that are at the value that means "as before".
+    """
+    data = config.model_dump(mode="json") if isinstance(config, BaseModel) else config
+    kept = {}
+    for name, value in data.items():
+        path = f"{section}.{name}" if section else name
+        if path not in ADDED or canonical(value) != canonical(ADDED[path]):
+            # The sources that a tokenizer is fitted on gain the same fields as any other.
+            kept[name] = _parts_as_before(value, path.replace("data.fitted_on", "data.sources"))
+    return kept
+
+
+def _parts_as_before(value: Any, path: str) -> Any:
+    if isinstance(value, dict):
+        return as_before(value, path)
+    if isinstance(value, list | tuple):
+        return [_parts_as_before(part, path) for part in value]
+    return value
+
 
 def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted path -> plain value, in the order of declaration. Tuples are leaves, as lists."""
     data = config.model_dump(mode="json") if isinstance(config, BaseModel) else config
     flat: dict[str, Any] = {}
     for name, value in data.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             flat.update(flatten(value, f"{prefix}{name}."))
         else:
             flat[f"{prefix}{name}"] = value
@@ -275,11 +310,15 @@ def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
 
 def difference(a: RunConfig, b: RunConfig) -> dict[str, tuple[Any, Any]]:
     """The fields in which two configurations differ: path -> (a's value, b's value)."""
-    left, right = flatten(a), flatten(b)
+    return differing(flatten(a), flatten(b))
+
+
+def differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """As `difference`, of two configurations that are flat already."""
     return {
-        path: (left[path], right[path])
-        for path in left
-        if left[path] != right[path] and path not in NEUTRAL_FIELDS
+        path: (value, right[path])
+        for path, value in left.items()
+        if value != right[path] and path not in NEUTRAL_FIELDS
     }
 
 
@@ -295,9 +334,10 @@ def digest(value: Any, length: int = 16) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
 
 
-def identity(config: RunConfig) -> dict[str, Any]:
-    """The configuration as it enters the key: without the neutral fields."""
-    return {k: v for k, v in flatten(config).items() if k not in NEUTRAL_FIELDS}
+def identity(config: RunConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration, or a record's, as it enters the key: dotted path -> plain value, without
+    the neutral fields and without those of `ADDED` that are as before."""
+    return {k: v for k, v in flatten(as_before(config)).items() if k not in NEUTRAL_FIELDS}
 
 
 def replace(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
@@ -359,4 +399,5 @@ def explain(error: ValidationError) -> str:
         return message
     if fault["type"] == "value_error":
         return f"{path}: {message}"
-    return f"{path}: {message[0].lower()}{message[1:]}, not {fault['input']!r}"
+    # Of a long value its beginning will do: where a field is missing it is all that is around it.
+    return f"{path}: {message[0].lower()}{message[1:]}, not {fault['input']!r:.200}"

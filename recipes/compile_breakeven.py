@@ -1,8 +1,8 @@
 """From which run length on compiling pays: eager, block by block, and the whole model as one graph.
 
-The seed card's table (300 and 600 updates, eager and compiled, one run each) as a fit: every arm at
-two lengths, five launches of each, interleaved and alone on the machine, so that what is fixed
-(start-up, compilation) and what repeats are told apart, each with its error.
+The seed card's table (300 and 600 updates, eager and compiled, one run each) taken apart: every
+arm at two lengths, five launches of each, interleaved and alone on the machine, so that what is
+fixed (start-up, compilation) and what repeats are told apart, each with its error.
 
 `proxy`, on two cores: 30 launches. An update of 4,096 tokens takes about 0.5 s on two threads, a
 launch has 12 or 48 of them and 8 s of start-up and validation, and compiling takes 15 to 40 s

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+import harness.commands
+from harness.commands import DOOR, Command, Group
 
 LIGHT = [
     "models.config", "models.presets", "harness.recipe", "harness.config", "harness.plan.runs",
@@ -15,7 +21,7 @@ LIGHT = [
     "harness.report.views", "harness.audit.page", "harness.commands.audit",
     "harness.evidence.costs", "harness.commands.run", "harness.commands.show",
     "harness.launch.local", "harness.data.assets", "harness.commands.models",
-    "harness.commands.evaluate", "harness.records.evaluation", "harness.commands.bench",
+    "harness.commands.evaluate", "harness.records.evaluation", "harness.commands.bench_step",
     "harness.commands.campaign", "harness.bench.contest", "harness.bench.saved",
     "harness.plan.campaign", "harness.plan.profiles", "harness.commands.referee",
 ]  # fmt: skip
@@ -39,6 +45,23 @@ def test_light_modules_load_nothing_heavy():
 def test_the_door_itself_loads_almost_nothing(name):
     modules = loaded(f"import {name}")
     assert not modules & {*HEAVY, "pandas", "numpy", "pydantic", "rich"}
+
+
+def test_each_command_is_listed_as_it_describes_itself():
+    """The table of summaries is written twice so that help need not import what it lists."""
+
+    def commands(group: Group) -> Iterator[Command]:
+        for one in group.commands.values():
+            yield from commands(one) if isinstance(one, Group) else [one]
+
+    listed = {command.module: command.summary for command in commands(DOOR)}
+    for name, summary in listed.items():
+        module = importlib.import_module(f"harness.commands.{name}")
+        assert module.Options.__doc__.partition(".")[0] + "." == summary
+        assert callable(getattr(module, name))
+    folder = Path(harness.commands.__file__).parent
+    have = {f.stem for f in folder.glob("*.py") if "\nclass Options:" in f.read_text()}
+    assert have == set(listed)
 
 
 def test_models_know_nothing_of_the_harness():

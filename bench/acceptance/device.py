@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from harness.machine import hardware
+from harness.machine import devices, hardware
 from harness.plan import profiles
 
 ROWS = 1024
@@ -29,7 +29,7 @@ def main(device: str) -> int:
         print(f"{name}, sm_{capability[0]}{capability[1]}, {memory / 1e9:.1f} GB")
         print(f"torch {torch.__version__}, CUDA {torch.version.cuda}")
         print(f"profile {profiles.of(memory).name}; peak known: {hardware.peak_of(name)}")
-        if not hardware.has_gpu():
+        if devices.of(device).absence():
             print("nvidia-smi does not answer: records could not name the device", file=sys.stderr)
             return 1
         if capability < (8, 0):

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.commands.run import run
+from harness.commands import run
 from harness.errors import CheckFailed, RequestError, RunFailed
 from harness.plan import runs as planning
 from harness.recipe import Entry, find, load
@@ -53,11 +53,10 @@ def short_run(entry: Entry, device: str, results: Path) -> None:
     pair = pairs[-1 if device == "cuda" else 0] if pairs else (grid[0].name,)
     arm = pair[-1]
     tokens = UPDATES * min(arm.config.tokens_per_update for arm in grid)
-    run(
-        entry.name, scale="smoke", device=device, seeds=1, sets=[f"train.tokens={tokens}"],
-        stage=None, data=[], start=None, results=results, jobs=None, dry_run=False, fresh=False,
-        keep=False, only=lambda run: run.arm == arm,
-    )  # fmt: skip
+    options = run.Options(
+        entry.name, "smoke", device, 1, [f"train.tokens={tokens}"], results=results
+    )
+    run.run(options, only=lambda run: run.arm == arm)
 
 
 if __name__ == "__main__":

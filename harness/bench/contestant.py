@@ -25,6 +25,7 @@ import torch
 
 from harness.bench.peers import Contestant, build
 from harness.bench.setting import Answer, Command, Setting
+from harness.machine import devices
 from harness.train import allocator
 
 ZIPF_OFFSET = 2.7
@@ -50,8 +51,8 @@ def _bounds(vocabulary: int) -> np.ndarray:
 
 def peak_bytes(device: str) -> int:
     """The highest resident memory of this process, or of the device's allocator on CUDA."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
+    if devices.of(device).own_memory:
+        return int(torch.get_device_module(device).max_memory_allocated())
     status = Path("/proc/self/status")
     if status.exists():  # unlike getrusage, not inherited from the parent through exec
         for line in status.read_text().splitlines():
@@ -64,8 +65,8 @@ def peak_bytes(device: str) -> int:
 def release(device: str) -> None:
     """Give unused memory back, so that those who wait do not hold what the next one needs."""
     gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()
+    if devices.of(device).own_memory:
+        torch.get_device_module(device).empty_cache()
     elif sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
         if trim is not None:

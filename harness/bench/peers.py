@@ -203,8 +203,7 @@ class Product:
         with torch.no_grad():
             for _ in range(REPEATS):
                 F.linear(self.x, self.weight)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        torch.get_device_module(self.device).synchronize(self.device)
         return 0.0
 
 

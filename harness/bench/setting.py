@@ -5,8 +5,6 @@ May not import torch.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from harness.config import Compile, Frozen, OptimConfig
 from models.config import ModelConfig
 
@@ -30,7 +28,7 @@ class Setting(Frozen):
     compile: Compile
     """Of `ours`."""
     optim: OptimConfig
-    device: Literal["cpu", "cuda"]
+    device: str
     threads: int
     seed: int
     """Of the initial weights and of the data."""

@@ -1,1 +1,73 @@
-"""What each word at the door does, once its arguments are read. Imports the rooms, lazily."""
+"""What the door offers: a command is a file here, with its options and what it does.
+
+A command's module holds `Options`, a frozen dataclass whose fields are the command's arguments,
+and a function of the module's own name that takes them. Summaries stand here as well, so that
+`smol --help` need not import any command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the door."""
+
+    module: str
+    """The file in this folder, and the function in it."""
+    summary: str
+    """The first sentence of its `Options`' docstring."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A word that other commands stand below, as `data` in `smol data prepare`."""
+
+    summary: str
+    commands: Mapping[str, Command | Group]
+
+
+PREPARE = Group(
+    "Write a prepared folder for `smol run --data`.",
+    {
+        "pretrain": Command("data_pretrain", "Prepare text for pretraining."),
+        "sft": Command("data_sft", "Prepare conversations for fine-tuning."),
+        "python-edu": Command("data_python_edu", "Download the Python files of python-edu."),
+    },
+)
+
+DOOR = Group(
+    "Train small language models side by side; print a card whose numbers can be traced.",
+    {
+        "list": Command("list_recipes", "List the recipes, one line each."),
+        "show": Command("show", "Print what a recipe would run, and start nothing."),
+        "run": Command("run", "Run a recipe and say which arm is better."),
+        "new": Command("new", "Write a recipe of your own that runs, with comments."),
+        "campaign": Command("campaign", "Spend a limited time on the most informative runs."),
+        "compare": Command("compare", "Compare two arms, or two records, with a verdict."),
+        "card": Command("card", "Write the model card and its figures from the records."),
+        "trace": Command("trace", "Say which runs a number of the card comes from."),
+        "audit": Command("audit", "Check published claims against arithmetic and physics."),
+        "referee": Command("referee", "Judge training scripts that are not ours."),
+        "fetch": Command("fetch", "Bring SmolLM2-135M's tokenizer and weights here."),
+        "sample": Command("sample", "Continue a prompt with a model."),
+        "chat": Command("chat", "Talk with a model, turn by turn."),
+        "eval": Command("evaluate", "Measure a model's loss on a text, or its score on tasks."),
+        "export": Command("export", "Write a folder that transformers can load."),
+        "data": Group("Prepare data: tokenized, packed, sealed.", {"prepare": PREPARE}),
+        "records": Group(
+            "Check a results folder, or free its disk space.",
+            {
+                "check": Command("records_check", "Check every record of a results folder."),
+                "clean": Command("records_clean", "Delete the checkpoints of finished runs."),
+            },
+        ),
+        "bench": Group(
+            "Measure how fast training is on this machine.",
+            {"step": Command("bench_step", "Time one update, ours against other code.")},
+        ),
+        "doctor": Command("doctor", "Say what this machine can run and what is missing."),
+    },
+)

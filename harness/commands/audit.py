@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from harness.audit import claims as file
 from harness.audit import page as audits
 from harness.commands import places
+from harness.commands.options import JsonOption, ResultsOption
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.records import store
 
 
-def audit(claims: str | None, *, as_json: bool, markdown: bool, results: Path | None) -> None:
+@dataclass(frozen=True)
+class Options:
+    """Check published claims against arithmetic and physics.
+
+    Our own records are asked as well. Exit code 1 if a claim does not hold.
+    """
+
+    claims: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CLAIMS.toml]",
+            show_default=False,
+            help="A claims file, or a shipped audit's name. Default: the seed card's claims.",
+        ),
+    ] = None
+    as_json: JsonOption = False
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = (
+        False
+    )
+    results: ResultsOption = None
+
+
+def audit(options: Options) -> None:
     """Print the audit of a claims file, of a shipped one by name, or of the seed card.
 
     Raises CheckFailed where a claim does not hold, RequestError for a file that is none.
     """
-    folder = places.results_folder(None, results)
-    card = file.load(_path(claims), folder)
+    folder = places.results_folder(None, options.results)
+    card = file.load(_path(options.claims), folder)
     findings = audits.audit(card, store.read_all(folder))
-    if as_json:
+    if options.as_json:
         print(json.dumps(audits.as_json(card, findings), indent=1, ensure_ascii=False))
-    elif markdown:
+    elif options.markdown:
         print(audits.markdown(card, findings), end="")
     else:
         print(audits.plain(card, findings), end="")

@@ -2,71 +2,105 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from harness.code import provenance
+import typer
+
 from harness.commands import places
-from harness.commands.run import read_device, run
+from harness.commands import run as runs
+from harness.commands.options import JsonOption, ResultsOption
+from harness.commands.planned import evidence, this_code
 from harness.errors import CheckFailed, RequestError, RunFailed
-from harness.machine import hardware
+from harness.launch import terminal
+from harness.machine import devices, hardware
 from harness.machine.hardware import peak_of
 from harness.machine.prices import price_of
 from harness.plan import campaign as planning
-from harness.plan.campaign import Device, Slot, Unit
+from harness.plan.campaign import Slot, Target, Unit
 from harness.recipe import load
 from harness.records import store
 
 
-def campaign(
-    *, budget: str, device: str, dry_run: bool, results: Path | None, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """Spend a limited time on the most informative runs.
+
+    Runs that are missing from the recipes are done in the order of what they tell for their time.
+    The same command goes on where the last one ended.
+    """
+
+    budget: Annotated[
+        str, typer.Option("--budget", help="The time to spend, such as 40m or 1h30m.")
+    ] = "40m"
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="The device to compute on: auto, cpu or cuda; with --dry-run also one that is "
+            "not here, such as h100 or rtx-4090.",
+        ),
+    ] = "auto"
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and start nothing.")] = (
+        False
+    )
+    results: ResultsOption = None
+    as_json: JsonOption = False
+
+
+def campaign(options: Options) -> None:
     """Run, or with `dry_run` list, what fits the budget.
 
     Raises RequestError (a wrong budget or device), or RunFailed at the end where units failed.
     """
-    seconds = planning.seconds_of(budget)
-    folder = places.results_folder("proxy", results)
-    planned_for = _device(device, dry_run, folder)
-    if dry_run:
+    seconds = planning.seconds_of(options.budget)
+    folder = places.results_folder("proxy", options.results)
+    planned_for = _device(options.device, options.dry_run, folder)
+    if options.dry_run:
         found = _missing(planned_for, folder)
-        _print(planned_for, planning.order(found, planned_for.price), found, seconds, as_json)
+        slots = planning.order(found, planned_for.price)
+        _print(planned_for, slots, found, seconds, options.as_json)
         return
-    if as_json:
+    if options.as_json:
         raise RequestError("--json goes with --dry-run: a campaign leaves records")
     spend(planned_for, folder, seconds)
 
 
-def _device(text: str, dry_run: bool, results: Path) -> Device:
+def _device(text: str, dry_run: bool, results: Path) -> Target:
     """This machine's, or for a dry run any of hardware.toml."""
-    if text in ("auto", "cpu", "cuda"):
-        kind = read_device(text)
-        product = hardware.device_class(kind)
-        peak = peak_of(product) if kind == "cuda" else None
-        if kind == "cuda" and peak is None:
+    if text in (devices.AUTO, *devices.devices()):
+        device = devices.chosen(text)
+        kind, product = device.name, device.product()
+        peak = peak_of(product)
+        if device.rented and peak is None:
             raise RequestError(
                 f"'{product}' is not in hardware.toml: without its peak nothing can be predicted"
             )
         price = price_of(peak.name, results=results) if peak else None
-        return Device(peak.name if peak else product, kind, peak, price, hardware.cores())
+        name = peak.name if peak else product
+        return Target(name, kind, peak, price, hardware.cores(), product)
     peak = planning.device_named(text)
     if not dry_run:
-        here = hardware.device_class("cuda") if hardware.has_gpu() else "no GPU"
+        here = devices.chosen(devices.AUTO).product()
         raise RequestError(f"--device {text} is for --dry-run; this machine has {here}")
-    return Device(peak.name, "cuda", peak, price_of(peak.name, results=results))
+    return Target(peak.name, peak.device, peak, price_of(peak.name, results=results))
 
 
-def _missing(device: Device, results: Path) -> list[Unit]:
+def _missing(device: Target, results: Path) -> list[Unit]:
     entries, _ = load()
     records = store.read_all(results)
-    return planning.units(entries.values(), records, device, provenance.source_digest())
+    return planning.units(
+        entries.values(), records, device, this_code, functools.partial(evidence, records)
+    )
 
 
-def spend(device: Device, results: Path, budget: float) -> None:
+def spend(device: Target, results: Path, budget: float) -> None:
     """Unit by unit; what was just measured enters the next choice."""
     started = time.monotonic()
     tried: set[tuple[str, str, int, tuple[str, ...]]] = set()
@@ -79,17 +113,17 @@ def spend(device: Device, results: Path, budget: float) -> None:
             break
         slot = slots[0]
         tried.add(slot.unit.identity)
-        print(f"campaign: {left / 60:.0f} minutes left; {_line(slot)}", flush=True)
+        terminal.say(f"campaign: {left / 60:.0f} minutes left; {_line(slot)}")
         begun = time.monotonic()
         try:
             _run(slot.unit, device, results)
         except (RunFailed, CheckFailed, RequestError) as error:
             failed.append(f"{slot.unit.recipe}: {error}")
-            print(f"campaign: {error}", flush=True)
+            terminal.say(f"campaign: {error}")
         took = (time.monotonic() - begun) / 60
-        print(f"campaign: predicted {slot.seconds / 60:.1f} minutes, took {took:.1f}", flush=True)
+        terminal.say(f"campaign: predicted {slot.seconds / 60:.1f} minutes, took {took:.1f}")
     spent = (time.monotonic() - started) / 60
-    print(
+    terminal.say(
         f"campaign: {len(tried)} units in {spent:.0f} minutes; {len(missing)} are missing, none of "
         "which fits what is left; the same command goes on"
     )
@@ -97,13 +131,12 @@ def spend(device: Device, results: Path, budget: float) -> None:
         raise RunFailed(f"{len(failed)} of {len(tried)} units did not end well: {failed[0]}")
 
 
-def _run(unit: Unit, device: Device, results: Path) -> None:
-    run(
-        unit.recipe, scale=unit.scale, device=device.kind, seeds=None, sets=[], stage=None,
-        data=[], start=None, results=results, jobs=None, dry_run=False,
-        fresh=True,  # of the unit's runs, those that other code made
-        keep=False, only=lambda r: r.seed == unit.seed and r.arm in unit.arms,
-    )  # fmt: skip
+def _run(unit: Unit, device: Target, results: Path) -> None:
+    fresh = True  # of the unit's runs, those that are outdated too
+    runs.run(
+        runs.Options(unit.recipe, unit.scale, device.kind, results=results, fresh=fresh),
+        only=lambda r: r.seed == unit.seed and r.arm in unit.arms,
+    )
 
 
 def _line(slot: Slot) -> str:
@@ -115,7 +148,7 @@ def _line(slot: Slot) -> str:
 
 
 def _print(
-    device: Device, slots: Sequence[Slot], found: Sequence[Unit], budget: float, as_json: bool
+    device: Target, slots: Sequence[Slot], found: Sequence[Unit], budget: float, as_json: bool
 ) -> None:
     chosen = {slot.unit.identity for slot in planning.within(slots, budget)}
     if as_json:
@@ -125,27 +158,32 @@ def _print(
         print(json.dumps(text, indent=1))
         return
     price = device.price.text if device.price else "n/a"
-    print(f"campaign of {budget / 60:.0f} minutes on {device.name}, price {price}")
-    print("in order of answers per predicted minute; + is within the budget")
-    print(f"  {'minutes':>8}{'$':>7}{'in all':>8}{'value':>7}  what")
+    terminal.say(f"campaign of {budget / 60:.0f} minutes on {device.name}, price {price}")
+    terminal.say("in order of answers per predicted minute; + is within the budget")
     for slot in slots:
-        unit, mark = slot.unit, "+" if slot.unit.identity in chosen else " "
-        dollars = f"{slot.dollars:.2f}" if slot.dollars is not None else "n/a"
-        arms = ", ".join(unit.arms) if len(unit.arms) <= 4 else f"{len(unit.arms)} arms"
-        print(
-            f"{mark} {slot.seconds / 60:>8.1f}{dollars:>7}{slot.ends / 60:>8.0f}{unit.value:>7.3f}"
-            f"  {unit.recipe} {unit.scale} seed {unit.seed}: {arms} "
-            f"({len(unit.runs)} runs; {unit.why}; {unit.basis})"
-        )
+        terminal.say(_described(slot), "+ " if slot.unit.identity in chosen else "  ", "    ")
     within = planning.within(slots, budget)
     total = within[-1].ends / 60 if within else 0.0
     paid = f", ${sum(slot.dollars or 0.0 for slot in within):.2f}" if device.price else ""
-    print(f"within the budget: {len(within)} of {len(slots)} units, {total:.0f} minutes{paid}")
+    terminal.say(
+        f"within the budget: {len(within)} of {len(slots)} units, {total:.0f} minutes{paid}"
+    )
     unknown = len(found) - len(slots)
     if unknown:
-        print(f"{unknown} more have no predicted time: {_unknown(found)}")
+        terminal.say(f"{unknown} more have no predicted time: {_unknown(found)}")
     if not slots and not unknown:
-        print("nothing is missing on this device")
+        terminal.say("nothing is missing on this device")
+
+
+def _described(slot: Slot) -> str:
+    unit = slot.unit
+    arms = ", ".join(unit.arms) if len(unit.arms) <= 4 else f"{len(unit.arms)} arms"
+    dollars = f", ${slot.dollars:.2f}" if slot.dollars is not None else ""
+    return (
+        f"{slot.seconds / 60:.1f} minutes{dollars}, in all {slot.ends / 60:.0f}; value "
+        f"{unit.value:.3f}: {unit.recipe} {unit.scale} seed {unit.seed}: {arms} "
+        f"({len(unit.runs)} runs; {unit.why}; {unit.basis})"
+    )
 
 
 def _unknown(found: Sequence[Unit]) -> str:

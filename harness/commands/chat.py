@@ -9,51 +9,79 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from harness.commands import models
 from harness.commands.models import Loaded
-from harness.commands.run import read_device
+from harness.commands.options import (
+    DeviceOption,
+    ModelName,
+    ModelScale,
+    ResultsOption,
+    SampleSeedOption,
+    TemperatureOption,
+    TokenizerOption,
+    TopKOption,
+    TopPOption,
+)
+from harness.commands.planned import read_device
 from harness.data.chat import ChatFormat, Message
 from harness.errors import RequestError
+from harness.machine import devices
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn, as `models.generate` takes it."""
+class Options:
+    """Talk with a model, turn by turn.
 
-    max_tokens: int
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-    seed: int
+    The turns are written by the model's own chat template (ChatML), and an answer stops at the
+    end-of-turn token.
+    """
+
+    model: ModelName
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help="Answer this one turn. Default: answer what is typed."),
+    ] = None
+    system: Annotated[
+        str | None, typer.Option("--system", help="The system's turn, before the first.")
+    ] = None
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", help="The most tokens in an answer.")
+    ] = 256
+    temperature: TemperatureOption = 0.0
+    top_k: TopKOption = None
+    top_p: TopPOption = None
+    seed: SampleSeedOption = 0
+    scale: ModelScale = None
+    results: ResultsOption = None
+    tokenizer: TokenizerOption = None
+    device: DeviceOption = "auto"
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype",
+            help="Compute in bf16 or fp32. Default: fp32 on a CPU, on a GPU as it was trained.",
+        ),
+    ] = None
 
 
-def chat(
-    argument: str,
-    *,
-    prompt: str | None,
-    system: str | None,
-    sampling: Sampling,
-    scale: str | None,
-    results: Path | None,
-    tokenizer: Path | None,
-    device: str,
-    dtype: str | None,
-) -> None:
+def chat(options: Options) -> None:
     """Answer one prompt, or turn by turn what is typed. Raises RequestError.
 
     Without `dtype` a CPU computes in fp32: the weights are, and greedy choices between logits
     that bf16 rounds to the same value would fall by number.
     """
-    models.check_text("--prompt", prompt or "")
-    models.check_text("--system", system or "")
-    found = models.resolve(argument, scale=scale, results=results)
-    where = read_device(device)
-    dtype = dtype or ("fp32" if where == "cpu" else None)
-    loaded = models.load(found, dtype=dtype, device=where, tokenizer=tokenizer)
-    talk = Talk(loaded, ChatFormat(loaded.tokenizer_folder), sampling, system)
-    for words in [prompt] if prompt is not None else _typed():
+    models.check_text("--prompt", options.prompt or "")
+    models.check_text("--system", options.system or "")
+    found = models.resolve(options.model, scale=options.scale, results=options.results)
+    where = read_device(options.device)
+    dtype = options.dtype or ("fp32" if devices.of(where).deterministic else None)
+    loaded = models.load(found, dtype=dtype, device=where, tokenizer=options.tokenizer)
+    talk = Talk(loaded, ChatFormat(loaded.tokenizer_folder), options)
+    for words in [options.prompt] if options.prompt is not None else _typed():
         talk.answer(words)
 
 
@@ -78,11 +106,10 @@ def _typed() -> Iterator[str]:
 class Talk:
     """A conversation so far."""
 
-    def __init__(
-        self, loaded: Loaded, template: ChatFormat, sampling: Sampling, system: str | None
-    ) -> None:
+    def __init__(self, loaded: Loaded, template: ChatFormat, sampling: Options) -> None:
         self.loaded, self.template, self.sampling = loaded, template, sampling
-        self.opening: list[Message] = [{"role": "system", "content": system}] if system else []
+        words = sampling.system
+        self.opening: list[Message] = [{"role": "system", "content": words}] if words else []
         self.turns: list[Message] = []
 
     def answer(self, words: str) -> str:
@@ -102,7 +129,7 @@ class Talk:
             )  # fmt: skip
         except ValueError as error:
             raise RequestError(str(error)) from None
-        pieces, said, last, count = Pieces(self.loaded.tokenizer), "", -1, 0
+        pieces, said, last, count = Pieces(self.loaded.tokenizer, tokens), "", -1, 0
         for last in stream:
             count += 1
             said += _say(pieces.push(last))

@@ -14,8 +14,10 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from harness.code import provenance
+from harness.commands.options import JsonOption
 from harness.data import assets
-from harness.machine import hardware
+from harness.launch import terminal
+from harness.machine import devices, hardware
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
 """Beside those whose versions a record keeps."""
@@ -31,18 +33,35 @@ class Finding:
     present: bool
     detail: str
     mend: str | None = None
+    needed: bool = True
+    """Whether runs at smoke scale on a CPU fail without it."""
+
+    @property
+    def mark(self) -> str:
+        """As printed before it."""
+        return "ok" if self.present else "missing" if self.needed else "optional"
 
 
-def doctor(*, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Options:
+    """Say what this machine can run and what is missing.
+
+    The command that mends it stands beside what is missing.
+    """
+
+    as_json: JsonOption = False
+
+
+def doctor(options: Options) -> None:
     """Print the findings."""
     findings = examine()
-    if as_json:
+    if options.as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
         return
     for finding in findings:
-        mark = "ok     " if finding.present else "missing"
-        mend = f"  -> {finding.mend}" if finding.mend and not finding.present else ""
-        print(f"{mark}  {finding.name}: {finding.detail}{mend}")
+        terminal.say(f"{finding.name}: {finding.detail}", f"{finding.mark:8}  ")
+        if finding.mend and not finding.present:
+            terminal.say(finding.mend, f"{'':8}  -> ")
 
 
 def examine() -> list[Finding]:
@@ -54,14 +73,16 @@ def examine() -> list[Finding]:
 
 def _cpu() -> Finding:
     memory = hardware.memory_bytes() / 2**30
-    detail = f"{hardware.device_class('cpu')}, {hardware.cores()} cores, {memory:.0f} GiB"
+    detail = f"{devices.of('cpu').product()}, {hardware.cores()} cores, {memory:.0f} GiB"
     return Finding("cpu", True, f"{detail}: smoke and proxy scales")
 
 
 def _gpu() -> Finding:
-    if not hardware.has_gpu():
-        return Finding("gpu", False, "no NVIDIA driver answers: full scale is out of reach")
-    product = hardware.device_class("cuda")
+    if devices.of("cuda").absence():
+        return Finding(
+            "gpu", False, "no NVIDIA driver answers: full scale is out of reach", needed=False
+        )
+    product = devices.of("cuda").product()
     peak = hardware.peak_of(product)
     known = f"peak {peak.bf16_flops / 1e12:.1f} bf16 TFLOP/s" if peak else "no known peak: no MFU"
     return Finding("gpu", True, f"{product}, {known}")
@@ -87,7 +108,11 @@ def _compiler() -> Finding:
     found = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
     detail = "torch.compile works on this CPU" if found else "torch.compile needs one on CPU"
     return Finding(
-        "c++ compiler", found is not None, detail, "install g++ with your package manager"
+        "c++ compiler",
+        found is not None,
+        detail,
+        "install g++ with your package manager",
+        needed=False,
     )
 
 
@@ -100,7 +125,7 @@ def _data() -> list[Finding]:
         ready = find_prepared(presets.run(scale).data) is not None
         detail = "prepared" if ready else f"is prepared by the first run ({needs})"
         findings.append(
-            Finding(f"data for {scale}", ready, detail, f"smol run RECIPE --scale {scale}")
+            Finding(f"data for {scale}", ready, detail, f"smol run RECIPE --scale {scale}", False)
         )
     return findings
 
@@ -111,13 +136,13 @@ def _hub() -> Finding:
     address = urlsplit(endpoint)
     without = "smoke, proxy and smollm2 do without it"
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
-        return Finding("Hub", False, f"HF_HUB_OFFLINE is set; {without}")
+        return Finding("Hub", False, f"HF_HUB_OFFLINE is set; {without}", needed=False)
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
         socket.create_connection((address.hostname or "", port), timeout=2).close()
     except OSError as error:
         why = error.strerror or str(error)
-        return Finding("Hub", False, f"{endpoint} does not answer ({why}); {without}")
+        return Finding("Hub", False, f"{endpoint} does not answer ({why}); {without}", needed=False)
     return Finding("Hub", True, f"{endpoint} answers")
 
 
@@ -134,7 +159,7 @@ def _models() -> list[Finding]:
         else:
             wheel = f"{asset.wheel.name.replace('_', '-')} {asset.wheel.version}"
             detail = f"{asset.repository} can be had from the Hub or from PyPI ({wheel}, 93 MB)"
-        findings.append(Finding(name, folder is not None, detail, mend))
+        findings.append(Finding(name, folder is not None, detail, mend, needed=False))
     return findings
 
 
@@ -148,5 +173,5 @@ def _wheels() -> list[Finding]:
         detail = "in the cache" if present else "can be had from PyPI; the first proxy run takes it"
         command = "smol run dense_vs_moe --scale proxy"
         name = f"wheel {wheel.name} {wheel.version}"
-        findings.append(Finding(name, present, detail, command))
+        findings.append(Finding(name, present, detail, command, needed=False))
     return findings

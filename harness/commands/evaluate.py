@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from harness.code import provenance
 from harness.commands import models, places
-from harness.commands.run import read_device
+from harness.commands.options import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelName,
+    ModelScale,
+    ResultsOption,
+    TokenizerOption,
+)
+from harness.commands.planned import read_device
 from harness.data import assets, texts
 from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
 from harness.errors import RequestError, nearest
-from harness.machine import hardware
+from harness.machine import devices
 from harness.records import evaluation as evaluations
 from harness.records.evaluation import Evaluation, Subject, Unigram
 from harness.stats.bootstrap import RESAMPLES, bits_per_byte_interval
@@ -32,45 +45,119 @@ if TYPE_CHECKING:
 VALIDATION = "validation"
 
 
-def evaluate(
-    argument: str,
-    *,
-    text: Sequence[str],
-    data: Path | None,
-    tokenizer: Path | None,
-    scale: str | None,
-    results: Path | None,
-    device: str,
-    dtype: str | None,
-    context: int | None,
-    record: bool,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """Measure a model's loss on a text, or its score on tasks.
+
+    Loss and bits per byte come with an interval over documents; --tasks asks
+    lm-evaluation-harness instead.
+    """
+
+    model: ModelName
+    text: Annotated[
+        list[str],
+        typer.Option(
+            "--text",
+            metavar="TEXT",
+            show_default=False,
+            help="The text to score: validation (a run's own rows), stdlib-topics, stdlib-prose, "
+            "heldout-proxy, or a file. Default: validation for a run, else stdlib-topics.",
+        ),
+    ] = field(default_factory=list)
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A prepared folder whose validation rows are scored."),
+    ] = None
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--context",
+            help="How many tokens the model sees at once. Default: as many as in training.",
+        ),
+    ] = None
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the result, for the card to show.")
+    ] = False
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            "--tasks",
+            help="Tasks of lm-evaluation-harness instead of a text, by name or as YAML files, "
+            "separated by commas; stdlib-cloze needs no Hub.",
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="With --tasks: use the first samples only."
+        ),
+    ] = None
+    fewshot: Annotated[
+        int | None,
+        typer.Option(
+            "--fewshot", min=0, metavar="N", help="With --tasks: how many examples a prompt shows."
+        ),
+    ] = None
+    chat: Annotated[
+        bool,
+        typer.Option("--chat", help="With --tasks: write prompts through the chat template."),
+    ] = False
+    scale: ModelScale = None
+    results: ResultsOption = None
+    tokenizer: TokenizerOption = None
+    device: DeviceOption = "auto"
+    dtype: DtypeOption = None
+    as_json: JsonOption = False
+
+
+def evaluate(options: Options) -> None:
     """Score and print; with `record`, leave the evaluation for the card. Raises RequestError."""
-    models.check_dtype(dtype)
-    device = read_device(device)
-    found = models.resolve(argument, scale=scale, results=results)
-    if not text:
-        own = data is not None or found.kind in ("run", "checkpoint")
-        text = [VALIDATION] if own else ["stdlib-topics"]
+    if options.tasks is not None:
+        _tasks(options, options.tasks)
+        return
+    if options.limit is not None or options.fewshot is not None or options.chat:
+        raise RequestError("--limit, --fewshot and --chat go with --tasks")
+    models.check_dtype(options.dtype)
+    device = read_device(options.device)
+    found = models.resolve(options.model, scale=options.scale, results=options.results)
+    own = options.data is not None or found.kind in ("run", "checkpoint")
+    text = options.text or [VALIDATION if own else "stdlib-topics"]
     wanted = _wanted(text)
-    loaded = models.load(found, dtype=dtype, device=device, tokenizer=tokenizer)
-    command = _command(found, text, scale, dtype, context)
+    loaded = models.load(found, dtype=options.dtype, device=device, tokenizer=options.tokenizer)
+    command = _command(found, text, options.scale, options.dtype, options.context)
     if wanted is None:
-        done = _validation(loaded, data, context, device, command)
+        done = _validation(loaded, options.data, options.context, device, command)
     else:
-        if data is not None:
+        if options.data is not None:
             raise RequestError("--data goes with --text validation")
-        done = _documents(loaded, wanted, context or loaded.context, device, command)
-    if record:
-        folder = places.results_folder(found.record.scale if found.record else scale, results)
-        written = evaluations.write(folder, done)
-    if as_json:
+        done = _documents(loaded, wanted, options.context or loaded.context, device, command)
+    if options.record:
+        scale = found.record.scale if found.record else options.scale
+        written = evaluations.write(places.results_folder(scale, options.results), done)
+    if options.as_json:
         print(done.model_dump_json(indent=1))
         return
     _print(done, found)
-    if record:
+    if options.record:
         print(f"recorded: {written}; `smol card` shows it")
+
+
+def _tasks(options: Options, names: str) -> None:
+    """lm-evaluation-harness's tasks instead of a text."""
+    from harness.commands import tasks
+
+    if options.text or options.data is not None or options.record:
+        raise RequestError("--tasks goes without --text, --data and --record")
+    wanted = tasks.read_names(names)
+    found = models.resolve(options.model, scale=options.scale, results=options.results)
+    device = read_device(options.device)
+    loaded = models.load(found, dtype=options.dtype, device=device, tokenizer=options.tokenizer)
+    model = tasks.harness_model(loaded, context=options.context)
+    scored = tasks.run_tasks(
+        model, wanted, limit=options.limit, fewshot=options.fewshot, chat=options.chat
+    )
+    said = tasks.summary(loaded, model, scored, chat=options.chat)
+    print(json.dumps(said, indent=1) if options.as_json else tasks.text(said))
 
 
 def _wanted(text: Sequence[str]) -> texts.TextSet | None:
@@ -121,7 +208,7 @@ def _validation(
             f"{loaded.found.name} sees {loaded.model.config.max_seq_len}"
         )
     config = loaded.config
-    if config is not None and device == "cpu":
+    if config is not None and devices.of(device).deterministic:
         torch.set_num_threads(config.train.threads)  # sums depend on it
     rows = read_validation(prepared.folder)
     eval_batch = config.train.eval_batch if config else 8
@@ -235,7 +322,7 @@ def _evaluation(
         unigram=unigram,
         document_nats=tuple(round(float(value), 3) for value in nats),
         document_bytes=tuple(int(value) for value in sizes),
-        device_class=hardware.device_class(loaded.model.embedding.weight.device.type),
+        device_class=devices.of(loaded.model.embedding.weight.device.type).product(),
         software=provenance.software(),
         code=provenance.code(),
         command=command,

@@ -4,54 +4,144 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
+
+import typer
 
 from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
+from harness.commands.options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    RecipeName,
+    ResultsOption,
+    ScaleOption,
+    SeedsOption,
+    SetOption,
+)
+from harness.commands.planned import (
+    default_jobs,
+    device_profile,
+    evidence,
+    read_device,
+    read_overrides,
+    read_scale,
+    this_code,
+)
+from harness.commands.run_alone import alone
+from harness.commands.run_end import End, report
+from harness.commands.run_question import command, question
 from harness.commands.start import Given
-from harness.config import canonical, parse_overrides
+from harness.config import canonical
+from harness.data.adopted import look
 from harness.data.prepare import Prepared
-from harness.errors import CheckFailed, RequestError, RunFailed, nearest
+from harness.errors import CheckFailed, RequestError, nearest
+from harness.launch import terminal
 from harness.launch.protocol import Job, RunFiles, run_folder
-from harness.machine import hardware
+from harness.machine import devices
 from harness.plan import backlog as backlogs
-from harness.plan import profiles, stages
 from harness.plan import runs as planning
-from harness.plan.auto import Evidence
+from harness.plan import stages
 from harness.plan.forecast import Forecast
+from harness.plan.grid import Arm
 from harness.plan.profiles import Profile
 from harness.plan.runs import Plan, Run
-from harness.recipe import Entry, Scale, find
+from harness.recipe import Entry, Scale, Stage, find
 from harness.records import store
-from harness.records.schema import Launch, Question, Record
+from harness.records.schema import Launch, Record
+from harness.train import seal
+
+
+@dataclass(frozen=True)
+class Options:
+    """Run a recipe and say which arm is better.
+
+    What is finished is skipped, and what was interrupted goes on, so the same command may be
+    given again at any time.
+    """
+
+    recipe: RecipeName
+    scale: ScaleOption = "smoke"
+    device: DeviceOption = "auto"
+    seeds: SeedsOption = None
+    sets: SetOption = field(default_factory=list)
+    config: ConfigOption = None
+    arms: Annotated[
+        list[str],
+        typer.Option(
+            "--arm",
+            metavar="ARM",
+            show_default=False,
+            help="Run this arm alone, with the runs that it needs. May be repeated.",
+        ),
+    ] = field(default_factory=list)
+    stage: Annotated[
+        str | None,
+        typer.Option("--stage", help="Run this stage alone, with the stages that it needs."),
+    ] = None
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="The model that the first stage, or --stage, starts from: smollm2, a run, a "
+            "checkpoint, or transformers' folder.",
+        ),
+    ] = None
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data",
+            metavar="[STAGE=]DIR",
+            show_default=False,
+            help="A prepared folder instead of the recipe's data: ours, or any that `datasets` "
+            "saved with input_ids (and labels) of one length. It is for --stage, else for the "
+            "first stage.",
+        ),
+    ] = field(default_factory=list)
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            help="What a --data folder without a tokenizer was tokenized with: smollm2, or a "
+            "folder.",
+        ),
+    ] = None
+    results: ResultsOption = None
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", min=1, metavar="N", help="How many runs at a time. Default: cores / threads."
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and start nothing.")
+    ] = False
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run again what other code or data has made.")
+    ] = False
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave what other code or data has made as it is.")
+    ] = False
+    as_json: JsonOption = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for."""
+    """What the user asked for, read and checked."""
 
-    recipe: str
+    options: Options
     scale: Scale
     device: str
-    seeds: int | None
-    overrides: Mapping[str, Any]
-    stage: str | None
-    data: Sequence[str]
-    """Folders instead of the recipe's data, `DIR` or `STAGE=DIR`."""
-    tokenizer: str | None
     results: Path
-    jobs: int | None
-    dry_run: bool
-    fresh: bool
-    keep: bool
+    overrides: Mapping[str, Any]
     given: Given | None = None
     """The model that the first stage (or `stage`) starts from."""
     only: Callable[[Run], bool] | None = None
@@ -64,132 +154,149 @@ class Request:
         return {**self.overrides, **given}
 
 
-def read_scale(text: str) -> Scale:
-    """Raises RequestError for an unknown scale."""
-    for known in get_args(Scale):
-        if text == known:
-            return known
-    raise RequestError(f"no scale '{text}'{nearest(text, get_args(Scale))}")
-
-
-def read_device(text: str) -> str:
-    """`auto` is cuda where a driver answers, else cpu. Raises RequestError for another word."""
-    if text not in ("auto", "cpu", "cuda"):
-        raise RequestError(f"no device '{text}'{nearest(text, ('auto', 'cpu', 'cuda'))}")
-    found = hardware.has_gpu()
-    if text == "cuda" and not found:
-        raise RequestError("--device cuda, but no NVIDIA driver answers (`smol doctor` tells more)")
-    return "cuda" if text != "cpu" and found else "cpu"
-
-
-def device_profile(device: str) -> Profile:
-    """How updates are cut on this machine's device."""
-    return profiles.of(hardware.gpu_memory_bytes() if device == "cuda" else None)
-
-
-def run(
-    recipe: str,
-    *,
-    scale: str,
-    device: str,
-    seeds: int | None,
-    sets: list[str],
-    stage: str | None,
-    data: list[str],
-    start: str | None,
-    tokenizer: str | None = None,
-    results: Path | None,
-    jobs: int | None,
-    dry_run: bool,
-    fresh: bool,
-    keep: bool,
-    only: Callable[[Run], bool] | None = None,
-) -> None:
-    """Execute a recipe. `tokenizer` says what a `data` folder that others prepared was made with;
-    `start` names the model that the first stage (or `stage`) starts from; `only` leaves out runs
-    that are not wanted now, but for those that wanted ones start from.
+def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
+    """Execute a recipe; `only` leaves out runs that are not wanted now, but for those that wanted
+    ones start from; with it --fresh runs what is outdated again, and nothing that is finished.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
-    if fresh and keep:
-        raise RequestError("--fresh and --keep exclude each other")
-    if tokenizer is not None and not data:
-        raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
-    known = read_scale(scale)
-    request = Request(
-        recipe, known, read_device(device), seeds, parse_overrides(sets), stage, data,
-        tokenizer, places.results_folder(known, results), jobs, dry_run, fresh, keep, only=only,
-    )  # fmt: skip
-    if start is not None and not dry_run:
-        given = starts.find(start, scale=known, results=request.results)
-        request = dataclasses.replace(request, given=given)
-    entry = find(recipe)
-    profile = device_profile(request.device)
-    built, grid = planning.resolve(entry, known, request.overrides, profile)
-    taken, first = stages.chosen(built.stages, stage, start is not None)
-    folders = run_data.read_folders(data, taken, stage)
-    if dry_run:
-        from harness.commands.show import show
+    request = _read(options, only)
+    asked = _resolve(request)
+    if options.dry_run:
+        from harness.commands import show
 
-        show(recipe, scale=scale, device=device, seeds=seeds, sets=sets, as_json=False)
+        for folder in asked.folders.values():
+            look(folder)
+        show.show(show.Options(
+            options.recipe, options.scale, options.device, options.seeds, options.sets,
+            options.config, options.results, options.as_json,
+        ))  # fmt: skip
         return
+    # With --json all that is said on the way goes to stderr.
+    with contextlib.redirect_stdout(sys.stderr) if options.as_json else contextlib.nullcontext():
+        done = _execute(request, asked)
+    _report(request, asked.entry, done)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request comes to before any data is there."""
+
+    entry: Entry
+    profile: Profile
+    grid: Sequence[Arm]
+    stages: Sequence[Stage]
+    first: str | None
+    """The stage at which it begins."""
+    folders: Mapping[str | None, Path]
+    """`--data`, by stage."""
+
+
+def _resolve(request: Request) -> Resolved:
+    """Raises RequestError for a recipe, an arm, a stage or a field that is not there."""
+    options, entry = request.options, find(request.options.recipe)
+    profile = device_profile(request.device)
+    built, grid = planning.resolve(entry, request.scale, request.overrides, profile)
+    arms = [arm.name for arm in grid]
+    for name in options.arms:
+        if name not in arms:
+            raise RequestError(f"no arm '{name}'{nearest(name, arms)}")
+    taken, first = stages.chosen(built.stages, options.stage, options.start is not None)
+    folders = run_data.read_folders(options.data, taken, options.stage)
+    return Resolved(entry, profile, grid, taken, first, folders)
+
+
+def _execute(request: Request, asked: Resolved) -> list[Record]:
+    """Do what is to do; returns the records of what was done."""
+    options, entry, first = request.options, asked.entry, asked.first
     store.check_writable(request.results)
     records = store.read_all(request.results)
-    needs = run_data.wanted(grid, taken)
+    needs = run_data.wanted(asked.grid, asked.stages)
     at_first = [need.config for need in needs if need.stage == first]
     if request.given is not None:
         starts.check_architecture(request.given, at_first)
-    prepared = run_data.prepare_all(needs, folders, tokenizer)
+    prepared = run_data.prepare_all(needs, asked.folders, options.tokenizer)
     if request.given is not None:
         starts.check_tokenizer(request.given, [prepared[canonical(c.data)] for c in at_first])
     plan = planning.make(
         entry,
-        known,
+        request.scale,
         request.device,
-        seeds=seeds,
+        seeds=options.seeds,
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
-        device_class=hardware.device_class(request.device),
-        profile=profile,
+        device_class=devices.of(request.device).product(),
+        profile=asked.profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(records, known, request.device),
+        evidence=evidence(records, request.scale, devices.of(request.device).product()),
     )
     todo = _select(plan, records, prepared, request)
-    done = _launch(todo, plan, prepared, request) if todo else []
-    _report(request, done, nothing_to_do=not todo)
+    places.remember(request.results)
+    if todo:
+        return _launch(todo, plan, prepared, request)
+    limited = options.keep or options.stage or request.only
+    terminal.say(
+        "nothing to do: nothing is missing of what was asked for"
+        if limited
+        else "nothing to do: every run of this recipe is finished under this code and data"
+    )
+    return []
+
+
+def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
+    """Raises RequestError for words that are none, or that exclude each other."""
+    if options.fresh and options.keep:
+        raise RequestError("--fresh and --keep exclude each other")
+    if options.tokenizer is not None and not options.data:
+        raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
+    scale = read_scale(options.scale)
+    if options.arms and only is None:
+        only = lambda run: run.arm in options.arms  # noqa: E731
+    request = Request(
+        options, scale, read_device(options.device), places.results_folder(scale, options.results),
+        read_overrides(options.config, options.sets), only=only,
+    )  # fmt: skip
+    if options.start is None or options.dry_run:
+        return request
+    given = starts.find(options.start, scale=scale, results=request.results)
+    return dataclasses.replace(request, given=given)
+
+
+def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:
+    options = request.options
+    end = End(entry, request.scale, request.results, request.asked, done, options.results)
+    report(end, as_json=options.as_json)
 
 
 def _select(
     plan: Plan, records: list[Record], prepared: Mapping[str, Prepared], request: Request
 ) -> list[Run]:
-    current = backlogs.Current(
-        provenance.source_digest(),
-        provenance.software_set(provenance.software()),
-        lambda run: prepared[canonical(run.config.data)].manifest.digest,
-        behaviour.of_code,
-    )
+    current = this_code(lambda data: prepared[canonical(data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
-    if backlog.outdated and not (request.fresh or request.keep):
-        print(f"{len(backlog.outdated)} finished runs are outdated:")
+    if backlog.outdated and not (request.options.fresh or request.options.keep):
+        terminal.say(f"{len(backlog.outdated)} finished runs are outdated:")
         for run, why in backlog.outdated:
-            print(f"  {run.name}: {why}")
+            terminal.say(f"{run.name}: {why}", "  ")
         raise CheckFailed(
             "say --fresh to run them again (old records stay), or --keep to leave these as "
             f"they are and run only the {len(backlog.pending)} that are missing"
         )
-    if request.fresh:
-        stale = [run for run, _ in backlog.outdated]
-        todo = [*stale, *backlog.pending] or list(plan.runs)
+    if request.options.fresh:
+        todo = backlog.missing
+        if not todo and request.only is None:  # whoever names runs wants those that are missing
+            todo = list(plan.runs)
     else:
         todo = list(backlog.pending)
     todo = backlogs.whole_blocks(todo, plan)
-    if request.stage is not None:
+    if request.options.stage is not None:
         stages = {run.stage for run in plan.runs}
-        if request.stage not in stages:
-            raise RequestError(f"no stage '{request.stage}'{nearest(request.stage, stages)}")
-        todo = [run for run in todo if run.stage == request.stage]
+        if request.options.stage not in stages:
+            raise RequestError(
+                f"no stage '{request.options.stage}'{nearest(request.options.stage, stages)}"
+            )
+        todo = [run for run in todo if run.stage == request.options.stage]
     if request.only is not None:
         todo = [run for run in todo if request.only(run)]
     checkpoints = places.checkpoints_folder(request.results)
@@ -198,67 +305,23 @@ def _select(
 
     def can_start(run: Run) -> bool:
         parent = RunFiles(run_folder(checkpoints, by_key[str(run.parent)]))
+        branch = parent.branch(run.first_update, current.source_digest)
+        if said := seal.keep_whole(branch if run.start == "branch" else parent.final):
+            terminal.say(f"{by_key[str(run.parent)].name}: {said}", "  ")
         if run.start == "branch":
-            return parent.branch(run.first_update, current.source_digest).exists()
+            return branch.exists()
         return parent.ended_with(current.source_digest) and run.parent not in missing
 
     runs, added = backlogs.with_parents(todo, plan, can_start)
     for run in added:
         if run.key in missing:
-            print(f"  {run.name} runs first: a later stage starts from it")
+            terminal.say(f"{run.name} runs first: a later stage starts from it", "  ")
         else:
-            print(f"  {run.name} runs again: its checkpoint is gone, and a later stage needs it")
+            terminal.say(
+                f"{run.name} runs again: its checkpoint is gone, and a later stage needs it",
+                "  ",
+            )
     return runs
-
-
-def evidence(records: Sequence[Record], scale: Scale, device: str) -> Evidence:
-    """What was timed at this scale on a device of this class, for fields that say `auto`."""
-    from harness.evidence import launches
-
-    name = hardware.device_class(device)
-    return Evidence(
-        compile_lines=lambda: launches.lines_of(records, scale, name),
-        kernel_ratios=lambda: launches.kernel_ratios(records, scale, name),
-    )
-
-
-def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
-    """What the recipe asks, as each record carries it."""
-    entry, recipe = plan.entry, plan.recipe
-    return Question(
-        summary=entry.summary,
-        metric=entry.primary.metric,
-        at=entry.primary.at,
-        pairs=entry.primary.pairs,
-        seeds=entry.seeds[plan.scale],
-        first_seed=entry.first_seed,
-        tuned_by=recipe.tuned_by,
-        arms=tuple(arm.name for arm in plan.arms),
-        notes=dict(recipe.notes),
-        horizons=tuple(planning.horizon_names(recipe)),
-        stages=tuple(stage.name for stage in recipe.stages),
-        views=tuple(recipe.views),
-        margin=recipe.timing.margin if recipe.timing else None,
-        fewest=recipe.timing.fewest if recipe.timing else None,
-        choices=dict(plan.choices),
-        overrides=dict(overrides),
-    )
-
-
-def command(request: Request, entry: Entry) -> str:
-    """The command that runs this recipe again, without paths of this machine."""
-    words = ["smol", "run", request.recipe, "--scale", request.scale, "--device", request.device]
-    if request.seeds is not None and request.seeds != entry.seeds[request.scale]:
-        words += ["--seeds", str(request.seeds)]
-    for path, value in request.overrides.items():
-        words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
-    for pair in request.data:
-        name, equals, folder = pair.rpartition("=")
-        words += ["--data", name + equals + Path(folder).name]
-    if request.given is not None:
-        stage = ["--stage", request.stage] if request.stage else []
-        words += [*stage, "--from", Path(request.given.argument).name]
-    return shlex.join(words)
 
 
 def _launch(
@@ -269,14 +332,16 @@ def _launch(
     from harness.launch.display import Progress
 
     # Loaded before the runs: hours later the code on disk may be another.
-    from harness.report import card, comparison, drawn  # noqa: F401
+    from harness.report import card, drawn, losses, sentence  # noqa: F401
     from harness.report.run_plot import draw
 
     checkpoints = places.checkpoints_folder(request.results)
     timing = plan.recipe.timing
-    if timing is not None and request.jobs not in (None, 1):
-        raise RequestError(f"--jobs {request.jobs}: {request.recipe} times its runs, one at a time")
-    workers = 1 if timing else request.jobs or default_jobs(request.device, runs)
+    if timing is not None and request.options.jobs not in (None, 1):
+        raise RequestError(
+            f"--jobs {request.options.jobs}: {request.options.recipe} times its runs, one at a time"
+        )
+    workers = 1 if timing else request.options.jobs or default_jobs(request.device, runs)
     campaign = datetime.now(UTC).isoformat(timespec="seconds")
     by_key = {run.key: run for run in plan.runs}
     arms = {arm.name: arm for arm in plan.arms}
@@ -299,7 +364,8 @@ def _launch(
             data_folder=str(prepared[canonical(run.config.data)].folder.resolve()),
             parent_folder=str(run_folder(checkpoints, by_key[run.parent])) if run.parent else None,
             given=str(request.given.path) if run.given and request.given else None,
-            attempt=store.next_attempt(request.results, run.recipe, run.arm, run.key),
+            # A launch is measured as a whole, or it is not.
+            fresh=request.options.fresh or timing is not None,
             concurrent_runs=workers,
             launch=Launch(campaign=campaign, place=place, cache=timing.cache) if timing else None,
             predicted_seconds=forecast.seconds(run),
@@ -307,12 +373,11 @@ def _launch(
         )
         for place, run in enumerate(runs)
     ]
-    print(
-        f"{plan.entry.name} at {plan.scale} on {hardware.device_class(request.device)}: "
-        f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
-        flush=True,
+    terminal.say(
+        f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
+        f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time"
     )
-    with _alone(checkpoints, plan), Progress(runs) as display:
+    with alone(checkpoints, request.results, plan), Progress(runs) as display:
         try:
             return local.execute(
                 jobs, workers=workers, code=snapshot.take(checkpoints), display=display,
@@ -320,67 +385,6 @@ def _launch(
             )  # fmt: skip
         except local.Interrupted:
             with contextlib.suppress(RequestError):
-                _report(request, [], nothing_to_do=False)
+                _report(request, plan.entry, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
-
-
-@contextlib.contextmanager
-def _alone(checkpoints: Path, plan: Plan) -> Iterator[None]:
-    """Two launches of one recipe would write the same records.
-
-    Raises RequestError while another is at work.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = checkpoints / plan.entry.name / ".lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout:
-        raise RequestError(f"another `smol run {plan.entry.name}` is at work here") from None
-
-
-def default_jobs(device: str, runs: Sequence[Run]) -> int:
-    """One run at a time on a GPU; on a CPU as many as its cores hold at the runs' threads."""
-    if device == "cuda":
-        return 1
-    threads = max(run.config.train.threads for run in runs)
-    return max(1, hardware.cores() // threads)
-
-
-def _report(request: Request, done: Sequence[Record], *, nothing_to_do: bool) -> None:
-    from harness.report import card, drawn
-
-    if nothing_to_do:
-        if request.keep or request.stage or request.only:
-            print("nothing to do: nothing is missing of what was asked for")
-        else:
-            print("nothing to do: every run of this recipe is finished under this code and data")
-    card.regenerate(request.results)
-    _print_losses(request)
-    print(f"card:    {request.results / card.CARD}")
-    for figure in sorted((request.results / drawn.FOLDER).glob(f"{request.recipe}.*.png")):
-        print(f"figure:  {figure}")
-    failed = [record for record in done if record.status != "ok"]
-    if failed:
-        names = "; ".join(f"{r.name} {r.status}: {r.error}" for r in failed[:3])
-        raise RunFailed(f"{len(failed)} of {len(done)} runs did not end well: {names}")
-
-
-def _print_losses(request: Request) -> None:
-    """The card's first result table of this recipe and scale, for the terminal."""
-    from harness.evidence.sections import sections
-    from harness.report import losses
-
-    for section in sections(store.read_all(request.results)):
-        asked = (section.recipe, section.scale, canonical(dict(section.overrides)))
-        if asked != (request.recipe, request.scale, canonical(request.asked)):
-            continue
-        table = losses.losses(section)
-        lines = [[table.corner, *(column.header for column in table.columns)]]
-        lines += [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands import models
-from harness.commands.run import read_device
 from harness.data import cloze
 from harness.errors import RequestError, nearest
 
@@ -27,77 +25,65 @@ BOOTSTRAP = 1000
 """Resamples of the metrics whose standard error has no formula."""
 
 
-def evaluate_tasks(
-    argument: str,
-    tasks: str,
-    *,
-    limit: int | None,
-    fewshot: int | None,
-    chat: bool,
-    tokenizer: Path | None,
-    scale: str | None,
-    results: Path | None,
-    device: str,
-    dtype: str | None,
-    context: int | None,
-    as_json: bool,
-) -> None:
-    """Run the tasks and print each metric. Raises RequestError."""
+def read_names(tasks: str) -> list[str]:
+    """The tasks of a list with commas. Raises RequestError where none can be run."""
     if importlib.util.find_spec("lm_eval") is None:
         raise RequestError("--tasks needs lm_eval: pip install 'smol-harness[eval]'")
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     if not names:
         raise RequestError(f"--tasks names no task; {cloze.NAME} needs no Hub")
     _quiet()
-    found = models.resolve(argument, scale=scale, results=results)
-    device = read_device(device)
-    loaded = models.load(found, dtype=dtype, device=device, tokenizer=tokenizer)
-    model = harness_model(loaded, context=context)
-    scored = run_tasks(model, names, limit=limit, fewshot=fewshot, chat=chat)
-    said: dict[str, Any] = {
-        "model": found.name,
-        "digest": found.digest(),
+    return names
+
+
+def summary(
+    loaded: models.Loaded, model: HarnessModel, scored: dict[str, Any], *, chat: bool
+) -> dict[str, Any]:
+    """What was scored and what came of it, as `--json` prints it."""
+    return {
+        "model": loaded.found.name,
+        "digest": loaded.found.digest(),
         "dtype": loaded.dtype,
         "context": model.max_length,
         "chat_template": chat,
         "lm_eval": importlib.metadata.version("lm_eval"),
         "tasks": _metrics(scored),
     }
-    if as_json:
-        print(json.dumps(said, indent=1))
-        return
-    print(f"{said['model']} ({said['dtype']}, context {said['context']}), "
-          f"lm_eval {said['lm_eval']}")  # fmt: skip
+
+
+def text(said: dict[str, Any]) -> str:
+    """A summary, a line a metric."""
+    lines = [
+        f"{said['model']} ({said['dtype']}, context {said['context']}), lm_eval {said['lm_eval']}"
+    ]
     for name, task in said["tasks"].items():
         for metric, value in task["metrics"].items():
             error = value["stderr"]
             spread = f" ± {error:.4f} (standard error)" if error is not None else ""
-            print(f"  {name}  {metric}  {value['value']:.4f}{spread}  n={task['samples']}")
+            lines.append(f"  {name}  {metric}  {value['value']:.4f}{spread}  n={task['samples']}")
+    return "\n".join(lines)
 
 
 def harness_model(loaded: models.Loaded, *, context: int | None = None) -> HarnessModel:
     """The loaded model behind lm-evaluation-harness's interface. Raises RequestError."""
-    from harness.data import tokenizer as tokenizers
     from harness.data.chat import ChatFormat
     from harness.train.tasks import HarnessModel
 
     most = loaded.model.config.max_seq_len
     if context is not None and not 1 < context <= most:
         raise RequestError(f"--context {context} is outside 2..{most}")
-    encoder = tokenizers.load(loaded.tokenizer_folder)
-    encoder.encode_special_tokens = False  # a prompt may hold special tokens by their names
     try:
         chat: ChatFormat | None = ChatFormat(loaded.tokenizer_folder)
     except RequestError:
         chat = None  # without a template; --chat will say so
-    start = loaded.tokens.get("bos_token_id")
     return HarnessModel(
         loaded.model,
-        encoder,
+        loaded.prompting,
         context=context or loaded.context,
-        start=loaded.start if start is None else int(start),
+        start=loaded.prefix,
         stops=loaded.stops,
         chat=chat,
+        adds=loaded.adds,
     )
 
 

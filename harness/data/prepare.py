@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.config import DataConfig, Source, digest
+from harness.config import DataConfig, Source, as_before, digest
 from harness.data.cache import build_once, cache_root
 from harness.data.manifest import Manifest, Prepared, describe, load_folder
 from harness.errors import RequestError
@@ -82,7 +82,7 @@ def _place(data: DataConfig) -> Path:
     names = [source.name for source in data.sources]
     if len(set(names)) < len(names):
         raise RequestError(f"data.sources has two sources of one name: {', '.join(names)}")
-    spec = data.model_dump(mode="json")
+    spec = as_before(data, "data")
     for source in spec["sources"]:
         del source["paths"]  # what the files hold counts, not where they lie
     for source in spec["fitted_on"]:

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.config import DataConfig, digest
+from harness.config import DataConfig, as_before, digest
 from harness.data.arrow import write_json
 from harness.data.batches import read_split
 from harness.data.manifest import (
@@ -80,7 +80,7 @@ def write_manifest(
         for name, split in (("train", train), ("validation", val))
         for column in sorted(split.names)
     }
-    plain = spec.model_dump(mode="json")
+    plain = as_before(spec, "data")
     for source in plain["sources"]:
         del source["paths"]
     unsealed = Manifest(

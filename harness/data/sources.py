@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness.config import DataConfig, Source
+from harness.config import DataConfig, Source, as_before
 from harness.data import conversations, hub, sft, sft_pool
 from harness.data.hub import Table
 from harness.data.manifest import Prepared
@@ -60,11 +60,12 @@ def streamed_text(
 def streamed_talks(
     wanted: Table, seed: int, progress: Progress
 ) -> Callable[[Position | None], Iterator[TalkBatch]]:
-    """A table's conversations, from any position on; None for a row that is none."""
+    """A table's conversations, from any position on."""
 
     def batches(start: Position | None) -> Iterator[TalkBatch]:
         for one in hub.batches(wanted, seed, rows=TALK_ROWS, progress=progress, start=start):
-            yield TalkBatch(one.before, [conversations.talk(messages) for messages in one.values])
+            talks = [conversations.talk(messages) for messages in one.values]
+            yield TalkBatch(one.before, talks, one.places)
 
     return batches
 
@@ -117,7 +118,7 @@ def build_talks(
     """
     asked = {
         **asdict(request),
-        "sources": [source.model_dump(mode="json") for source in wanted],
+        "sources": [as_before(source, "data.sources") for source in wanted],
         "tokenizer": hashlib.sha256((tokenizer / "tokenizer.json").read_bytes()).hexdigest(),
     }
 

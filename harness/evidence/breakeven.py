@@ -1,7 +1,8 @@
 """`train.compile=auto`: which way to compile a run of a given length. Pure; may not import torch.
 
-Measured lines (`harness.stats.line`) of the device decide where there are any, by the predicted
-seconds of the whole run; elsewhere an assumption that is stated with the choice.
+Launches that were timed on the device decide where there are any: a way to compile is chosen where
+a run of that length is surely faster with it, by the whole interval of its break-even. Elsewhere an
+assumption decides that is stated with the choice.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from harness.config import Compile
-from harness.stats.line import Line, break_even
+from harness.stats.line import REACH, BreakEven, Line
 
 ASSUMED_BREAK_EVEN = 300
 """Updates. On two CPU cores, compiling block by block costs 11 to 30 s and saves about a tenth of
@@ -20,12 +21,22 @@ ASSUMED: Compile = "blocks"
 """Each distinct block is compiled once, so its cost does not grow with the model's depth."""
 
 
-Timings = Callable[[], tuple[Mapping[Compile, Line], str]]
-"""Seconds against updates of each way to compile on the device at hand, and the view they are
-from; asked only where somebody wants to know."""
+class Measured(NamedTuple):
+    """What launches of one way to compile came to."""
+
+    line: Line
+    break_even: BreakEven | None
+    """Against `eager`; None of eager itself, and where the two may not be compared."""
+    longest: int
+    """Updates of the longest launch."""
 
 
-def unmeasured() -> tuple[Mapping[Compile, Line], str]:
+Timings = Callable[[], tuple[Mapping[Compile, Measured], str]]
+"""What was measured of each way to compile on the device at hand, and the view it is from; asked
+only where somebody wants to know."""
+
+
+def unmeasured() -> tuple[Mapping[Compile, Measured], str]:
     """Nothing was timed."""
     return {}, ""
 
@@ -37,14 +48,14 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(updates: int, measured: Mapping[Compile, Line], origin: str = "") -> Choice:
-    """The mode for runs of `updates`; `measured` lines are of this device, from view `origin`.
+def choose(updates: int, measured: Mapping[Compile, Measured], origin: str = "") -> Choice:
+    """The mode for runs of `updates`; what was `measured` is of this device, from view `origin`.
 
-    Measurements count where `eager` and another mode have them: the fewest predicted seconds win,
-    a tie goes to eager.
+    Measurements count where `eager` and another mode that may be compared with it have them. Of
+    the modes that surely pay at this length the one of fewest seconds wins; if none does, eager.
     """
     eager = measured.get("eager")
-    others = {mode: line for mode, line in measured.items() if mode != "eager"}
+    others = {mode: (one.line, one.break_even) for mode, one in measured.items() if one.break_even}
     if eager is None or not others:
         longer = updates > ASSUMED_BREAK_EVEN
         return Choice(
@@ -52,12 +63,21 @@ def choose(updates: int, measured: Mapping[Compile, Line], origin: str = "") -> 
             f"{updates:,} updates are {'more' if longer else 'not more'} than the "
             f"{ASSUMED_BREAK_EVEN} assumed to pay for compiling; not measured on this device",
         )
-    best = min(others, key=lambda mode: others[mode].at(updates))
-    crossing = break_even(others[best].minus(eager))
-    pays = "never" if crossing.updates is None else f"from {crossing.updates:,.0f} updates on"
-    if crossing.updates is None and crossing.reason and crossing.reason.startswith("always"):
-        pays = "always"
-    ours, theirs = others[best].at(updates), eager.at(updates)
-    predicted = f"{updates:,} updates in {ours:,.0f} s by {best}, {theirs:,.0f} s eager"
-    mode: Compile = best if ours < theirs else "eager"
-    return Choice(mode, f"{predicted}; {best} pays {pays} (measured: {origin})")
+    paying = [mode for mode, (_, found) in others.items() if found and found.pays_at(updates)]
+    mode: Compile = min(paying, key=lambda one: others[one][0].at(updates), default="eager")
+    said = "; ".join(f"{one} {_pays(found)}" for one, (_, found) in others.items() if found)
+    return Choice(mode, f"{_seconds(updates, measured)}{said} (measured: {origin})")
+
+
+def _pays(found: BreakEven) -> str:
+    if found.updates is not None:
+        return f"pays from {found.text} updates on"
+    return f"pays {found.reason}" if found.always else f"break-even {found.reason}"
+
+
+def _seconds(updates: int, measured: Mapping[Compile, Measured]) -> str:
+    """Predicted for each mode, but not far beyond what was launched."""
+    if updates > REACH * min(one.longest for one in measured.values()):
+        return f"{updates:,} updates: "
+    said = ", ".join(f"{one.line.at(updates):,.0f} s {mode}" for mode, one in measured.items())
+    return f"{updates:,} updates take {said}; "

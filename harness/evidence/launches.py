@@ -7,20 +7,24 @@ neither contaminated. May not import torch.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics as stats
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
 from harness.config import Compile
+from harness.evidence import query
+from harness.evidence.breakeven import Measured
 from harness.evidence.kernel_choice import Ratio
+from harness.evidence.machines import kinds
 from harness.evidence.sections import Section, sections
 from harness.records.schema import Record, Timing
 from harness.records.store import path_of
-from harness.stats.inference import Estimate, paired_difference, t_interval
-from harness.stats.line import BreakEven, Line, break_even, fit
+from harness.stats.inference import UNASKED, Estimate, Verdict, judge, paired_difference, t_interval
+from harness.stats.line import REACH, BreakEven, Line, break_even, unresolved
 from models.kernels.names import KERNELS
 
 COMPILE_RECIPE = "compile_breakeven"
@@ -57,14 +61,20 @@ class Run:
         return self.timing.steady_tokens_per_second or math.nan
 
     @property
+    def steady(self) -> float:
+        """Seconds an update after warm-up, the mean of the raw ones."""
+        return self.record.tokens_per_update / self.rate
+
+    @property
+    def fixed(self) -> float:
+        """Seconds that do not repeat: set-up, and what the updates of the warm-up, compilation
+        among them, took beyond steady ones."""
+        return self.seconds - self.updates * self.steady
+
+    @property
     def fault(self) -> str | None:
         """Why it does not count by itself; None where it does."""
-        launch = self.timing.launch
-        if launch is None:
-            return "not timed"
-        if launch.contaminated is not None:
-            return f"contaminated: {launch.contaminated}"
-        return "too short for a steady rate" if math.isnan(self.rate) else None
+        return query.timing_fault(self.record)
 
 
 @dataclass(frozen=True)
@@ -81,18 +91,33 @@ class Arm:
 
     @cached_property
     def rate(self) -> Estimate:
-        """Steady tokens a second; a block (a seed) is one value, the mean over its lengths."""
-        blocks: dict[int, list[float]] = {}
-        for run in self.counted:
-            blocks.setdefault(run.record.seed, []).append(run.rate)
-        return t_interval([stats.fmean(rates) for rates in blocks.values()])
+        """Steady tokens a second, over blocks."""
+        return t_interval(_blocks((run, run.rate) for run in self.counted))
 
     @cached_property
+    def fixed(self) -> Estimate:
+        """Seconds that do not repeat, over blocks."""
+        return t_interval(_blocks((run, run.fixed) for run in self.counted))
+
+    @cached_property
+    def steady(self) -> Estimate:
+        """Seconds an update, over blocks."""
+        return t_interval(_blocks((run, run.steady) for run in self.counted))
+
+    @property
     def line(self) -> Line | None:
-        """Seconds against updates; None below two lengths."""
-        if len({run.updates for run in self.counted}) < 2:
+        """Seconds against updates; None where no launch counts."""
+        if self.fixed.mean is None or self.steady.mean is None:
             return None
-        return fit([r.updates for r in self.counted], [r.seconds for r in self.counted])
+        return Line(self.fixed.mean, self.steady.mean)
+
+
+def _blocks(values: Iterable[tuple[Run, float]]) -> list[float]:
+    """One value a block (a seed), the mean over its lengths."""
+    found: dict[int, list[float]] = {}
+    for run, value in values:
+        found.setdefault(run.record.seed, []).append(value)
+    return [stats.fmean(of_block) for of_block in found.values()]
 
 
 @dataclass(frozen=True)
@@ -104,13 +129,13 @@ class Against:
     pairs: tuple[tuple[Run, Run], ...]
     """(reference, arm): launches that may be compared."""
     log_ratio: Estimate
-    """ln(arm's steady rate / reference's), a block one value."""
+    """ln(arm's steady rate / reference's), a block one value; at the level of the verdict."""
     loss: Estimate
     """Arm's validation loss less the reference's at the recipe's horizon, paired by seed."""
-    crossing: BreakEven | None
-    """None below two lengths."""
     reason: str | None
     """Why no ratio may be shown; None where it may."""
+    judged: Verdict | None = None
+    """On the rates, as one of the question's family; None where the question has no such pair."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -119,7 +144,7 @@ class Against:
 
     @property
     def ratio(self) -> tuple[float, tuple[float, float]] | None:
-        """(steady rate over the reference's, its 95 % interval); None where nothing is shown."""
+        """(steady rate over the reference's, its interval); None where nothing is shown."""
         mean, bounds = self.log_ratio.mean, self.log_ratio.interval
         if self.reason is not None or mean is None or bounds is None:
             return None
@@ -127,25 +152,52 @@ class Against:
 
     @property
     def verdict(self) -> str:
-        """Whether the ratio's interval holds 1, or why no ratio is shown."""
-        if self.ratio is None:
-            return self.reason or "not comparable"
-        _, (low, high) = self.ratio
-        if low <= 1.0 <= high:
-            return "no detectable difference"
-        return "faster" if low > 1.0 else "slower"
+        """Faster, slower or no detectable difference, or why nothing is said."""
+        if self.reason is not None:
+            return self.reason
+        if self.judged is None:
+            return UNASKED
+        return self.judged.text.replace("better", "faster").replace("worse", "slower")
+
+    @property
+    def detectable(self) -> float | None:
+        """The ratio of rates, above 1, that these blocks would have shown in 80 % of cases; None
+        where there is no verdict."""
+        if self.reason is not None or self.judged is None or self.judged.detectable is None:
+            return None
+        return math.exp(self.judged.detectable)
+
+    @cached_property
+    def crossing(self) -> BreakEven | None:
+        """From which length on the arm pays, at the level of the verdict; None where no ratio
+        may be shown. Rates that cannot be told apart resolve no break-even."""
+        if self.reason is not None or self.log_ratio.n < 2:
+            return None
+        longest = max(run.updates for _, run in self.pairs)
+        fixed = _blocks((run, run.fixed - base.fixed) for base, run in self.pairs)
+        saved = _blocks((run, base.steady - run.steady) for base, run in self.pairs)
+        found = break_even(fixed, saved, longest, self.log_ratio.level)
+        if self.judged is None or self.judged.kind != "no detectable difference":
+            return found
+        return unresolved(found.at_least, REACH * longest)
 
 
 def lines_of(
     records: Sequence[Record], scale: str, device_class: str
-) -> tuple[dict[Compile, Line], str]:
-    """The fitted line of each way to compile, and the view that shows them; from the newest
-    complete `COMPILE_RECIPE` at a scale on a device class. Nothing where it was not timed."""
+) -> tuple[dict[Compile, Measured], str]:
+    """What each way to compile takes and from where on it pays, and the view that shows it; from
+    the newest complete `COMPILE_RECIPE` at a scale on a device class. Nothing where it was not
+    timed."""
     section = _newest(records, COMPILE_RECIPE, scale, device_class)
     if section is None:
         return {}, ""
-    lines = {mode: arm(section, mode).line for mode in get_args(Compile)}
-    found = {mode: line for mode, line in lines.items() if line is not None}
+    versus, found = compared(section), {}
+    for mode in get_args(Compile):
+        one = arm(section, mode)
+        if one.line is not None:
+            crossing = versus[mode].crossing if mode in versus else None
+            longest = max(run.updates for run in one.counted)
+            found[mode] = Measured(one.line, crossing, longest)
     return found, f"{section.name}.throughput"
 
 
@@ -157,9 +209,9 @@ def kernel_ratios(
     section = _newest(records, KERNELS_RECIPE, scale, device_class)
     if section is None:
         return {}, ""
-    found = {}
+    versus, found = compared(section), {}
     for name in KERNELS:
-        if shown := against(section, name).ratio:
+        if name in versus and (shown := versus[name].ratio):
             value, (low, high) = shown
             found[name] = Ratio(value, low, high)
     return found, f"{section.name}.throughput"
@@ -188,9 +240,26 @@ def arm(section: Section, name: str) -> Arm:
     return Arm(name, tuple(Run(r, r.timing) for r in ordered if r.timing))
 
 
-def against(section: Section, name: str) -> Against:
-    """An arm of the recipe against its reference."""
-    base = reference(section)
+def compared(section: Section) -> dict[str, Against]:
+    """Every arm but the reference, set against it. Those that the question pairs with it and whose
+    ratio may be shown are one family, judged together by Holm's procedure as losses are; the
+    interval of each ratio is at the level of its verdict."""
+    question, base = section.group.question, reference(section)
+    found = {name: _against(section, base, name) for name in question.arms if name != base}
+    family = {
+        name: one.log_ratio
+        for name, one in found.items()
+        if (base, name) in question.pairs and one.reason is None
+    }
+    for name, verdict in judge(family, lower_is_better=False).items():
+        found[name] = dataclasses.replace(
+            found[name], judged=verdict, log_ratio=family[name].at(verdict.level)
+        )
+    return found
+
+
+def _against(section: Section, base: str, name: str) -> Against:
+    """An arm against its reference, before it is judged."""
     ours, theirs = arm(section, name), arm(section, base)
     by_place = {(run.updates, run.record.seed): run for run in theirs.counted}
     beside = [
@@ -199,17 +268,10 @@ def against(section: Section, name: str) -> Against:
         if (place := (run.updates, run.record.seed)) in by_place
     ]
     pairs = tuple(pair for pair in beside if _side_by_side(section, *pair))
-    blocks: dict[int, list[float]] = {}
-    for one, other in pairs:
-        blocks.setdefault(one.record.seed, []).append(math.log(other.rate / one.rate))
-    ratio = t_interval([stats.fmean(values) for values in blocks.values()])
+    ratio = t_interval(_blocks((run, math.log(run.rate / other.rate)) for other, run in pairs))
     loss = _loss(section, base, name)
-    crossing = None
-    if len({run.updates for _, run in pairs}) > 1:
-        differences = [other.seconds - one.seconds for one, other in pairs]
-        crossing = break_even(fit([run.updates for _, run in pairs], differences))
     reason = _reason(section, (theirs, ours), ratio.n, loss, apart=len(beside) - len(pairs))
-    return Against(name, base, pairs, ratio, loss, crossing, reason)
+    return Against(name, base, pairs, ratio, loss, reason)
 
 
 def _side_by_side(section: Section, one: Run, other: Run) -> bool:
@@ -258,7 +320,7 @@ def _reason(
     sources = {run.record.code.source_digest for run in made if run.fault is None}
     if len(sources) > 1:
         return f"not comparable: launches of {len(sources)} codes; equal losses are not equal speed"
-    machines = {(run.record.hardware.cpu, run.record.hardware.gpu) for run in made if not run.fault}
+    machines = kinds(run.record for run in made if not run.fault)
     if len(machines) > 1:
         return f"not comparable: launches on {len(machines)} kinds of machine"
     if blocks < question.fewest:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.config import NEUTRAL_FIELDS, flatten
+from harness.config import identity
 from harness.evidence.sections import Section
 from harness.optim.tuning import DECAY, DECAYS, FIELDS, RATE, RATES
 from harness.records.schema import Record
@@ -157,7 +157,7 @@ def _point(section: Section, name: str, records: list[Record]) -> Point:
         rate=values[RATE],
         decay=values[DECAY],
         arm=name,
-        fields=flatten(records[0].config),
+        fields=identity(records[0].config),
         losses=tuple(end.val_loss for end in rows),
         diverged=bool(diverged),
         missing=len(missing),
@@ -189,7 +189,7 @@ def standing(section: Section, arm: str) -> Standing:
     best = one.best
     if best is None:
         return Standing(UNTUNED, f"{name} measured {one.measured} of {one.expected} for {arm}")
-    ours = flatten(used.config)
+    ours = identity(used.config)
     strange = _strange(ours, best.fields)
     if strange:
         return Standing(UNTUNED, f"{name} ran {arm} with other {', '.join(strange)}")
@@ -209,13 +209,17 @@ def standing(section: Section, arm: str) -> Standing:
 
 def _strange(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Fields outside a search's business in which its runs differ from the comparison's."""
-    left_out = {*FIELDS, *BUDGET, *NEUTRAL_FIELDS}
+    left_out = {*FIELDS, *BUDGET}
     paths = [path for path in {**ours, **theirs} if path not in left_out]
     return [path for path in paths if ours.get(path) != theirs.get(path)]
 
 
 def reason(section: Section, arms: Sequence[str]) -> str | None:
-    """Why a verdict on these arms is not one between tuned arms; None where it is."""
+    """Why a verdict on these arms is not one between tuned arms; None where it is, or where the
+    settings that a search would choose are all that the arms differ in: they are the question."""
+    differ = {field for r in section.group.records if r.arm in arms for field in r.diff}
+    if differ and differ <= set(FIELDS):
+        return None
     found = [standing(section, arm) for arm in arms]
     for kind in (UNTUNED, OTHER, EDGE):
         if bad := [s for s in found if s.kind == kind]:

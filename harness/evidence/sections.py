@@ -16,8 +16,10 @@ from functools import cached_property
 from typing import Any
 
 from harness.code.provenance import software_set
-from harness.config import NEUTRAL_FIELDS, canonical, digest, flatten
+from harness.config import canonical, digest, identity
+from harness.evidence import query
 from harness.evidence.endpoints import Endpoint, ends
+from harness.machine import devices
 from harness.recipe import SCALES
 from harness.records.schema import Question, Record
 from harness.records.store import path_of
@@ -62,10 +64,8 @@ class Run:
 
 def runs(records: Sequence[Record]) -> list[Run]:
     """The records in their order, each with what decides where it may stand."""
-    behaviours = {
-        r.code.source_digest: r.code.behaviour_digest for r in records if r.code.behaviour_digest
-    }
-    found = [_run(record, behaviours) for record in records]
+    known = query.behaviours(records)
+    found = [_run(record, known) for record in records]
     kinds: dict[tuple[Any, ...], list[int]] = {}
     for place, run in enumerate(found):
         kinds.setdefault((*run.section, *run.group[:3]), []).append(place)
@@ -75,9 +75,7 @@ def runs(records: Sequence[Record]) -> list[Run]:
     return found
 
 
-def _run(record: Record, behaviours: Mapping[str, str]) -> Run:
-    """`behaviours`: source digest -> behaviour digest, where it is known: sources that behave
-    alike are one code."""
+def _run(record: Record, known: Mapping[str, str]) -> Run:
     overrides = record.question.overrides
     return Run(
         record,
@@ -89,7 +87,7 @@ def _run(record: Record, behaviours: Mapping[str, str]) -> Run:
             record.hardware.device_class,
             canonical(overrides) if overrides else "",
         ),
-        behaviours.get(record.code.source_digest, record.code.source_digest),
+        query.code_of(record, known),
         " ".join(software_set(record.software)),
         record.world_size,
         digest(record.diff),
@@ -134,7 +132,7 @@ def _staged(placed: Sequence[Run], varying: set[str]) -> list[Run]:
     together = digest(newest)
     found = []
     for run in placed:
-        fields = flatten(run.record.config)
+        fields = identity(run.record.config)
         current = run.record.data is None or run.manifest == newest[run.record.stage]
         found.append(
             dataclasses.replace(
@@ -148,8 +146,7 @@ def _staged(placed: Sequence[Run], varying: set[str]) -> list[Run]:
 
 def _common(config: dict[str, Any], varying: set[str]) -> str:
     """The digest of the configuration outside the fields in which some arm differs."""
-    fields = flatten(config)
-    return digest({k: v for k, v in fields.items() if k not in varying and k not in NEUTRAL_FIELDS})
+    return digest({k: v for k, v in identity(config).items() if k not in varying})
 
 
 @dataclass(frozen=True)
@@ -292,7 +289,7 @@ def sections(records: Sequence[Record]) -> list[Section]:
         )
     found = [_with_neighbours(section, found) for section in found]
     sizes: dict[str, int] = {scale: -rank for rank, scale in enumerate(SCALES)}
-    return sorted(found, key=lambda s: (s.device == "cpu", sizes.get(s.scale, 1), s.name))
+    return sorted(found, key=lambda s: (-devices.of(s.device).rank, sizes.get(s.scale, 1), s.name))
 
 
 def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
@@ -347,12 +344,10 @@ def _part(record: Record) -> tuple[str, str]:
 
 def _group(part: Sequence[Run]) -> Group:
     """Of runs in order of age."""
-    best: dict[tuple[str, str], Run] = {}
-    for run in sorted(part, key=lambda run: (run.record.status == "ok", run.record.attempt)):
-        best[run.record.arm, run.record.key] = run
+    counted = {path_of(record) for record in query.attempts(run.record for run in part)}
     newest = part[-1]
     return Group(
-        records=tuple(run.record for run in sorted(best.values(), key=_order)),
+        records=tuple(run.record for run in sorted(part, key=_order) if run.path in counted),
         attempts=tuple(run.record for run in sorted(part, key=_order)),
         question=newest.record.question,
         code=newest.code,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.code import provenance
 from harness.launch.protocol import Job
-from harness.machine import flops, hardware
+from harness.machine import devices, flops
 from harness.records.schema import DataUse, Launch, Memory, Record, Status
 from models.config import active_parameters, expected_initial_loss, total_parameters
 
@@ -25,6 +25,7 @@ def record(
     status: Status,
     error: str | None,
     *,
+    attempt: int,
     progress: Progress | None = None,
     manifest: Manifest | None = None,
     memory: Memory | None = None,
@@ -35,25 +36,26 @@ def record(
 ) -> Record:
     """The record of a run, as far as it got. Without `progress` nothing was measured.
 
+    `attempt` is `store.next_attempt`, asked under the run's lock by whoever writes the record.
     `counted` are the total and active parameters of the model that was built; where none was,
     the formula's. `launch` is a timed job's, with what was seen around and after it.
     """
     run, config = job.run, job.run.config
-    machine = hardware.detect(run.device, load_before)
+    machine = devices.of(run.device).machine(load_before)
     updates = progress.update if progress else 0
     total, active = counted or (total_parameters(config.model), active_parameters(config.model))
     per_update = config.tokens_per_update * run.world_size
     validation, training, ends = progress.curves() if progress else ((), (), ())
     timing = None
     if progress:
-        wall = progress.wall_seconds + time.time() - job.launched_at
+        wall = progress.wall_seconds + time.monotonic() - job.launched_at
         timing = progress.timing(
             per_update, wall, job.concurrent_runs, compile_seconds=compile_seconds, launch=launch
         )
     return Record(
         schema_version=1,
         key=run.key,
-        attempt=job.attempt,
+        attempt=attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         recipe=run.recipe,
         arm=run.arm,
@@ -62,7 +64,7 @@ def record(
         seed=run.seed,
         repeat=run.repeat,
         scale=run.scale,
-        device="cuda" if run.device == "cuda" else "cpu",
+        device=run.device,
         world_size=run.world_size,
         profile=run.profile,
         parent=run.parent,

@@ -13,8 +13,6 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from harness.records.schema import Hardware
-
 ISA_FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd")
 """Instruction sets that decide which CPU kernels run, best first."""
 GENERATION = {"family": "cpu family", "model": "model"}
@@ -31,6 +29,8 @@ class Peak:
     bandwidth: float
     watts: float
     source: str
+    device: str = "cuda"
+    """The kind of device, as `--device` takes it."""
 
 
 @cache
@@ -59,7 +59,7 @@ def _cpu() -> tuple[str, str, str]:
         return described(info.read_text("utf-8", errors="replace"))
     model = None
     if platform.system() == "Darwin":
-        model = _output("sysctl", "-n", "machdep.cpu.brand_string")
+        model = first_line("sysctl", "-n", "machdep.cpu.brand_string")
     return " ".join((model or _unnamed()).split()), platform.machine(), ""
 
 
@@ -83,26 +83,13 @@ def _unnamed() -> str:
     return platform.processor() or platform.machine()
 
 
-def _output(*command: str) -> str | None:
+def first_line(*command: str) -> str | None:
     """First line of a program's output; None where it is missing or fails."""
     if shutil.which(command[0]) is None:
         return None
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     lines = done.stdout.strip().splitlines()
     return lines[0].strip() if done.returncode == 0 and lines else None
-
-
-@cache
-def _gpu() -> tuple[str, int, str] | None:
-    """(product, memory in bytes, driver) of the first NVIDIA GPU."""
-    line = _output(
-        "nvidia-smi", "--query-gpu=name,memory.total,driver_version",
-        "--format=csv,noheader,nounits",
-    )  # fmt: skip
-    if line is None:
-        return None
-    name, memory, driver = (part.strip() for part in line.split(","))
-    return name, int(float(memory)) * 2**20, driver
 
 
 def cores() -> int:
@@ -123,34 +110,11 @@ def load_average() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def device_class(device: str) -> str:
-    """GPU product, or CPU model and instruction set: what enters a run's key."""
-    gpu = _gpu() if device == "cuda" else None
-    return gpu[0] if gpu else " ".join(_cpu()[:2])
+def cpu_class() -> str:
+    """The CPU's model and best instruction set."""
+    return " ".join(_cpu()[:2])
 
 
-def detect(device: str, load_before: float | None = None) -> Hardware:
-    """The machine as a record keeps it."""
-    gpu = _gpu() if device == "cuda" else None
-    return Hardware(
-        device_class=device_class(device),
-        cpu=" ".join(_cpu()).strip(),
-        cores=cores(),
-        memory_bytes=memory_bytes(),
-        gpu=gpu[0] if gpu else None,
-        gpu_memory_bytes=gpu[1] if gpu else None,
-        driver=gpu[2] if gpu else None,
-        load_before=load_before,
-        load_after=load_average(),
-    )
-
-
-def gpu_memory_bytes() -> int | None:
-    """Of the first NVIDIA GPU; None where no driver answers."""
-    gpu = _gpu()
-    return gpu[1] if gpu else None
-
-
-def has_gpu() -> bool:
-    """Whether an NVIDIA driver answers."""
-    return _gpu() is not None
+def cpu() -> str:
+    """The CPU in full: model, best instruction set, generation."""
+    return " ".join(_cpu()).strip()

@@ -6,14 +6,13 @@ and says it in one line where it was not. May not import torch.
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.machine import hardware
+from harness.machine import devices, hardware
 from harness.records.schema import GpuState, MachineState
 
 BUSY_CORES = 0.15
@@ -21,16 +20,7 @@ BUSY_CORES = 0.15
 WINDOW_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 """How long a launch waits for others to finish before it goes on and is marked."""
-NO_NVML = "not available: no nvidia-ml-py"
-
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_HARMLESS = 0x1 | 0x2 | 0x4 | 0x10 | 0x100
-"""Idle, set clocks, the power cap (which a card meets in every long product), sync boost and
-display clocks; what is left is heat, hardware slowdown and the power brake."""
-_THROTTLES = {
-    0x8: "hardware slowdown", 0x20: "software thermal", 0x40: "hardware thermal",
-    0x80: "power brake",
-}  # fmt: skip
 
 
 def busy_seconds(proc: Path = Path("/proc")) -> float | None:
@@ -91,7 +81,7 @@ class Meter:
 
 def state(device: str, others: float | None) -> MachineState:
     """The machine now; `others` are the cores that other processes kept busy."""
-    gpu = _gpu() if device == "cuda" else None
+    gpu = devices.of(device).condition()
     return MachineState(
         load=hardware.load_average(),
         others=others,
@@ -141,25 +131,3 @@ def contamination(
     if before.gpu is not None and before.gpu.processes:
         faults.append(f"{before.gpu.processes} other processes were on the GPU")
     return "; ".join(faults) or None
-
-
-def _gpu() -> GpuState | str:
-    """The first GPU through NVML, or why it cannot be asked."""
-    try:
-        nvml = importlib.import_module("pynvml")
-    except ImportError:
-        return NO_NVML
-    try:
-        nvml.nvmlInit()
-        device = nvml.nvmlDeviceGetHandleByIndex(0)
-        reasons = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)) & ~_HARMLESS
-        return GpuState(
-            sm_mhz=int(nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)),
-            memory_mhz=int(nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_MEM)),
-            temperature=int(nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU)),
-            watts=nvml.nvmlDeviceGetPowerUsage(device) / 1000.0,
-            throttled=tuple(name for bit, name in _THROTTLES.items() if reasons & bit),
-            processes=len(nvml.nvmlDeviceGetComputeRunningProcesses(device)),
-        )
-    except nvml.NVMLError as error:
-        return f"not available: {error}"

@@ -1,24 +1,17 @@
-"""Which runs of a plan are finished, outdated or still to do. Reads records; starts nothing."""
+"""Which runs of a plan are finished, outdated or still to do. Reads records; starts nothing.
+
+The one rule: `smol run`, `smol show` and `smol campaign` all ask `sort`. The first knows the data
+that it has prepared; the others take what the records say of it (`query.Recorded`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from harness.code.provenance import software_set
+from harness.evidence.query import Current
 from harness.plan.runs import Plan, Run
 from harness.records.schema import Record
-
-
-@dataclass(frozen=True)
-class Current:
-    """What a finished run must agree with to count as finished."""
-
-    source_digest: str
-    software: tuple[str, ...]
-    manifest_digest: Callable[[Run], str]
-    behaviour_digest: Callable[[], str | None] = lambda: None
-    """Asked only where a record of other source may behave the same."""
 
 
 @dataclass
@@ -30,6 +23,11 @@ class Backlog:
     """With what has changed since."""
     pending: list[Run] = field(default_factory=list)
 
+    @property
+    def missing(self) -> list[Run]:
+        """All that is not finished, as `smol run --fresh` has it: outdated ones first."""
+        return [*(run for run, _ in self.outdated), *self.pending]
+
 
 def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:
     """Finished: an `ok` record of the same key, code, data and software. Outdated: one of the
@@ -40,7 +38,8 @@ def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:
             by_key.setdefault(record.key, []).append(record)
     backlog = Backlog()
     for run in plan.runs:
-        changes = [_changes(record, run, current) for record in by_key.get(run.key, [])]
+        found = by_key.get(run.key, [])
+        changes = [", ".join(current.changes(record, run.config.data)) for record in found]
         if not changes:
             backlog.pending.append(run)
         elif "" in changes:
@@ -48,33 +47,6 @@ def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:
         else:
             backlog.outdated.append((run, changes[-1]))
     return backlog
-
-
-def _changes(record: Record, run: Run, current: Current) -> str:
-    changed = []
-    if not _same_code(record, current):
-        changed.append(f"code {record.code.source_digest[:8]} -> {current.source_digest[:8]}")
-    if software_set(record.software) != current.software:
-        old, new = " ".join(software_set(record.software)), " ".join(current.software)
-        changed.append(f"software (python torch numpy) {old} -> {new}")
-    if record.timing and record.timing.launch and record.timing.launch.contaminated:
-        changed.append(f"contaminated ({record.timing.launch.contaminated})")
-    manifest = current.manifest_digest(run)
-    if record.data is None or record.data.manifest_digest != manifest:
-        was = record.data.manifest_digest[:8] if record.data else "none"
-        changed.append(f"data {was} -> {manifest[:8]}")
-    return ", ".join(changed)
-
-
-def _same_code(record: Record, current: Current) -> bool:
-    """Whether a record's losses are this code's. Its seconds are only those of the same source."""
-    code = record.code
-    if code.source_digest == current.source_digest:
-        return True
-    timed = record.timing is not None and record.timing.timed
-    if timed or code.behaviour_digest is None:
-        return False
-    return code.behaviour_digest == current.behaviour_digest()
 
 
 def whole_blocks(todo: Iterable[Run], plan: Plan) -> list[Run]:

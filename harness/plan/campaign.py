@@ -15,30 +15,32 @@ Pure planning: it starts nothing. The rule, in numbers that are choices and stan
 - **Order**: by value per predicted minute, a recipe's seeds in their order. A unit that does not
   fit what is left of the budget is passed over.
 
-A record counts as there if it is `ok`, of this device, of this code, and of the same arm, seed,
-stage and configuration. May not import torch.
+What is missing is said by `harness.plan.backlog`, as for `smol run`: what is outdated is missing
+too. Of the data, which need not be prepared, the device's records tell. May not import torch.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.config import canonical
 from harness.errors import RequestError, nearest
+from harness.evidence.query import Current, Manifests, Recorded
+from harness.machine import devices
 from harness.machine.hardware import Peak, peak_of, peaks
 from harness.machine.prices import Price
+from harness.plan import backlog as backlogs
 from harness.plan import profiles
 from harness.plan import runs as planning
+from harness.plan.auto import NONE, Evidence
 from harness.plan.forecast import Forecast
 from harness.plan.runs import Plan, Run
 from harness.recipe import Entry, Scale
 from harness.records.schema import Record
 
-SCALES: dict[str, tuple[Scale, ...]] = {"cuda": ("full", "proxy"), "cpu": ("proxy",)}
-"""Worth a campaign there: `smoke` shows that things work, and `full` is no job for a CPU."""
 FIRST_ANSWER = 3
 """Seeds below which nothing is compared."""
 UNASKED, UNNAMED, PROXY, ELSEWHERE = 0.5, 0.25, 0.5, 0.25
@@ -49,24 +51,25 @@ PREPARING_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Device:
+class Target:
     """What a campaign is planned for."""
 
     name: str
     """Of hardware.toml, or the CPU's class."""
     kind: str
-    """cuda or cpu."""
+    """As `--device` takes it."""
     peak: Peak | None
     price: Price | None
     cores: int = 1
     """Of the CPU beside it, or that it is."""
+    product: str = ""
+    """The device's class as keys have it; empty where the device is not at hand."""
 
     def ran(self, record: Record) -> bool:
         """Whether the record is of this device."""
-        if self.kind == "cpu":
-            return record.device == "cpu" and record.hardware.device_class == self.name
         found = peak_of(record.hardware.gpu)
-        return record.device == "cuda" and found is not None and found.name == self.name
+        name = found.name if found else record.hardware.device_class
+        return (record.device, name) == (self.kind, self.name)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Unit:
     arms: tuple[str, ...]
     seed: int
     runs: tuple[Run, ...]
-    """Missing ones."""
+    """Missing ones; of launches that are timed in blocks, all of a block of which one is."""
     value: float
     """In answers."""
     seconds: float | None
@@ -126,15 +129,28 @@ def seconds_of(text: str) -> float:
     return 3600.0 * hours + 60.0 * minutes + seconds
 
 
+Evidences = Callable[[Scale, str], Evidence]
+"""Scale and class of device -> what was timed there, for fields that say `auto`."""
+
+
 def units(
-    entries: Iterable[Entry], records: Sequence[Record], device: Device, source_digest: str
+    entries: Iterable[Entry],
+    records: Sequence[Record],
+    device: Target,
+    current: Callable[[Manifests], Current],
+    evidence: Evidences = lambda scale, device_class: NONE,
 ) -> list[Unit]:
-    """Everything that is missing on a device, in no order."""
-    known = _Known(records, device, source_digest)
+    """Everything that is missing on a device, in no order.
+
+    `current` says what a finished run must agree with, given what is known of the data.
+    """
+    known = _Known(records, device, current, evidence)
     found: list[Unit] = []
     for entry in entries:
-        for scale in SCALES[device.kind]:
-            if scale in entry.seeds and device.kind in entry.at(scale).devices:
+        for scale in devices.of(device.kind).campaign_scales:
+            if scale not in entry.seeds:
+                continue
+            if entry.at(scale).runs_on(device.kind):
                 found += _of_recipe(entry, scale, device, known)
     return found
 
@@ -142,40 +158,52 @@ def units(
 class _Known:
     """What the records say to a plan for one device."""
 
-    def __init__(self, records: Sequence[Record], device: Device, source_digest: str) -> None:
-        here = [r for r in records if device.ran(r)]
-        self.forecast = Forecast(device.name, device.peak, here)
-        self._here = {
-            (r.recipe, r.arm, r.seed, r.stage, canonical(r.config))
-            for r in here
-            if r.status == "ok" and r.code.source_digest == source_digest
-        }
+    def __init__(
+        self,
+        records: Sequence[Record],
+        device: Target,
+        current: Callable[[Manifests], Current],
+        evidence: Evidences,
+    ) -> None:
+        self._here = sorted((r for r in records if device.ran(r)), key=lambda r: r.created)
+        self.forecast = Forecast(device.name, device.peak, self._here)
+        newest = self._here[-1].hardware.device_class if self._here else device.name
+        self.device_class = device.product or newest
+        self.data = Recorded(self._here)
+        self._current = current(self.data.manifest_digest)
+        self._evidence = evidence
         self._elsewhere = {
             (r.recipe, r.scale, r.arm, r.seed, r.stage)
             for r in records
             if r.status == "ok" and not device.ran(r)
         }
 
-    def here(self, run: Run) -> bool:
-        """Whether the run has its record."""
-        return (run.recipe, run.arm, run.seed, run.stage, canonical(run.config)) in self._here
+    def plan(self, entry: Entry, scale: Scale, device: Target) -> Plan:
+        """The recipe's plan on this device."""
+        return planning.make(
+            entry, scale, device.kind, tokenizer_digest=self.data.tokenizer_digest,
+            device_class=self.device_class,
+            profile=profiles.of(device.peak.memory_bytes if device.peak else None),
+            evidence=self._evidence(scale, self.device_class),
+        )  # fmt: skip
+
+    def missing(self, plan: Plan) -> set[str]:
+        """The keys of the runs that `smol run --fresh` would run."""
+        backlog = backlogs.sort(plan, self._here, self._current)
+        return {run.key for run in backlogs.whole_blocks(backlog.missing, plan)}
 
     def elsewhere(self, run: Run) -> bool:
         """Whether another device has a record of the same arm, seed and stage."""
         return (run.recipe, run.scale, run.arm, run.seed, run.stage) in self._elsewhere
 
 
-def _of_recipe(entry: Entry, scale: Scale, device: Device, known: _Known) -> list[Unit]:
-    plan = planning.make(
-        entry, scale, device.kind, tokenizer_digest=lambda _: "unprepared",
-        device_class=device.name,
-        profile=profiles.of(device.peak.memory_bytes if device.peak else None),
-    )  # fmt: skip
-    found = []
+def _of_recipe(entry: Entry, scale: Scale, device: Target, known: _Known) -> list[Unit]:
+    plan = known.plan(entry, scale, device)
+    keys, found = known.missing(plan), []
     for named, arms in _parts(plan):
         for seed in sorted({run.seed for run in plan.runs}):
             wanted = [run for run in plan.runs if run.seed == seed and run.arm in arms]
-            missing = tuple(run for run in wanted if not known.here(run))
+            missing = tuple(run for run in wanted if run.key in keys)
             if not missing:
                 continue
             value, why = _value(plan, named, seed - entry.first_seed)
@@ -199,10 +227,10 @@ def _parts(plan: Plan) -> list[tuple[bool, tuple[str, ...]]]:
 
 
 def _at_once(plan: Plan, runs: Sequence[Run], cores: int) -> int:
-    """As `smol run` has it: launches that are timed are alone, and so is a GPU's."""
-    if plan.recipe.timing is not None or plan.device == "cuda":
+    """As `smol run` has it: launches that are timed are alone."""
+    if plan.recipe.timing is not None:
         return 1
-    return max(1, cores // max(run.config.train.threads for run in runs))
+    return devices.of(plan.device).at_once(max(run.config.train.threads for run in runs), cores)
 
 
 def _value(plan: Plan, named: bool, place: int) -> tuple[float, str]:

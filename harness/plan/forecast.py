@@ -8,19 +8,19 @@ a kernel costs. Pure; may not import torch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from harness.config import RunConfig, canonical
+from harness.config import RunConfig, as_before, canonical
 from harness.evidence import costs as cost
-from harness.machine import hardware
+from harness.evidence import query
+from harness.machine import devices, hardware
 from harness.machine.hardware import Peak
 from harness.plan.runs import Run
 from harness.records.schema import Record
 from models.config import ModelConfig, flops_per_token
 from models.presets import model as preset
 
-START_SECONDS = {"cuda": 15.0, "cpu": 4.0}
-"""Assumed of a process: imports, device, data, model, checkpoints at the end."""
 COMPILE_SECONDS = {"eager": 0.0, "blocks": 15.0, "whole": 80.0}
 """As measured for SmolLM2-135M on two CPU cores; assumed everywhere."""
 LAUNCH_SECONDS = 6e-6
@@ -31,38 +31,48 @@ LAUNCHES_A_MATRIX = 30
 """Assumed: Muon's iterations over one matrix and what is around them."""
 FORWARD_SHARE = 1.0 / 3.0
 """Of a training step's FLOPs: validation has no backward pass."""
+CORE_FLOPS = 3e10
+"""Assumed of a CPU core that trains small models, where a guess is better than nothing: cores of
+the last ten years reach a half to four times as much."""
 
 
 class Forecast:
     """Predictions for one device."""
 
-    def __init__(self, device: str, peak: Peak | None, records: Sequence[Record]) -> None:
-        """`records` are those of this device; whatever their status, their rates count."""
-        self.device, self.peak = device, peak
+    def __init__(
+        self, device: str, peak: Peak | None, records: Sequence[Record], *, guess: bool = False
+    ) -> None:
+        """`records` are those of this device; whatever their status, their rates count. With
+        `guess` a device without records and without a peak has an assumed speed, not none."""
+        self.device, self.peak, self._guess = device, peak, guess
         self._rates: dict[str, list[float]] = {}
         flops = []
         for record in records:
             rate = record.timing.steady_tokens_per_second if record.timing else None
             if rate and record.flops:
-                self._rates.setdefault(canonical(record.config.get("model")), []).append(rate)
+                self._rates.setdefault(_sizes(record.config.get("model", {})), []).append(rate)
                 flops.append(rate * record.flops.per_token_causal)
         self._flops = statistics.median(flops) if flops else None
 
     @classmethod
-    def of_this_machine(cls, device: str, records: Iterable[Record]) -> Forecast:
+    def of_this_machine(
+        cls, device: str, records: Sequence[Record], *, guess: bool = False
+    ) -> Forecast:
         """For `cpu` or `cuda` here, from those of `records` that its class of device left."""
-        name = hardware.device_class(device)
-        here = [record for record in records if record.hardware.device_class == name]
-        peak = hardware.peak_of(name) if device == "cuda" else None
-        return cls(peak.name if peak else name, peak, here)
+        name = devices.of(device).product()
+        peak = hardware.peak_of(name)
+        return cls(peak.name if peak else name, peak, query.on(records, name), guess=guess)
 
     def rate(self, config: RunConfig) -> tuple[float | None, str]:
         """Tokens/s of a run, and where that comes from."""
-        found = self._rates.get(canonical(config.model))
+        found = self._rates.get(_sizes(config.model))
         if found:
             return statistics.median(found), "measured here"
         per_token = flops_per_token(config.model, config.data.seq_len)
         if self.peak is None:
+            if self._flops is None and self._guess:
+                rate = CORE_FLOPS * config.train.threads / per_token
+                return rate, f"of {CORE_FLOPS / 1e9:.0f} GFLOP/s a core, a guess: none was measured"
             if self._flops is None:
                 return None, "no rate was measured on this device"
             return self._flops / per_token, "scaled by FLOPs from other models measured here"
@@ -103,8 +113,8 @@ class Forecast:
             updates * config.tokens_per_update
             + FORWARD_SHARE * validations * config.data.val_tokens
         )
-        start = START_SECONDS[run.device] + COMPILE_SECONDS.get(config.train.compile, 0.0)
-        return start + tokens / rate
+        compiling = COMPILE_SECONDS.get(config.train.compile, 0.0)
+        return devices.of(run.device).start_seconds + compiling + tokens / rate
 
     def together(self, runs: Sequence[Run], at_once: int) -> tuple[float | None, str]:
         """Of runs that are started together, so many at a time, and what the least certain of
@@ -115,6 +125,11 @@ class Forecast:
         if len(known) < len(times):
             return None, bases[0]
         return max(sum(known) / at_once, *known), bases[0]
+
+
+def _sizes(model: ModelConfig | Mapping[str, Any]) -> str:
+    """The same for a model and for the configuration of it that a record holds."""
+    return canonical(as_before(model, "model"))
 
 
 def _matrices(model: ModelConfig) -> int:

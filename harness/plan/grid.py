@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.config import RunConfig, difference, replace
+from harness.config import RunConfig, difference, differing, flatten, replace
 from harness.errors import RequestError
 from harness.plan import stages
 from harness.plan.stages import Step
@@ -76,25 +76,27 @@ def check_confounds(
 
     Raises RequestError naming the field and both values.
     """
-    for a, b in itertools.combinations(grid, 2):
+    # Flat once an arm: the pairs of a search's hundred arms are five thousand.
+    flat = [flatten(arm.config) for arm in grid]
+    for (a, left), (b, right) in itertools.combinations(zip(grid, flat, strict=True), 2):
         between = [axis for axis in axes if a.values[axis.name] != b.values[axis.name]]
-        differing = difference(a.config, b.config)
-        for path, (left, right) in differing.items():
+        found = differing(left, right)
+        for path, (mine, other) in found.items():
             if not any(axis.allows(path) for axis in between):
                 declared = ", ".join(f for axis in between for f in axis.fields) or "nothing"
                 raise RequestError(
-                    f"arms '{a.name}' and '{b.name}'{where} differ in {path} ({left!r} against "
-                    f"{right!r}), which their axes do not declare (they declare {declared})"
+                    f"arms '{a.name}' and '{b.name}'{where} differ in {path} ({mine!r} against "
+                    f"{other!r}), which their axes do not declare (they declare {declared})"
                 )
-        if not differing and not alike:
+        if not found and not alike:
             raise RequestError(
                 f"arms '{a.name}' and '{b.name}' are the same configuration; "
                 "does a --set override the field that their axis varies?"
             )
-        inert = [path for path in differing if _inert(a, path) and _inert(b, path)]
-        if inert and not alike and len(inert) == len(differing):
+        inert = [path for path in found if _inert(a, path) and _inert(b, path)]
+        if inert and not alike and len(inert) == len(found):
             raise RequestError(
-                f"arms '{a.name}' and '{b.name}' differ only in {', '.join(differing)}, which "
+                f"arms '{a.name}' and '{b.name}' differ only in {', '.join(found)}, which "
                 "change nothing in either: their optimizer or their model does not use them"
             )
 

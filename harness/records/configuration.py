@@ -19,18 +19,24 @@ from harness.config import RunConfig, explain
 
 def faults(config: Mapping[str, Any]) -> list[str]:
     """What is wrong with the fields that today's schema knows; empty where nothing is."""
+    if fault := no_section(config):
+        return [fault]
     complete = json.loads(_base())
     for section, fields in complete.items():
-        given = config.get(section)
-        if not isinstance(given, Mapping):
-            fault = "is no section" if section in config else "is missing"
-            return [f"config.{section} {fault}"]
-        fields |= {name: value for name, value in given.items() if name in fields}
+        fields |= {name: value for name, value in config[section].items() if name in fields}
     try:
         RunConfig.model_validate_json(json.dumps(complete))
     except ValidationError as error:
         return [f"config.{explain(error)}"]
     return []
+
+
+def no_section(config: Mapping[str, Any]) -> str | None:
+    """Which of the sections is not there, or no table; None where each is one."""
+    for section in RunConfig.model_fields:
+        if not isinstance(config.get(section), Mapping):
+            return f"config.{section} {'is no section' if section in config else 'is missing'}"
+    return None
 
 
 @cache

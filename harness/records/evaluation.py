@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import quote
 
 from pydantic import ValidationError, model_validator
 
@@ -16,7 +17,7 @@ from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records.schema import Code
-from harness.records.store import check_writable, files_below, path_part
+from harness.records.store import check_writable, files_below
 
 FOLDER = "evaluations"
 
@@ -109,8 +110,13 @@ def path_of(evaluation: Evaluation) -> str:
     """Its file, relative to the results folder, with forward slashes."""
     subject = evaluation.subject
     name = subject.digest if subject.kind == "run" else f"{subject.name}-{subject.digest[:12]}"
-    folder = f"{path_part(evaluation.text)}.{evaluation.text_digest[:12]}"
-    return f"{FOLDER}/{folder}/{path_part(name)}.{evaluation.context}.json"
+    folder = f"{_part(evaluation.text)}.{evaluation.text_digest[:12]}"
+    return f"{FOLDER}/{folder}/{_part(name)}.{evaluation.context}.json"
+
+
+def _part(name: str) -> str:
+    quoted = quote(name, safe="=+@,")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
 def write(results: Path, evaluation: Evaluation) -> Path:

@@ -12,6 +12,7 @@ import hashlib
 import re
 from pathlib import Path
 from typing import Literal, Self, TypeVar
+from urllib.parse import quote
 
 from pydantic import ValidationError, model_validator
 
@@ -19,7 +20,7 @@ from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records.schema import Hardware
-from harness.records.store import check_writable, files_below, path_part, to_json
+from harness.records.store import check_writable, files_below, to_json
 
 FOLDER = "scripts"
 PAGES = (".md", ".svg")
@@ -104,7 +105,7 @@ class ScriptRecord(Frozen):
     """The end of what it printed; absolute paths shortened to `…/`."""
     output_bytes: int
     """All that it printed."""
-    device: Literal["cpu", "cuda"]
+    device: str
     hardware: Hardware
     software: dict[str, str]
     """Versions that the command's own Python sees; empty where it is no Python."""
@@ -169,7 +170,13 @@ def source_path(source: ScriptSource) -> str:
 
 def folder_of(name: str, arm: str | None = None) -> str:
     """A comparison's folder or, in it, an arm's; relative to the results folder."""
-    return "/".join([FOLDER, path_part(name), *([] if arm is None else [path_part(arm)])])
+    return "/".join([FOLDER, _part(name), *([] if arm is None else [_part(arm)])])
+
+
+def _part(name: str) -> str:
+    """A name as one folder: a user's own, of which a file system may not take every character."""
+    quoted = quote(name, safe="=+@,")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
 def write_record(results: Path, record: ScriptRecord) -> Path:

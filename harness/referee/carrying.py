@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from harness.machine import hardware, surroundings
+from harness.machine import devices, surroundings
 from harness.records import foreign
 from harness.records.foreign import ScriptQuestion, ScriptRecord
 from harness.referee import arms as taking
@@ -89,8 +89,8 @@ def carry_out(call: Call, slot: Slot, place: int, attempt: int) -> ScriptRecord:
     taking.lay_out(slot.arm, here, request.shared, call.shared_from)
     before = _stamps(slot.arm.place, request)
     try:
-        with FileLock(GPU_LOCK) if request.device == "cuda" else nullcontext():
-            shared_gpu = _wait_for_gpu() if request.device == "cuda" else None
+        with FileLock(GPU_LOCK) if request.on_gpu else nullcontext():
+            shared_gpu = _wait_for_gpu(request.device) if request.on_gpu else None
             ended = execute(
                 [part.replace("{seed}", str(slot.seed)) for part in request.command], here,
                 _environment(request, slot, temporary), _mark(room),
@@ -113,16 +113,16 @@ def _environment(request: Request, slot: Slot, temporary: Path) -> dict[str, str
         "SMOL_SEED": str(slot.seed),
         "TMPDIR": str(temporary.resolve()),
     }
-    if request.device == "cpu":
+    if not request.on_gpu:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     return environment
 
 
-def _wait_for_gpu() -> str | None:
+def _wait_for_gpu(device: str) -> str | None:
     """None once the GPU is free; else why the run does not count."""
     deadline = time.monotonic() + GPU_PATIENCE
     while True:
-        gpu = surroundings.state("cuda", None).gpu
+        gpu = surroundings.state(device, None).gpu
         others = gpu.processes if gpu is not None else 0
         if not others:
             return None
@@ -251,7 +251,7 @@ def _record(
         output=for_record(ended.output.text(), here),
         output_bytes=ended.output.total,
         device=request.device,
-        hardware=hardware.detect(request.device),
+        hardware=devices.of(request.device).machine(),
         software=call.software,
     )
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from harness.records.foreign import ScriptRecord
 from harness.referee.arms import Arm
@@ -36,7 +35,7 @@ class Request:
     equal: tuple[str, ...]
     shared: tuple[str, ...]
     noise_floor: int
-    device: Literal["cpu", "cuda"]
+    device: str
     memory_limit: int | None
     results: Path
     work: Path
@@ -46,6 +45,11 @@ class Request:
     retry: bool = False
     fresh: bool = False
     dry_run: bool = False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the runs have an accelerator, and to themselves."""
+        return self.device != "cpu"
 
     @property
     def frozen_seeds(self) -> range:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from filelock import FileLock, Timeout
 
 from harness.errors import RequestError
-from harness.machine import hardware
+from harness.machine import devices
 from harness.machine.hardware import peak_of
 from harness.machine.prices import price_of
 from harness.records import foreign
@@ -75,7 +75,7 @@ class Session:
             say(f"{same.name} has the very files of {arms[0].name}: a comparison with itself")
         self.request, self.arms, self.say = request, list(arms), say
         software = versions.of_command(request.command)
-        device_class = hardware.device_class(request.device)
+        device_class = devices.of(request.device).product()
         conditions = planning.conditions_of(request, device_class, software)
         self._plan(conditions)
         self.call = carrying.Call(
@@ -174,7 +174,7 @@ class Session:
     def _dollars(self, seconds: float) -> str:
         """Of a rented GPU whose price is known; a CPU has none."""
         request = self.request
-        peak = peak_of(self.conditions.device_class) if request.device == "cuda" else None
+        peak = peak_of(self.conditions.device_class) if request.on_gpu else None
         price = price_of(peak.name, results=request.results) if peak else None
         return f", ${seconds / 3600 * price.value:.2f} at {price.text}" if price else ""
 

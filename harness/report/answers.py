@@ -29,15 +29,18 @@ def answers(found: Sequence[Section]) -> Table | None:
         name="answers",
         caption=(
             "What the recipes asked before they ran, and the answers: an arm less its reference in "
-            "validation loss, paired by seed, mean ± half-width of the 95 % t interval (number of "
+            "validation loss, paired by seed, mean ± half-width of the t interval (number of "
             "pairs), below 0 the arm is better; or the arm's steady rate as a multiple of its "
-            "reference's, [95 % interval] (number of blocks)."
+            "reference's, [interval] (number of blocks). Verdict and interval are of one level, "
+            "95 % for a question's pairs together. What is not comparable has no number here; "
+            "detectable is what as many pairs would have shown in 80 % of cases, in the row's unit."
         ),
         corner="section:arm",
         columns=(
             Column("reference", left=True),
             Column("loss_difference", "nats/token"),
             Column("ratio", "of rates", left=True),
+            Column("detectable", left=True),
             Column("verdict", left=True),
             Column("scope", left=True),
             Column("details", left=True),
@@ -56,8 +59,9 @@ def _losses(section: Section) -> Iterator[Row]:
             f"{section.name}:{one.name}",
             (
                 comparison.reference_cell(one),
-                comparison.value_cell(one),
+                _value(one),
                 _absent("the question is of losses", one.records),
+                comparison.detectable_cell(one),
                 comparison.verdict_cell(section, one),
                 comparison.scope_cell(section, one),
                 _details(section, one.records),
@@ -69,9 +73,9 @@ def _rates(section: Section) -> Iterator[Row]:
     question = section.group.question
     if "throughput" not in question.views:
         return
-    base = launches.reference(section)
-    for arm in dict.fromkeys(arm for _, arm in question.pairs if arm != base):
-        versus = launches.against(section, arm)
+    for arm, versus in launches.compared(section).items():
+        if (versus.reference, arm) not in question.pairs:
+            continue
         ratio = throughput.ratio_cell(section, versus)
         yield Row(
             f"{section.name}:{arm}",
@@ -80,11 +84,9 @@ def _rates(section: Section) -> Iterator[Row]:
                     versus.reference, ratio.records, "the reference arm", "declared by the recipe",
                 ),
                 _absent("the question is of rates", ratio.records),
-                ratio,
-                plain(
-                    versus.verdict, ratio.records, f"verdict on: {ratio.metric}",
-                    "whether the interval holds 1",
-                ),
+                ratio if versus.ratio else _absent("not comparable", ratio.records),
+                throughput.detectable_cell(section, versus),
+                throughput.verdict_cell(section, versus),
                 plain(
                     f"{section.scale}, {section.device}", ratio.records, "what the row is true of",
                     "from the records",
@@ -92,6 +94,12 @@ def _rates(section: Section) -> Iterator[Row]:
                 _details(section, ratio.records),
             ),
         )  # fmt: skip
+
+
+def _value(one: comparison.Difference) -> Cell:
+    if one.verdict is None or one.verdict.kind == "not comparable":
+        return _absent("not comparable", one.records)
+    return comparison.value_cell(one)
 
 
 def _absent(why: str, records: Sequence[str]) -> Cell:

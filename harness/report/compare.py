@@ -6,17 +6,17 @@ Pure functions of records. May not import torch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from harness.code.provenance import software_set
 from harness.errors import RequestError, nearest
-from harness.evidence import launches
+from harness.evidence import launches, machines, query
 from harness.evidence.sections import Section, sections
-from harness.records import store
 from harness.records.schema import Record
 from harness.report.comparison import Difference, difference_of, differences
+from harness.stats.inference import LEVEL, UNASKED
 
 Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -38,15 +38,20 @@ class Comparison:
     difference: float | None
     """The second less the first, in the metric's unit; a rate has none."""
     half_width: float | None
-    """Of the paired 95 % t interval."""
+    """Of the paired t interval, at the level of the verdict."""
     ratio: float | None
     """The second's steady rate over the first's; a loss has none."""
     interval: tuple[float, float] | None
-    """95 % interval of the ratio."""
-    noise_floor: float | None
-    """Standard deviation of the first over its seeds."""
+    """Of the ratio, at the level of the verdict."""
+    paired_sd: float | None
+    """Standard deviation of the pairs' differences; a rate has none."""
+    detectable: float | None
+    """The difference, or the ratio above 1, that these pairs would have shown in 80 % of cases;
+    None without a verdict."""
     verdict: str
     comparable: bool
+    level: float = LEVEL
+    """Of the interval and the verdict: where a question has several pairs each has less room."""
 
     @property
     def text(self) -> str:
@@ -54,14 +59,16 @@ class Comparison:
         where = self.horizon or "steady rate"
         if self.ratio is not None:
             span = f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]" if self.interval else ""
-            return f"{where}: {self.ratio:.3f}{span} over {self.pairs} pairs: {self.verdict}"
+            shown = f"; detectable {self.detectable:.3f}" if self.detectable is not None else ""
+            return f"{where}: {self.ratio:.3f}{span} over {self.pairs} pairs{shown}: {self.verdict}"
         if self.difference is None:
             return f"{where}: {self.verdict}"
         half = f" ± {self.half_width:.4f}" if self.half_width is not None else ""
-        noise = f"; noise floor {self.noise_floor:.4f}" if self.noise_floor is not None else ""
+        spread = f"; paired sd {self.paired_sd:.4f}" if self.paired_sd is not None else ""
+        shown = f"; detectable {self.detectable:.4f}" if self.detectable is not None else ""
         return (
             f"{where}: {self.difference:+.4f}{half} {UNITS[self.metric]} over {self.pairs} "
-            f"pairs{noise}: {self.verdict}"
+            f"pairs{spread}{shown}: {self.verdict}"
         )
 
 
@@ -74,9 +81,23 @@ def compare(
     the validation loss of two keys. Raises RequestError for names or a metric that are not there,
     or that no comparison can join.
     """
+    found = of_keys(records, first, second, metric)
+    if found is not None:
+        return found
+    section, a, b = choose(sections(records), first, second, scale)
+    return of_section(section, a, b, metric)
+
+
+def of_keys(
+    records: Sequence[Record], first: str, second: str, metric: str | None = None
+) -> list[Comparison] | None:
+    """The comparison of two records by their keys; None where neither name is a key.
+
+    Raises RequestError where one alone is, or for an unknown metric.
+    """
     if metric is not None and metric not in METRICS:
         raise RequestError(f"unknown metric '{metric}'{nearest(metric, METRICS)}")
-    by_key = store.latest(records)
+    by_key = {record.key: record for record in query.attempts(records)}
     if first in by_key or second in by_key:
         for name in (first, second):
             if name not in by_key:
@@ -84,7 +105,11 @@ def compare(
         if first == second:
             raise RequestError(f"'{first}' is one record, not two")
         return _of_records(by_key[first], by_key[second], _known(metric or "val_loss"))
-    section, a, b = _arms(sections(records), first, second, scale)
+    return None
+
+
+def of_section(section: Section, a: str, b: str, metric: str | None = None) -> list[Comparison]:
+    """Arm `b` against arm `a` in one section; without a metric in that of its question."""
     chosen = _known(metric or section.group.question.metric)
     if chosen == "tokens_per_second":
         return [_of_rates(section, a, b)]
@@ -96,12 +121,10 @@ def _known(metric: str) -> Metric:
 
 
 def _of_losses(section: Section, a: str, b: str, metric: Metric) -> list[Comparison]:
-    """A verdict only where the recipe asked this very question beforehand."""
+    """A verdict only where the recipe asked this very question beforehand, either way round."""
     question = section.group.question
-    asked = {
-        (d.against, d.arm, d.horizon): d
-        for d in (differences(section) if question.metric == metric else ())
-    }
+    known = differences(section) if question.metric == metric else []
+    asked = {(d.against, d.arm, d.horizon): d for one in known for d in (one.turned(), one)}
     return [
         _summary(
             asked.get((a, b, horizon))
@@ -118,7 +141,7 @@ def _of_rates(section: Section, a: str, b: str) -> Comparison:
         raise RequestError(
             f"rates of {section.recipe} are paired with those of '{base}': name it as A or B"
         )
-    versus = launches.against(section, b if a == base else a)
+    versus = launches.compared(section)[b if a == base else a]
     ratio, bounds = versus.ratio or (None, None)
     verdict = versus.verdict
     if ratio is not None and bounds is not None and a != base:
@@ -132,40 +155,70 @@ def _of_rates(section: Section, a: str, b: str) -> Comparison:
         half_width=None,
         ratio=ratio,
         interval=bounds,
-        noise_floor=None,
+        paired_sd=None,
+        detectable=versus.detectable,
         verdict=verdict,
         comparable=ratio is not None,
+        level=versus.log_ratio.level,
     )
 
 
-def _arms(
-    found: Sequence[Section], first: str, second: str, scale: str
+def choose(
+    found: Sequence[Section],
+    first: str,
+    second: str,
+    scale: str | None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Section, str, str]:
-    here = {
-        f"{section.recipe}/{arm}": (section, arm)
-        for section in reversed(found)
-        if section.scale == scale and not section.overrides
-        for arm in section.group.question.arms
-    }
+    """The section in which two arms `recipe/arm` stand, and their names there.
+
+    Without `overrides` it is one of the recipe as it is declared, else of what was run with
+    `--set`; without a scale the newest. Raises RequestError where there is none, or no pair.
+    """
+    wanted = [
+        section
+        for section in sorted(found, key=lambda s: s.group.created, reverse=True)
+        if scale in (None, section.scale) and overrides in (None, section.overrides)
+    ]
+    wanted.sort(key=lambda section: bool(section.overrides))  # stable: newest first in each
+    here: dict[str, list[Section]] = {}
+    for section in wanted:
+        for arm in section.group.question.arms:
+            here.setdefault(f"{section.recipe}/{arm}", []).append(section)
     for name in (first, second):
         if name not in here:
-            recipe, _, arm = name.partition("/")
-            scales = {s.scale for s in found if s.recipe == recipe and arm in s.group.question.arms}
-            there = f"; it was run at scale {', '.join(sorted(scales - {scale}))}"
-            hint = there if scales - {scale} else nearest(name, here)
-            raise RequestError(f"no arm '{name}' at scale {scale}{hint}")
-    (section, a), (other, b) = here[first], here[second]
-    if section is not other:
+            raise RequestError(f"no arm '{name}'{_where(found, name, scale, overrides, here)}")
+    together = [section for section in here[first] if section in here[second]]
+    if not together:
         raise RequestError(
             f"'{first}' and '{second}' are of two recipes: declare one recipe with both as arms"
         )
-    if a == b:
+    if first == second:
         raise RequestError(f"'{first}' is one arm, not two")
-    return section, a, b
+    recipe = together[0].recipe
+    return together[0], first.removeprefix(f"{recipe}/"), second.removeprefix(f"{recipe}/")
+
+
+def _where(
+    found: Sequence[Section],
+    name: str,
+    scale: str | None,
+    overrides: Mapping[str, Any] | None,
+    known: Iterable[str],
+) -> str:
+    """What was looked through in vain, and where the arm is instead."""
+    said = f" at scale {scale}" if scale else ""
+    said += " with this --set" if overrides else ""
+    recipe, _, arm = name.partition("/")
+    scales = {s.scale for s in found if s.recipe == recipe and arm in s.group.question.arms}
+    if scales - {scale}:
+        return f"{said}; it was run at scale {', '.join(sorted(scales - {scale}))}"
+    return said + nearest(name, known)
 
 
 def _summary(one: Difference, metric: Metric) -> Comparison:
-    verdict = one.verdict.text if one.verdict else "exploratory, no verdict"
+    verdict = one.verdict.text if one.verdict else UNASKED
+    comparable = one.verdict is not None and one.verdict.kind != "not comparable"
     return Comparison(
         metric=metric,
         horizon=one.horizon,
@@ -174,9 +227,11 @@ def _summary(one: Difference, metric: Metric) -> Comparison:
         half_width=one.value.half,
         ratio=None,
         interval=None,
-        noise_floor=one.noise.sd,
+        paired_sd=one.value.sd,
+        detectable=one.verdict.detectable if one.verdict and comparable else None,
         verdict=verdict if one.value.n else "not measured",
-        comparable=one.verdict is not None and not verdict.startswith("not comparable"),
+        comparable=comparable,
+        level=one.value.level,
     )
 
 
@@ -184,7 +239,7 @@ def _of_records(a: Record, b: Record, metric: Metric) -> list[Comparison]:
     apart = _apart(a, b)
     bare = Comparison(
         metric=metric, horizon=None, pairs=1, difference=None, half_width=None, ratio=None,
-        interval=None, noise_floor=None, comparable=False,
+        interval=None, paired_sd=None, detectable=None, comparable=False,
         verdict="not comparable: " + "; ".join(["one run against one run", *apart]),
     )  # fmt: skip
     if metric == "tokens_per_second":
@@ -213,7 +268,7 @@ def _apart(a: Record, b: Record) -> list[str]:
         TEXT[0]: (a.data and a.data.val_tokens, b.data and b.data.val_tokens),
         TEXT[1]: (a.data and a.data.tokenizer_digest, b.data and b.data.tokenizer_digest),
         "other scale": (a.scale, b.scale),
-        "other machine": (a.hardware.device_class, b.hardware.device_class),
+        "other machine": (machines.kind(a), machines.kind(b)),
         "other software": (software_set(a.software), software_set(b.software)),
         "other code": (_code(a), _code(b)),
         "other seed": (a.seed, b.seed),

@@ -6,9 +6,11 @@ Pure: a section's records in, a table out. May not import torch.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from harness.evidence import searches as tuning
+from harness.evidence.machines import kinds
 from harness.evidence.sections import Group, Section
 from harness.report.accidents import differs
 from harness.report.losses import LOSS_DIGITS
@@ -19,10 +21,19 @@ from harness.report.tables import (
     Row,
     Table,
     estimate,
+    levels_note,
     plain,
     quantity,
 )
-from harness.stats.inference import POWER, Estimate, Verdict, judge, paired_difference, t_interval
+from harness.stats.inference import (
+    POWER,
+    UNASKED,
+    Estimate,
+    Verdict,
+    judge,
+    paired_difference,
+    t_interval,
+)
 
 
 @dataclass(frozen=True)
@@ -36,13 +47,20 @@ class Difference:
     horizon: str
     primary: bool
     value: Estimate
-    """Arm less reference, nats a token, paired by seed."""
-    noise: Estimate
-    """The reference arm over its seeds: its `sd` is the noise floor."""
+    """Arm less reference, nats a token, paired by seed; at the level of the verdict."""
     verdict: Verdict | None
     """None where the recipe did not ask this beforehand."""
     records: tuple[str, ...]
-    noise_records: tuple[str, ...]
+
+    def turned(self) -> Difference:
+        """The reference less the arm: the same comparison, its sign turned."""
+        return dataclasses.replace(
+            self,
+            arm=self.against,
+            against=self.arm,
+            value=self.value.turned(),
+            verdict=self.verdict and self.verdict.turned(),
+        )
 
 
 def differences(section: Section) -> list[Difference]:
@@ -67,7 +85,10 @@ def differences(section: Section) -> list[Difference]:
         if one.primary and (reasons := _reasons(section, one))
     }
     verdicts = judge({n: one.value for n, one in found.items() if one.primary}, barred=barred)
-    return [dataclasses.replace(one, verdict=verdicts.get(name)) for name, one in found.items()]
+    for name, verdict in verdicts.items():
+        value = found[name].value.at(verdict.level)
+        found[name] = dataclasses.replace(found[name], value=value, verdict=verdict)
+    return list(found.values())
 
 
 def difference_of(
@@ -94,23 +115,34 @@ def difference_of(
         horizon=horizon,
         primary=primary,
         value=paired_difference(base, other),
-        noise=t_interval([getattr(end, metric) for end in left.values()]),
         verdict=None,
         records=tuple(end.path for pair in pairs for end in pair),
-        noise_records=tuple(end.path for end in left.values()),
     )
 
 
 def _reasons(section: Section, one: Difference) -> list[str]:
     """Why nothing may be said about a pair of the question, most telling first."""
+    group = section.group
+    reached = {
+        arm: {end.seed for end in group.reached(arm, one.horizon)} for arm in (one.against, one.arm)
+    }
+    budgets = _unequal_budgets(group, one)
+    return [*bars(section, reached), *([budgets] if budgets else [])]
+
+
+def bars(section: Section, reached: Mapping[str, Collection[int]]) -> list[str]:
+    """Why nothing may be said about two arms, whatever they are compared at, most telling first.
+
+    `reached` holds the reference and the arm, and the seeds of which each has an endpoint there.
+    """
     group, question = section.group, section.group.question
     reasons = []
     if section.overrides:
         sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
         reasons.append(f"exploratory, --set {sets}")
-    missing = missing_seeds(group, one)
-    if missing:
-        reasons.append(f"{one.value.n} of {question.seeds} pairs ({missing})")
+    if missing := _missing_seeds(group, reached):
+        pairs = len(set.intersection(*map(set, reached.values())))
+        reasons.append(f"{pairs} of {question.seeds} pairs ({missing})")
         apart = [text for other in section.others for text in differs(group, other)]
         if apart:
             reasons.append(f"not mixed with runs of {', '.join(dict.fromkeys(apart))}")
@@ -118,31 +150,28 @@ def _reasons(section: Section, one: Difference) -> list[str]:
         reasons.append(
             f"exploratory, {len(group.seeds)} seeds where the recipe froze {question.seeds}"
         )
+    against, arm = reached
     if tuning.is_bundle(section):
         reasons.append("a bundle: several things differ at once")
-    elif untuned := tuning.reason(section, (one.against, one.arm)):
+    elif untuned := tuning.reason(section, (against, arm)):
         reasons.append(untuned)
-    budgets = _unequal_budgets(group, one)
-    if budgets:
-        reasons.append(budgets)
     return reasons
 
 
-def missing_seeds(group: Group, one: Difference) -> str:
+def _missing_seeds(group: Group, reached: Mapping[str, Collection[int]]) -> str:
     """Which frozen seeds lack an endpoint of either arm, and how their runs ended."""
     ended: list[str] = []
     absent: dict[str, list[str]] = {}
-    for arm in (one.against, one.arm):
-        there = {end.seed for end in group.reached(arm, one.horizon)}
-        for seed in sorted(set(group.question.frozen_seeds) - there):
+    for arm, there in reached.items():
+        for seed in sorted(set(group.question.frozen_seeds) - set(there)):
             of_seed = [r.status for r in group.records if (r.arm, r.seed) == (arm, seed)]
             bad = sorted({status for status in of_seed if status != "ok"})
             if bad:
                 ended.append(f"{arm} seed {seed} {', '.join(bad)}")
             else:
                 absent.setdefault(arm, []).append(str(seed))
-    if len(absent) == 2 and absent[one.against] == absent[one.arm]:
-        absent = {"both arms": absent[one.arm]}
+    if len(absent) == 2 and len({tuple(seeds) for seeds in absent.values()}) == 1:
+        absent = {"both arms": next(iter(absent.values()))}
     return "; ".join(
         [*ended, *(f"{arm} without seeds {', '.join(seeds)}" for arm, seeds in absent.items())]
     )
@@ -162,7 +191,7 @@ def _unequal_budgets(group: Group, one: Difference) -> str | None:
 
 def comparisons(section: Section) -> Table:
     """A row for each arm and horizon: the difference to its reference, and the verdict."""
-    question = section.group.question
+    question, found = section.group.question, differences(section)
     asked = ", ".join(f"is {arm} better than {reference}" for reference, arm in question.pairs)
     return Table(
         name=f"{section.name}.difference",
@@ -174,25 +203,29 @@ def comparisons(section: Section) -> Table:
                 else "No question was asked beforehand. "
             )
             + "Each row is an arm less its reference, paired by seed: mean ± half-width of the "
-            "paired 95 % t interval (number of pairs). Below 0 the arm is better."
+            "paired t interval (number of pairs). Below 0 the arm is better."
         ),
         corner="arm@horizon",
         columns=(
             Column("reference", left=True),
             Column("difference", "nats/token"),
             Column("df"),
-            Column("noise_floor", "nats/token"),
+            Column("paired_sd", "nats/token"),
             *([Column("noise_recipe", "nats/token", left=True)] if section.noise else []),
             Column("detectable", "nats/token"),
             Column("verdict", left=True),
             Column("scope", left=True),
         ),
-        rows=tuple(Row(one.name, _difference_cells(section, one)) for one in differences(section)),
+        rows=tuple(Row(one.name, _difference_cells(section, one)) for one in found),
         notes=(
-            "noise_floor: standard deviation of the reference arm over its seeds, nothing changed "
-            "but the seed.",
+            "paired_sd: standard deviation of the pairs' differences, which the interval is made "
+            "of; a pair shares its seed's data and much of its luck.",
+            levels_note({one.name: one.verdict for one in found}),
             *(
-                [f"noise_recipe: the same of `{section.noise.name}`, on seeds of its own."]
+                [
+                    f"noise_recipe: standard deviation of one arm of `{section.noise.name}` over "
+                    "seeds of its own, not paired."
+                ]
                 if section.noise
                 else []
             ),
@@ -210,7 +243,7 @@ def comparisons(section: Section) -> Table:
 
 
 def _difference_cells(section: Section, one: Difference) -> tuple[Cell, ...]:
-    noise = f"standard deviation of {one.against}'s validation loss over seeds, nats a token"
+    sd = one.value.sd
     found = (one.verdict or judge({one.name: one.value})[one.name]).detectable
     n = one.value.n
     return (
@@ -220,24 +253,35 @@ def _difference_cells(section: Section, one: Difference) -> tuple[Cell, ...]:
             str(one.value.df) if n else ABSENT, one.records, "degrees of freedom", "pairs - 1", n
         ),
         plain(
-            ABSENT if one.noise.sd is None else f"{one.noise.sd:.{LOSS_DIGITS}f}",
-            one.noise_records, noise, "sample standard deviation", one.noise.n,
+            ABSENT if sd is None else f"{sd:.{LOSS_DIGITS}f}", one.records,
+            "standard deviation of the pairs' differences, nats a token",
+            "sample standard deviation", n,
         ),
         *([noise_of(section.noise)] if section.noise else []),
-        plain(
-            ABSENT if found is None else f"{found:.{LOSS_DIGITS}f}", one.records,
-            f"difference detectable at {100 * POWER:g} % power, nats a token",
-            "from the noncentral t distribution and the standard deviation of the pairs' "
-            "differences", n,
-        ),
+        _detectable_cell(one, found),
         verdict_cell(section, one),
         scope_cell(section, one),
     )  # fmt: skip
 
 
+def detectable_cell(one: Difference) -> Cell:
+    """The difference that the pairs would have shown; nothing where nothing may be said."""
+    said = one.verdict is not None and one.verdict.kind != "not comparable"
+    return _detectable_cell(one, one.verdict.detectable if one.verdict and said else None)
+
+
+def _detectable_cell(one: Difference, found: float | None) -> Cell:
+    return plain(
+        ABSENT if found is None else f"{found:.{LOSS_DIGITS}f}", one.records,
+        f"difference detectable at {100 * POWER:g} % power, nats a token",
+        "from the noncentral t distribution and the standard deviation of the pairs' "
+        "differences", one.value.n,
+    )  # fmt: skip
+
+
 def reference_cell(one: Difference) -> Cell:
     """What the arm is compared with."""
-    return plain(one.against, one.noise_records, "the reference arm", "declared by the recipe")
+    return plain(one.against, one.records, "the reference arm", "declared by the recipe")
 
 
 def value_cell(one: Difference) -> Cell:
@@ -250,10 +294,10 @@ def value_cell(one: Difference) -> Cell:
 def verdict_cell(section: Section, one: Difference) -> Cell:
     """What may be said of the difference."""
     return plain(
-        one.verdict.text if one.verdict else "exploratory, no verdict",
+        one.verdict.text if one.verdict else UNASKED,
         one.records,
         f"verdict on: {_metric(one)}" if one.verdict else "outside the recipe's primary question",
-        _judged(section) if one.verdict else "none",
+        judged(section) if one.verdict else "none",
         one.value.n,
     )
 
@@ -284,22 +328,31 @@ def noise_of(section: Section) -> Cell:
     )  # fmt: skip
 
 
-def _judged(section: Section) -> str:
+def judged(section: Section) -> str:
+    """How a verdict on a pair of the question comes about, as cells name it."""
     pairs = len(section.group.question.pairs)
     holm = f", Holm over {pairs} pairs" if pairs > 1 else ""
     return f"paired t test at 5 %{holm}"
 
 
 def _scope(section: Section, one: Difference) -> str:
-    """Scale, model size, tokens per parameter, device: DESIGN's `scope`."""
-    of_arm = [record for record in section.group.records if record.arm == one.arm]
+    """Scale, model size, tokens per parameter, device; and the machines, where arms ran on more
+    than one kind, since kinds round differently."""
+    records = section.group.records
+    of_arm, of_reference = ([r for r in records if r.arm == a] for a in (one.arm, one.against))
     ends = section.group.reached(one.arm, one.horizon)
     if not ends or not of_arm:
         return f"{section.scale}, {section.device}"
     active, total = of_arm[0].active_parameters, of_arm[0].total_parameters
     tokens = ends[0].tokens
     size = quantity(total) if total == active else f"{quantity(total)} ({quantity(active)} active)"
+    where = section.device
+    if len(kinds([*of_arm, *of_reference])) > 1:
+        ran = ((one.arm, of_arm), (one.against, of_reference))
+        where += ", across machines: " + ", ".join(
+            f"{a} on {' and '.join(kinds(r))}" for a, r in ran
+        )
     return (
         f"{section.scale}, {size} parameters, {tokens / active:.2g} tokens/active parameter, "
-        f"{section.device}"
+        f"{where}"
     )

@@ -1,6 +1,7 @@
 """The view `cost`: what the arms took, in tokens, seconds and bytes, as training runs saw it.
 
-Description, not comparison: unless a run was a timing run its speed is marked "not timed". A CPU
+Description, not comparison: unless a run was a timing run its speed is marked "not timed". Each
+kind of machine has a table of its own, since seconds of two kinds say nothing of two arms. A CPU
 run yields no dollars and nothing about a GPU. May not import torch.
 """
 
@@ -8,19 +9,56 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from harness.evidence import machines
+from harness.evidence.endpoints import Endpoint
 from harness.evidence.sections import Group, Section, starts_fresh
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.report.tables import NONE, Cell, Column, Row, Table, plain
 
 NOT_TIMED = "not timed"
+OTHER_KIND = "on another kind of machine"
 UNKNOWN_PEAK = "n/a"
 
 
-def costs(section: Section) -> Table:
-    """A row an arm: FLOPs, tokens and minutes to each horizon, rate, fixed costs, memory."""
-    group, question = section.group, section.group.question
+@dataclass(frozen=True)
+class _Here:
+    """A group, and of its runs those whose seconds are all of one kind of machine."""
+
+    group: Group
+    paths: frozenset[str]
+
+    def records(self, arm: str) -> list[Record]:
+        """An arm's records of this kind of machine."""
+        of_arm = (record for record in self.group.records if record.arm == arm)
+        return [record for record in of_arm if path_of(record) in self.paths]
+
+    def reached(self, arm: str, horizon: str) -> list[Endpoint]:
+        """An arm's endpoints of this kind of machine."""
+        return [end for end in self.group.reached(arm, horizon) if end.path in self.paths]
+
+
+def costs(section: Section) -> list[Table]:
+    """A table for each kind of machine, the one of most runs first: a row an arm with FLOPs,
+    tokens and minutes to each horizon, rate, fixed costs, memory."""
+    records = section.group.records
+    by_key = {record.key: record for record in records}
+    chains = {path_of(record): machines.of_chain(record, by_key) for record in records}
+    found = []
+    for number, kind in enumerate(machines.kinds(records), start=1):
+        paths = frozenset(path for path, chain in chains.items() if chain == [kind])
+        name = f"{section.name}.cost" + (f"-{number}" if number > 1 else "")
+        here = _Here(section.group, paths)
+        arms = [a for a in section.group.question.arms if number == 1 or here.records(a)]
+        if arms:
+            found.append(_table(here, name, kind, arms))
+    return found
+
+
+def _table(here: _Here, name: str, kind: str, arms: Sequence[str]) -> Table:
+    group, question = here.group, here.group.question
     with_peak = any(r.flops and r.flops.peak_flops for r in group.records)
     columns = [Column("flops_per_token", "MFLOP")]
     columns += [Column(f"tokens@{horizon}") for horizon in question.horizons]
@@ -39,33 +77,43 @@ def costs(section: Section) -> Table:
         "median; of runs that start from scratch.",
         "peak_memory: of the process or the device, highest over runs.",
     ]
-    busiest = max((r.timing.concurrent_runs for r in group.records if r.timing), default=1)
+    of_kind = [record for arm in arms for record in here.records(arm)]
+    busiest = max((r.timing.concurrent_runs for r in of_kind if r.timing), default=1)
     if busiest > 1:
-        notes.append(f"Up to {busiest} runs shared the machine.")
+        notes.append(
+            f"Up to {busiest} runs shared the machine: minutes and rates are of runs beside others."
+        )
     if with_peak:
         columns.append(Column("mfu", "% of peak"))
         sources = {r.flops.peak_source for r in group.records if r.flops and r.flops.peak_source}
         notes.append(f"mfu: causal FLOPs convention; peak from {', '.join(sorted(sources))}.")
     return Table(
-        name=f"{section.name}.cost",
-        caption="What the arms took on this device.",
+        name=name,
+        caption=f"What the arms took on {kind}.",
         corner="arm",
         columns=tuple(columns),
-        rows=tuple(Row(arm, _cells(group, arm, with_peak)) for arm in question.arms),
+        rows=tuple(Row(arm, _cells(here, arm, with_peak)) for arm in arms),
         notes=tuple(notes),
         command=group.command,
     )
 
 
-def _cells(group: Group, arm: str, with_peak: bool) -> tuple[Cell, ...]:
+def _cells(here: _Here, arm: str, with_peak: bool) -> tuple[Cell, ...]:
+    group = here.group
     of_arm = [record for record in group.records if record.arm == arm]
-    ok = [record for record in of_arm if record.status == "ok"]
+    timed_here = here.records(arm)
+    ok = [record for record in timed_here if record.status == "ok"]
     horizons, at = group.question.horizons, group.question.at
-    cells = [_flops(of_arm)]
-    cells += [_budget(group, arm, horizon) for horizon in horizons]
-    cells += [_minutes(group, arm, horizon) for horizon in horizons]
-    cells += [_epochs(group, arm, at), _rate(ok), _fixed(ok), _memory(of_arm)]
-    return (*cells, _mfu(ok)) if with_peak else tuple(cells)
+    seconds = [_minutes(here, arm, horizon) for horizon in horizons]
+    rest = [_rate(ok), _fixed(ok), _memory(timed_here), *([_mfu(ok)] if with_peak else [])]
+    if of_arm and not timed_here:
+        paths = [path_of(record) for record in of_arm]
+        seconds, rest = (
+            [plain(OTHER_KIND, paths, cell.metric, "not of this kind of machine") for cell in cells]
+            for cells in (seconds, rest)
+        )
+    budgets = [_budget(group, arm, horizon) for horizon in horizons]
+    return (_flops(of_arm), *budgets, *seconds, _epochs(group, arm, at), *rest)
 
 
 def _flops(records: Sequence[Record]) -> Cell:
@@ -84,10 +132,12 @@ def _budget(group: Group, arm: str, horizon: str) -> Cell:
     )
 
 
-def _minutes(group: Group, arm: str, horizon: str) -> Cell:
-    rows = group.reached(arm, horizon)
+def _minutes(here: _Here, arm: str, horizon: str) -> Cell:
+    rows = here.reached(arm, horizon)
     text = f"{statistics.fmean(end.seconds for end in rows) / 60:.2f}" if rows else NONE
-    metric = f"minutes of updates alone up to horizon {horizon}, the stem's included; {NOT_TIMED}"
+    if rows and not all(r.timing and r.timing.timed for r in here.records(arm)):
+        text += f", {NOT_TIMED}"
+    metric = f"minutes of updates alone up to horizon {horizon}, the stem's included"
     return plain(text, [end.path for end in rows], metric, "mean over seeds")
 
 

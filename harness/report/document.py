@@ -16,6 +16,7 @@ from typing import Any
 from harness.config import Frozen
 from harness.errors import RequestError
 from harness.evidence.sections import Section, sections
+from harness.machine import devices
 from harness.machine.prices import FILE as PRICES
 from harness.machine.prices import Price, prices
 from harness.records import bench, configuration, evaluation, gates, store
@@ -101,8 +102,6 @@ def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
         for one in store.stored_in(results):
             record = one.record
             digests[store.path_of(record)] = one.sha256
-            if broken := gates.check(record):
-                raise RequestError(f"{store.path_of(record)} is not plausible: {broken[0]}")
             parts: dict[str, Any] = {"training": ()}
             for name in SHARED:
                 part = getattr(record, name)
@@ -111,6 +110,8 @@ def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
                 if name == "config" and kept is part and (wrong := configuration.faults(part)):
                     raise RequestError(f"{store.path_of(record)} is not valid: {wrong[0]}")
                 parts[name] = kept
+            if broken := gates.check(record):  # after its configuration, which they calculate with
+                raise RequestError(f"{store.path_of(record)} is not plausible: {broken[0]}")
             records.append(record.model_copy(update=parts))
     finally:
         if collecting:
@@ -195,9 +196,8 @@ def _results(found: Sequence[Section], scored: Sequence[Evaluation]) -> list[Par
     for section in found:
         if section.device != device:
             device = section.device
-            parts.append(prose.DEVICES.get(device, f"### Measured on {device}"))
-            if device == "cpu":
-                parts.append(prose.CPU_NOTE)
+            kind = devices.of(device)
+            parts += [text for text in (kind.heading, kind.note) if text]
         parts += _section(section)
     if scored:
         parts += [prose.REFERENCES, *references.tables(scored)]

@@ -1,4 +1,4 @@
-"""The view `impact`: the hours that the runs took, by device. Energy was not measured.
+"""The view `impact`: the hours that the runs took, by kind of machine. Energy was not measured.
 
 May not import torch.
 """
@@ -8,16 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from harness.evidence.machines import kind
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.report.tables import NONE, Column, Row, Table, plain
 
 
 def impact(records: Sequence[Record]) -> Table:
-    """A row a device class: every record's hours, failed runs' included."""
+    """A row a kind of machine: every record's hours, failed runs' included."""
     by_device: dict[str, list[Record]] = {}
     for record in records:
-        by_device.setdefault(record.hardware.device_class, []).append(record)
+        by_device.setdefault(kind(record), []).append(record)
     rows = []
     for device in sorted(by_device):
         known = [r for r in by_device[device] if r.timing]

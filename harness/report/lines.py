@@ -1,4 +1,4 @@
-"""Drawing a recipe's timings: seconds against updates, fitted lines, break-even; PNG bytes.
+"""Drawing a recipe's timings: seconds against updates, each arm's line, break-even; PNG bytes.
 
 Colours and markers are those of the other figures. May not import torch or read a record.
 """
@@ -23,23 +23,19 @@ from harness.report.totals import Crossing, Totals
 SIZE = (6.4, 4.2)
 """Inches."""
 BEYOND = 1.15
-"""Lines are drawn this far beyond the longest launch, or the last break-even near it."""
-FURTHEST = 2.5
-"""A break-even further out than this many of the longest launches is not drawn, but in the table.
-"""
+"""Lines are drawn this far beyond the longest launch, or the last break-even."""
 
 
 def draw_totals(data: Totals) -> bytes:
-    """Each launch a marker (hollow where it does not count), each arm its fitted line, each
-    break-even a vertical with its 95 % interval as a band."""
+    """Each launch a marker (hollow where it does not count), each arm its line, each
+    break-even a vertical with its interval as a band."""
     longest = max(point.updates for point in data.points)
-    shown = [c for c in data.crossings if c.updates <= FURTHEST * longest]
-    end = BEYOND * max([longest, *(c.updates for c in shown)])
+    end = BEYOND * max([longest, *(c.updates for c in data.crossings)])
     with sns.axes_style("ticks"), plt.rc_context({"font.size": 9.0}):
         figure, axes = plt.subplots(figsize=SIZE)
         for place, name in enumerate(data.arms):
             _arm(axes, data, name, place, end)
-        for crossing in shown:
+        for crossing in data.crossings:
             _crossing(axes, data, crossing)
         axes.set_xlim(0, end)
         axes.set_ylim(bottom=min(0.0, *(line.fixed for line in data.lines), 0.0))
@@ -49,7 +45,9 @@ def draw_totals(data: Totals) -> bytes:
         axes.grid(color="0.92", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.set_title(data.title, fontsize=9.5)
-        axes.legend(handles=_legend(data, bool(shown)), frameon=False, fontsize=8.5, loc="best")
+        axes.legend(
+            handles=_legend(data, bool(data.crossings)), frameon=False, fontsize=8.5, loc="best"
+        )
         sns.despine(figure)
         figure.tight_layout()
         buffer = io.BytesIO()
@@ -79,8 +77,7 @@ def _arm(axes: Axes, data: Totals, name: str, place: int, end: float) -> None:
 def _crossing(axes: Axes, data: Totals, crossing: Crossing) -> None:
     colour, _ = _style(data.arms.index(crossing.arm))
     axes.axvline(crossing.updates, color=colour, linestyle=(0, (4, 2)), linewidth=1.1, zorder=1)
-    if crossing.interval is not None:
-        axes.axvspan(*crossing.interval, color=colour, alpha=0.12, linewidth=0, zorder=0)
+    axes.axvspan(*crossing.interval, color=colour, alpha=0.12, linewidth=0, zorder=0)
     axes.annotate(
         f"{crossing.updates:,.0f}", (crossing.updates, 0.02), xycoords=("data", "axes fraction"),
         xytext=(3, 0), textcoords="offset points", color=colour, fontsize=8.5,

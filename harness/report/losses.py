@@ -35,6 +35,7 @@ def losses(section: Section) -> Table:
     columns += [
         Column(f"bits_per_byte@{question.at}"),
         Column(f"below_unigram@{question.at}", "nats/token"),
+        Column(f"noise_floor@{question.at}", "nats/token"),
     ]
     rows = [Row(arm, _loss_cells(group, arm)) for arm in question.arms]
     return Table(
@@ -46,7 +47,11 @@ def losses(section: Section) -> Table:
         corner="arm",
         columns=tuple(columns),
         rows=(*rows, _unigram_row(group)),
-        notes=tuple(f"{arm}: {note}" for arm, note in sorted(question.notes.items())),
+        notes=(
+            *(f"{arm}: {note}" for arm, note in sorted(question.notes.items())),
+            "noise_floor: standard deviation of the arm's loss over its seeds, nothing changed but "
+            "the seed. Of a difference the paired spread counts instead.",
+        ),
         command=group.command,
     )
 
@@ -75,6 +80,7 @@ def _loss_cells(group: Group, arm: str) -> tuple[Cell, ...]:
     paths = [end.path for end in rows]
     bits = t_interval([end.bits_per_byte for end in rows if end.bits_per_byte is not None])
     below = t_interval([end.unigram - end.val_loss for end in rows if end.unigram is not None])
+    sd = t_interval([end.val_loss for end in rows]).sd
     where = f"at horizon {question.at}"
     return (
         *cells,
@@ -86,6 +92,11 @@ def _loss_cells(group: Group, arm: str) -> tuple[Cell, ...]:
             below, paths,
             f"unigram model's loss less the arm's, {where}, nats a token", "seeds",
             digits=LOSS_DIGITS,
+        ),
+        plain(
+            ABSENT if sd is None else f"{sd:.{LOSS_DIGITS}f}", paths,
+            f"standard deviation of the validation loss over seeds, {where}, nats a token",
+            "sample standard deviation",
         ),
     )  # fmt: skip
 
@@ -116,6 +127,7 @@ def _unigram_row(group: Group) -> Row:
                 (end.unigram_bits for end in group.ends if end.horizon == group.question.at),
                 "unigram model's validation bits per byte",
             ),
+            not_applicable,
             not_applicable,
         ),
     )

@@ -149,7 +149,8 @@ Arm, scale, device, seed and horizon. CPU and GPU stand apart.
 - Arms are compared only at **horizons**: budgets at which the learning rate has decayed to its \
 end. Running curves are there to look at.
 - ± is the half-width of a {_LEVEL} t interval over seeds; the count of seeds stands in brackets. \
-Differences are paired by seed.
+Differences are paired by seed. Where a question has several pairs, of losses or of rates, they \
+are judged together by Holm's procedure, and each interval is at the level of its verdict.
 - A **verdict** is given only on the question that the recipe asked beforehand, with the number of \
 seeds that it froze, for arms that were tuned equally. There are four: better, worse, no \
 detectable difference, not comparable (and why). Up to {PRELIMINARY_PAIRS} pairs a verdict is \
@@ -159,11 +160,6 @@ preliminary.
 to a row; "not measured" that no run got there.
 
 ### Results"""
-
-DEVICES = {"cuda": "### Measured on GPU", "cpu": "### Measured on CPU"}
-CPU_NOTE = """\
-These runs speak of losses, at their scope, and of the speed of this CPU. They say nothing about \
-GPU time, cost in dollars, or Triton kernels."""
 
 REFERENCES = """\
 ### Reference rows

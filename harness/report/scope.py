@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 
 from harness.code.provenance import SOFTWARE_SET
 from harness.evidence import searches as tuning
+from harness.evidence.machines import kind, kinds
 from harness.evidence.sections import Section
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.report.tables import NONE, Column, Row, Table, plain, quantity
 
+FEW_ARMS = 6
+"""So many are named beside a kind of machine; of more, the count stands."""
 _DISTINCT = "the distinct values of all runs"
 
 
@@ -19,6 +22,7 @@ def scope(section: Section) -> Table:
     records = section.group.records
     aspects = {
         "device": (section.device_class, "device class"),
+        "machines": (_machines(section), "kinds of machine, and which arms ran on each"),
         "compute": (_each(records, _compute), "precision, compilation and threads of a run"),
         "seeds": (_seeds(section), "seeds run, and those that the recipe froze"),
         "tuning": (tuning.summary(section), "how the arms' settings were chosen"),
@@ -66,24 +70,42 @@ def scope(section: Section) -> Table:
     )
 
 
+def _machines(section: Section) -> str:
+    """Every kind of machine; where there are several, each with its runs and arms."""
+    records = section.group.records
+    found = kinds(records)
+    if len(found) == 1:
+        return found[0]
+    said = []
+    for name in found:
+        of_kind = [record for record in records if kind(record) == name]
+        arms = list(dict.fromkeys(record.arm for record in of_kind))
+        which = ", ".join(arms) if len(arms) <= FEW_ARMS else f"{len(arms)} arms"
+        said.append(f"{name}: {len(of_kind)} runs of {which}")
+    return "; ".join(said)
+
+
 def _each(records: Sequence[Record], text_of: Callable[[Record], str]) -> str:
     return "; ".join(dict.fromkeys(text for r in records if (text := text_of(r))))
 
 
 def _forecast(records: Sequence[Record]) -> str:
-    """How well the time was foretold, over the runs that a prediction was made for."""
-    scored = [
-        (r.predicted_seconds, r.timing.wall_seconds)
-        for r in records
-        if r.predicted_seconds and r.timing and not r.timing.resumed
-    ]
-    if not scored:
-        return ""
-    predicted, taken = (sum(column) for column in zip(*scored, strict=True))
-    return (
-        f"{predicted / 60:,.1f} minutes of process time predicted, {taken / 60:,.1f} taken "
-        f"({taken / predicted:.2f} times as much) by {len(scored)} of {len(records)} runs"
-    )
+    """How well the time was foretold, over the runs that a prediction was made for; each kind of
+    machine by itself."""
+    scored: dict[str, list[tuple[float, float]]] = {}
+    for r in records:
+        if r.predicted_seconds and r.timing and not r.timing.resumed:
+            scored.setdefault(kind(r), []).append((r.predicted_seconds, r.timing.wall_seconds))
+    said = []
+    for name, seconds in scored.items():
+        predicted, taken = (sum(column) for column in zip(*seconds, strict=True))
+        of_kind = sum(kind(record) == name for record in records)
+        said.append(
+            f"{predicted / 60:,.1f} minutes of process time predicted, {taken / 60:,.1f} taken "
+            f"({taken / predicted:.2f} times as much) by {len(seconds)} of {of_kind} runs"
+            + (f" on {name}" if of_kind < len(records) else "")
+        )
+    return "; ".join(said)
 
 
 def _compute(record: Record) -> str:

@@ -5,10 +5,10 @@ Every cell carries where it came from; the text that is printed is made here and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.stats.inference import Estimate
+from harness.stats.inference import LEVEL, Estimate, Verdict
 
 NONE = "not measured"
 ABSENT = "–"
@@ -29,7 +29,7 @@ class Cell:
     n: int
     """Independent values (seeds, pairs or runs) behind it."""
     interval: tuple[float, float] | None = None
-    """95 % t interval, where there is one."""
+    """Its interval, where there is one; `aggregation` names the level."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,19 @@ def estimate(
 def plain(text: str, records: Sequence[str], metric: str, aggregation: str, n: int = 0) -> Cell:
     """A cell without an interval; `n` is the number of records unless said otherwise."""
     return Cell(text, tuple(records), metric, aggregation, n or len(records))
+
+
+def levels_note(verdicts: Mapping[str, Verdict | None]) -> str:
+    """At which level each interval and its verdict stand: those of a question of several pairs
+    are one family, tested by Holm's procedure."""
+    levels = {name: one.level for name, one in verdicts.items() if one is not None}
+    others = [f"{name} {100 * level:.3g} %" for name, level in levels.items() if level != LEVEL]
+    if not others:
+        return f"Intervals of ratios, differences and verdicts are at {100 * LEVEL:g} %."
+    return (
+        "An interval is at the level at which its verdict was reached, Holm's for the question's "
+        f"pairs together: {', '.join(others)}; all others {100 * LEVEL:g} %."
+    )
 
 
 def millions(count: int) -> str:

@@ -5,16 +5,27 @@ Pure: a section's records in, tables out. May not import torch.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics as stats
 
 from harness.evidence import launches
 from harness.evidence.launches import Against, Arm, Run
 from harness.evidence.sections import Section
-from harness.report.tables import ABSENT, NONE, Cell, Column, Row, Table, estimate, plain
-from harness.stats.line import Line
+from harness.report.tables import (
+    ABSENT,
+    NONE,
+    Cell,
+    Column,
+    Row,
+    Table,
+    estimate,
+    levels_note,
+    plain,
+)
+from harness.stats.inference import POWER, Estimate
+from harness.stats.line import REACH
 
 REFERENCE = "the reference"
-IMPOSSIBLE = "below zero: not a property of any machine"
 
 
 def tables(section: Section) -> list[Table]:
@@ -27,11 +38,10 @@ def tables(section: Section) -> list[Table]:
 def throughput(section: Section) -> Table:
     """A row an arm: launches, rate, fixed cost, fit, ratio to the reference, break-even."""
     question, base = section.group.question, launches.reference(section)
-    rows = []
+    versus, rows = launches.compared(section), []
     for name in question.arms:
         one = launches.arm(section, name)
-        versus = launches.against(section, name) if name != base else None
-        rows.append(Row(name, (*_alone(section, one), *_compared(one, versus, section))))
+        rows.append(Row(name, (*_alone(one), *_compared(one, versus.get(name), section))))
     margin = f"{question.margin:g}" if question.margin is not None else "no"
     return Table(
         name=f"{section.name}.throughput",
@@ -45,32 +55,39 @@ def throughput(section: Section) -> Table:
             Column("steady_rate", "tokens/s"),
             Column("fixed", "s"),
             Column("steady", "ms/update"),
-            Column("fit_residual", "s"),
             Column("compiling", "s"),
             Column("cache", left=True),
             Column("ratio", left=True),
             Column("loss_difference", "nats/token"),
             Column("break_even", "updates", left=True),
+            Column("detectable", "of rates", left=True),
+            Column("verdict", left=True),
         ),
         rows=tuple(rows),
         notes=(
             "steady_rate: tokens a second after warm-up (the first tenth of the updates, at least "
             "three), evaluation, checkpoints and compilation apart; mean over blocks ± half-width "
             "of its 95 % t interval.",
-            "fixed, steady: least squares of seconds (process start to the last update, without "
-            "evaluations and checkpoints) on updates, over all launches that count; [95 % "
-            "interval]; fit_residual is the standard deviation around it.",
-            "ratio: exp of the mean log ratio of steady rates over blocks, [95 % t interval]. "
+            "steady: seconds an update after warm-up; fixed: the other seconds from process start "
+            "to the last update, evaluations and checkpoints left out, so set-up, compilation and "
+            "slower first updates; of each launch by itself, mean over blocks ± half-width of its "
+            "95 % t interval.",
+            "ratio: exp of the mean log ratio of steady rates over blocks, [t interval]. "
             "Shown only where the losses are equivalent: the 95 % interval of loss_difference "
             f"within ± {margin} nats.",
-            "break_even: updates from which the arm has earned back what it costs more at first; "
-            "95 % interval by the delta method, on differences paired within blocks.",
+            "break_even: updates from which the arm has earned back what it costs more at first, "
+            "from fixed and steady paired within blocks, [Fieller's interval]. A number only where "
+            f"the whole interval lies within {REACH:g} times the longest launch; `at least`: "
+            "before that it surely has not.",
+            "detectable: the ratio of rates that this many blocks, spread as these are, would show "
+            "in 80 % of cases.",
+            levels_note({name: one.judged for name, one in versus.items()}),
         ),
         command=section.group.command,
     )
 
 
-def _alone(section: Section, one: Arm) -> tuple[Cell, ...]:
+def _alone(one: Arm) -> tuple[Cell, ...]:
     made, counted = [run.path for run in one.made], [run.path for run in one.counted]
     caches = sorted({r.timing.launch.cache for r in one.made if r.timing.launch})
     words = {"private": "cold", "shared": "warm"}
@@ -85,7 +102,12 @@ def _alone(section: Section, one: Arm) -> tuple[Cell, ...]:
         estimate(
             one.rate, counted, "steady tokens a second", "blocks", digits=0,
         ),
-        *_line(one),
+        estimate(
+            one.fixed, counted, "seconds of a run that do not repeat", "blocks", digits=1,
+        ),
+        estimate(
+            _milliseconds(one.steady), counted, "milliseconds an update", "blocks", digits=1,
+        ),
         plain(
             f"{stats.fmean(compiling):.1f}" if compiling else NONE, counted,
             "seconds in torch's compiler, in updates and evaluations", "mean over launches",
@@ -97,52 +119,12 @@ def _alone(section: Section, one: Arm) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def _line(one: Arm) -> tuple[Cell, Cell, Cell]:
-    paths = [run.path for run in one.counted]
-    lengths = sorted({run.updates for run in one.counted})
-    how = f"least squares over launches of {', '.join(map(str, lengths))} updates"
-    fixed, steady, residual = (
-        "fixed seconds of a run", "milliseconds an update", "residual standard deviation, seconds",
-    )  # fmt: skip
-    line = one.line
-    if line is None:
-        return (
-            plain(NONE, paths, fixed, how),
-            plain(NONE, paths, steady, how),
-            plain(NONE, paths, residual, how),
-        )
-    note = f" ({IMPOSSIBLE})" if line.fixed < 0.0 else ""
-    return (
-        _bounded(line, line.fixed, line.fixed_interval(), "{:.1f}", fixed, how, paths, note),
-        _bounded(
-            line, 1e3 * line.steady, _scaled(line.steady_interval(), 1e3), "{:.1f}", steady, how,
-            paths, "",
-        ),
-        plain(ABSENT if line.spread is None else f"{line.spread:.2f}", paths, residual, how),
-    )  # fmt: skip
+def _milliseconds(of: Estimate) -> Estimate:
+    mean, sd, half = (None if v is None else 1e3 * v for v in (of.mean, of.sd, of.half))
+    return dataclasses.replace(of, mean=mean, sd=sd, half=half)
 
 
-def _scaled(bounds: tuple[float, float] | None, by: float) -> tuple[float, float] | None:
-    return None if bounds is None else (bounds[0] * by, bounds[1] * by)
-
-
-def _bounded(
-    line: Line,
-    value: float,
-    bounds: tuple[float, float] | None,
-    form: str,
-    what: str,
-    how: str,
-    paths: list[str],
-    note: str,
-) -> Cell:
-    text = form.format(value)
-    if bounds is not None:
-        text += f" [{form.format(bounds[0])}, {form.format(bounds[1])}]"
-    return Cell(text + note, tuple(paths), what, how, line.df + 2, bounds)
-
-
-def _compared(one: Arm, versus: Against | None, section: Section) -> tuple[Cell, Cell, Cell]:
+def _compared(one: Arm, versus: Against | None, section: Section) -> tuple[Cell, ...]:
     question = section.group.question
     if versus is None:
         paths = [run.path for run in one.counted]
@@ -150,6 +132,8 @@ def _compared(one: Arm, versus: Against | None, section: Section) -> tuple[Cell,
             plain(REFERENCE, paths, "steady rate over the reference's", "it is the reference"),
             plain(ABSENT, paths, "loss difference to the reference", "it is the reference"),
             plain(ABSENT, paths, "break-even updates", "it is the reference"),
+            plain(ABSENT, paths, "detectable ratio of rates", "it is the reference"),
+            plain(ABSENT, paths, "verdict on the rates", "it is the reference"),
         )
     behind = _behind(section, versus)
     ends = [section.group.reached(arm, question.at) for arm in (versus.reference, versus.arm)]
@@ -161,7 +145,13 @@ def _compared(one: Arm, versus: Against | None, section: Section) -> tuple[Cell,
         digits=4,
         signed=True,
     )
-    return ratio_cell(section, versus), loss, _break_even(versus, behind)
+    return (
+        ratio_cell(section, versus),
+        loss,
+        _break_even(versus, behind),
+        detectable_cell(section, versus),
+        verdict_cell(section, versus),
+    )
 
 
 def ratio_cell(section: Section, versus: Against) -> Cell:
@@ -172,7 +162,32 @@ def ratio_cell(section: Section, versus: Against) -> Cell:
         return Cell(versus.reason or NONE, behind, what, "not shown", n)
     value, (low, high) = shown
     text = f"{value:.3f} [{low:.3f}, {high:.3f}] ({n})"
-    return Cell(text, behind, what, "exp of the mean log ratio over blocks", n, (low, high))
+    how = f"exp of the mean log ratio over blocks, {100 * versus.log_ratio.level:g} % t interval"
+    return Cell(text, behind, what, how, n, (low, high))
+
+
+def detectable_cell(section: Section, versus: Against) -> Cell:
+    """The ratio of rates that the blocks would have shown."""
+    ratio = versus.detectable
+    return plain(
+        ABSENT if ratio is None else f"{ratio:.3f} or {1.0 / ratio:.3f}",
+        _behind(section, versus),
+        f"ratio of rates detectable at {100 * POWER:g} % power, faster or slower",
+        "from the noncentral t distribution and the standard deviation of the log ratios",
+        versus.log_ratio.n,
+    )
+
+
+def verdict_cell(section: Section, versus: Against) -> Cell:
+    """What may be said of the rates."""
+    pairs = len(section.group.question.pairs)
+    return plain(
+        versus.verdict,
+        _behind(section, versus),
+        f"verdict on: steady rate of {versus.arm} over {versus.reference}'s",
+        f"paired t test of log ratios at 5 %{f', Holm over {pairs} pairs' if pairs > 1 else ''}",
+        versus.log_ratio.n,
+    )
 
 
 def _behind(section: Section, versus: Against) -> tuple[str, ...]:
@@ -183,18 +198,12 @@ def _behind(section: Section, versus: Against) -> tuple[str, ...]:
 
 def _break_even(versus: Against, paths: tuple[str, ...]) -> Cell:
     what = f"updates from which {versus.arm} has earned back what it costs more at first"
-    how = "crossing of the lines, fitted to differences paired within blocks; delta method"
-    if versus.reason is not None:
-        return Cell(versus.reason.partition(":")[0], paths, what, "not shown", 0)
     found = versus.crossing
     if found is None:
-        return Cell("not fitted: one length", paths, what, how, len(versus.pairs))
-    if found.updates is None:
-        return Cell(found.reason or NONE, paths, what, how, len(versus.pairs))
-    text = f"{found.updates:,.0f}"
-    if found.interval is not None:
-        text += f" [{found.interval[0]:,.0f}, {found.interval[1]:,.0f}]"
-    return Cell(text, paths, what, how, len(versus.pairs), found.interval)
+        return Cell(versus.verdict.partition(":")[0], paths, what, "not shown", 0)
+    level = f"{100 * versus.log_ratio.level:g} %"
+    how = f"extra fixed seconds over seconds saved an update, blocks paired; Fieller at {level}"
+    return Cell(found.text, paths, what, how, versus.log_ratio.n, found.interval)
 
 
 def excluded(section: Section) -> Table | None:

@@ -36,7 +36,7 @@ class Crossing(Frozen):
 
     arm: str
     updates: float
-    interval: tuple[float, float] | None
+    interval: tuple[float, float]
 
 
 class Totals(Frozen):
@@ -56,7 +56,7 @@ class Totals(Frozen):
 
 def totals(section: Section) -> Totals | None:
     """The figure's data; None where no launch ended well."""
-    question, base = section.group.question, launches.reference(section)
+    question = section.group.question
     arms = [launches.arm(section, name) for name in question.arms]
     points = [
         Point(
@@ -68,9 +68,9 @@ def totals(section: Section) -> Totals | None:
     if not points:
         return None
     crossings = []
-    for name in question.arms:
-        found = launches.against(section, name).crossing if name != base else None
-        if found is not None and found.updates is not None:
+    for name, versus in launches.compared(section).items():
+        found = versus.crossing
+        if found is not None and found.updates is not None and found.interval is not None:
             crossings.append(Crossing(arm=name, updates=found.updates, interval=found.interval))
     return Totals(
         title=section.title,

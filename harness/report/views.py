@@ -72,7 +72,7 @@ def _comparison(section: Section) -> list[Table]:
         losses.losses(section),
         comparison.comparisons(section),
         clock.clock(section),
-        costs.costs(section),
+        *costs.costs(section),
     ]
     return [table for table in tables if table and table.rows]  # a single arm has no difference
 
@@ -141,8 +141,7 @@ def _totals(section: Section) -> Figure | None:
         alt=f"{section.recipe} at {section.scale} scale: seconds of a run against its updates",
         caption=(
             "Each marker a launch, hollow where it does not count; lines: fixed + updates x "
-            "steady by least squares; dashed: break-even with its 95 % interval, where it lies "
-            "near the launches."
+            "steady of the table; dashed: break-even with its interval, where it is resolved."
         ),
         **_origin(section),
     )

@@ -7,9 +7,11 @@ which numbers are paired, is the views' business. `scipy.special` alone, because
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from scipy import special
@@ -20,6 +22,8 @@ MIN_PAIRS = 3
 """Below this many pairs, nothing is compared."""
 PRELIMINARY_PAIRS = 4
 """Up to this many pairs, a verdict is called preliminary."""
+UNASKED = "exploratory, no verdict"
+"""In the place of a verdict, where the recipe did not ask beforehand."""
 
 Kind = Literal["better", "worse", "no detectable difference", "not comparable"]
 
@@ -48,6 +52,15 @@ class Estimate:
         if self.mean is None or self.half is None:
             return None
         return self.mean - self.half, self.mean + self.half
+
+    def at(self, level: float) -> Estimate:
+        """The same values with the interval of another level."""
+        half = None if self.sd is None else _half(self.sd, self.n, level)
+        return dataclasses.replace(self, half=half, level=level)
+
+    def turned(self) -> Estimate:
+        """The same difference taken the other way round."""
+        return dataclasses.replace(self, mean=None if self.mean is None else -self.mean)
 
     @property
     def p_value(self) -> float | None:
@@ -80,8 +93,11 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Estimate:
     if n == 1:
         return Estimate(1, mean, None, None, level)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    quantile = float(special.stdtrit(n - 1, 0.5 + level / 2.0))
-    return Estimate(n, mean, sd, quantile * sd / math.sqrt(n), level)
+    return Estimate(n, mean, sd, _half(sd, n, level), level)
+
+
+def _half(sd: float, n: int, level: float) -> float:
+    return float(special.stdtrit(n - 1, 0.5 + level / 2.0)) * sd / math.sqrt(n)
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> Estimate:
@@ -94,15 +110,25 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = LEV
     return t_interval([right - left for left, right in zip(a, b, strict=True)], level)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given (Holm 1979, Scand. J. Stat. 6)."""
+def holm_levels(p_values: Sequence[float], level: float = LEVEL) -> list[float]:
+    """The level at which Holm's step-down procedure tests each of a family, in the order given
+    (Holm 1979, Scand. J. Stat. 6).
+
+    The k-th smallest of m p-values (k from 0) is tested at 1 - (1 - level) / (m - k); the first
+    that does not pass ends it, and all larger ones share its level, at which they do not pass
+    either. So a p-value passes exactly where it is at most 1 - its level, and a t interval of
+    that level leaves zero out exactly where its p-value passes.
+    """
     m = len(p_values)
-    adjusted = [0.0] * m
-    running = 0.0
+    levels = [level] * m
+    open_step = True
+    share = 1.0 - level
     for rank, index in enumerate(sorted(range(m), key=lambda i: p_values[i])):
-        running = max(running, min(1.0, (m - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted
+        if open_step:
+            share = (1.0 - level) / (m - rank)
+            open_step = p_values[index] <= share
+        levels[index] = 1.0 - share
+    return levels
 
 
 def power_of(difference: float, sd: float, n: int, level: float = LEVEL) -> float:
@@ -136,9 +162,13 @@ def detectable_difference(
         raise ValueError(f"a standard deviation is not negative: {sd}")
     if n < 2:
         return None
-    if sd == 0.0:
-        return 0.0
-    low, high = 0.0, 1.0  # in units of sd; power rises with the difference
+    return _detectable_spreads(n, power, level) * sd
+
+
+@cache
+def _detectable_spreads(n: int, power: float, level: float) -> float:
+    """The detectable difference in units of the pairs' standard deviation."""
+    low, high = 0.0, 1.0  # power rises with the difference
     while power_of(high, 1.0, n, level) < power:
         high *= 2.0
     for _ in range(60):  # halves the bracket to the last bits of a double
@@ -147,7 +177,7 @@ def detectable_difference(
             low = middle
         else:
             high = middle
-    return high * sd
+    return high
 
 
 @dataclass(frozen=True)
@@ -160,6 +190,13 @@ class Verdict:
     pairs: int
     detectable: float | None
     """The difference that these pairs would have found in 80 % of cases, as one of its family."""
+    level: float = LEVEL
+    """Of the test, and of the interval that belongs beside the verdict."""
+
+    def turned(self) -> Verdict:
+        """On the same difference taken the other way round."""
+        other: dict[Kind, Kind] = {"better": "worse", "worse": "better"}
+        return dataclasses.replace(self, kind=other.get(self.kind, self.kind))
 
     @property
     def preliminary(self) -> bool:
@@ -183,8 +220,9 @@ def judge(
     """A verdict for each pair of the primary question, its differences being new - reference.
 
     `barred` names pairs about which nothing may be said, with the reason (untuned, exploratory,
-    seeds missing). The others are one family: their p-values are Holm-adjusted together at
-    1 - level. A pair below three seeds, or without any spread, is not comparable either. What a
+    seeds missing). The others are one family, tested together by Holm's procedure, which gives
+    each verdict its level. A pair below three seeds, or without any spread, is not comparable
+    either. What a
     family of m pairs could detect is worked out at (1 - level) / m, Holm's first and strictest
     step, which a pair has to pass when it is the only one that differs.
     """
@@ -196,25 +234,32 @@ def judge(
             barred[name] = f"{_pairs(estimate.n)}, at least {MIN_PAIRS} needed"
         elif estimate.sd == 0.0 and estimate.mean != 0.0:
             barred[name] = "every pair differs by exactly the same amount, so seeds did not vary"
-    judged = [name for name in differences if name not in barred]
-    raw = {name: differences[name].p_value for name in judged}
-    adjusted = dict(zip(judged, holm([p for p in raw.values() if p is not None]), strict=True))
-    verdicts = {}
-    for name, estimate in differences.items():
-        level = 1.0 - (1.0 - estimate.level) / (len(judged) if name in adjusted else 1)
-        detectable = (
-            detectable_difference(estimate.sd, estimate.n, level=level)
-            if estimate.sd is not None
-            else None
-        )
-        kind: Kind = "not comparable"
-        if name in adjusted and estimate.mean is not None:
-            if adjusted[name] > 1.0 - estimate.level:
-                kind = "no detectable difference"
-            else:
-                kind = "better" if (estimate.mean < 0.0) == lower_is_better else "worse"
-        verdicts[name] = Verdict(kind, barred.get(name), estimate.n, detectable)
-    return verdicts
+    p_values = {
+        name: one.p_value
+        for name, one in differences.items()
+        if name not in barred and one.p_value is not None
+    }
+    overall = next((differences[name].level for name in p_values), LEVEL)
+    steps = holm_levels(list(p_values.values()), overall)
+    levels = dict(zip(p_values, steps, strict=True))
+    return {
+        name: _verdict(one, levels.get(name), len(p_values), barred.get(name), lower_is_better)
+        for name, one in differences.items()
+    }
+
+
+def _verdict(
+    one: Estimate, level: float | None, family: int, reason: str | None, lower_is_better: bool
+) -> Verdict:
+    """`level` is that of its step; None where nothing may be said, for a reason."""
+    strictest = 1.0 - (1.0 - one.level) / (family if level is not None else 1)
+    detectable = None if one.sd is None else detectable_difference(one.sd, one.n, level=strictest)
+    if level is None or one.mean is None or one.p_value is None:
+        return Verdict("not comparable", reason, one.n, detectable, one.level)
+    kind: Kind = "better" if (one.mean < 0.0) == lower_is_better else "worse"
+    if one.p_value > 1.0 - level:
+        kind = "no detectable difference"
+    return Verdict(kind, None, one.n, detectable, level)
 
 
 def _pairs(n: int) -> str:

@@ -1,4 +1,4 @@
-"""The line `fixed + updates x steady` through timed runs, and where two such lines cross.
+"""What a run takes, `fixed + updates x steady`, and from which length on one way beats another.
 
 Pure arithmetic on numbers. May not import torch, pandas or a record: which seconds count, and
 which launches are paired, is the views' business.
@@ -7,139 +7,109 @@ which launches are paired, is the views' business.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from scipy import special
 
 LEVEL = 0.95
+REACH = 1.5
+"""How many times the longest launch a break-even may lie away and still be given as a number."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """Least squares of seconds on updates: seconds = fixed + updates x steady."""
+class Line(NamedTuple):
+    """Seconds of a run against its updates."""
 
     fixed: float
-    """Seconds at no updates; below zero it is not a property of any machine."""
+    """Seconds that do not repeat: start-up, compilation, the excess of the first updates."""
     steady: float
-    """Seconds an update."""
-    residuals: tuple[float, ...]
-    """Measured less fitted seconds, in the order given."""
-    df: int
-    """Points less two; at zero the line goes through its points and has no interval."""
-    covariance: tuple[float, float, float] | None
-    """(variance of fixed, of steady, their covariance); None without degrees of freedom."""
+    """Seconds an update after warm-up."""
 
     def at(self, updates: float) -> float:
-        """Fitted seconds of a run."""
+        """Seconds of a run."""
         return self.fixed + updates * self.steady
-
-    @property
-    def spread(self) -> float | None:
-        """Residual standard deviation, seconds, df in the denominator; None without df."""
-        if not self.df:
-            return None
-        return math.sqrt(math.fsum(r * r for r in self.residuals) / self.df)
-
-    def fixed_interval(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """Two-sided t interval of `fixed`; None without degrees of freedom."""
-        return self._interval(self.fixed, 0, level)
-
-    def steady_interval(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """Two-sided t interval of `steady`; None without degrees of freedom."""
-        return self._interval(self.steady, 1, level)
-
-    def _interval(self, value: float, which: int, level: float) -> tuple[float, float] | None:
-        if self.covariance is None:
-            return None
-        half = _quantile(self.df, level) * math.sqrt(self.covariance[which])
-        return value - half, value + half
-
-    def minus(self, other: Line) -> Line:
-        """The line of the difference of two independent fits.
-
-        Variances add; the degrees of freedom are the smaller of the two, which errs to the wide
-        side. Paired launches want a fit of their differences instead.
-        """
-        both = self.covariance is not None and other.covariance is not None
-        covariance = None
-        if self.covariance is not None and other.covariance is not None:
-            a, b = self.covariance, other.covariance
-            covariance = (a[0] + b[0], a[1] + b[1], a[2] + b[2])
-        df = min(self.df, other.df) if both else 0
-        return Line(self.fixed - other.fixed, self.steady - other.steady, (), df, covariance)
-
-
-def fit(updates: Sequence[float], seconds: Sequence[float]) -> Line:
-    """Ordinary least squares over runs of at least two lengths.
-
-    Raises ValueError for unequally many values, a value that is not finite, or a single length:
-    one length cannot tell what is fixed from what repeats.
-    """
-    n = len(updates)
-    if n != len(seconds):
-        raise ValueError(f"a fit needs equally many values, not {n} and {len(seconds)}")
-    if not all(math.isfinite(value) for value in (*updates, *seconds)):
-        raise ValueError("a fit takes finite values")
-    if len(set(updates)) < 2:
-        raise ValueError("fixed and steady cost need runs of two lengths or more")
-    mean_x, mean_y = math.fsum(updates) / n, math.fsum(seconds) / n
-    # Centred sums: with raw ones, 10^4 updates would cost half of a double's digits.
-    sxx = math.fsum((x - mean_x) ** 2 for x in updates)
-    sxy = math.fsum((x - mean_x) * (y - mean_y) for x, y in zip(updates, seconds, strict=True))
-    steady = sxy / sxx
-    fixed = mean_y - steady * mean_x
-    residuals = tuple(y - fixed - steady * x for x, y in zip(updates, seconds, strict=True))
-    df = n - 2
-    if df == 0:
-        return Line(fixed, steady, residuals, 0, None)
-    variance = math.fsum(r * r for r in residuals) / df
-    covariance = (
-        variance * (1.0 / n + mean_x**2 / sxx), variance / sxx, -variance * mean_x / sxx,
-    )  # fmt: skip
-    return Line(fixed, steady, residuals, df, covariance)
 
 
 @dataclass(frozen=True)
 class BreakEven:
-    """From which run length on a variant is the faster one, or why there is none."""
+    """From which run length on a variant is the faster one, as far as launches can show."""
 
     updates: float | None
-    """Where the lines cross; None where the variant never, or always, wins."""
+    """Where it has earned back what it costs more at first; None where that is not resolved."""
     interval: tuple[float, float] | None
-    """By the delta method; not below zero."""
+    """Fieller's, cut at zero; set exactly where `updates` is."""
+    at_least: float
+    """Updates before which it surely has not; zero where nothing is known."""
     reason: str | None
-    """Why there is no crossing; set exactly where `updates` is None."""
+    """Why there is no number; set exactly where `updates` is None."""
+    always: bool = False
+    """It is surely ahead at every length."""
+
+    def pays_at(self, updates: float) -> bool:
+        """Whether a run of so many updates is surely faster, by the whole interval."""
+        return self.always or (self.interval is not None and updates > self.interval[1])
+
+    @property
+    def text(self) -> str:
+        """As tables print it: updates and interval, or the reason."""
+        if self.updates is None or self.interval is None:
+            return self.reason or ""
+        low, high = self.interval
+        return f"{self.updates:,.0f} [{low:,.0f}, {high:,.0f}]"
 
 
-def break_even(difference: Line, level: float = LEVEL) -> BreakEven:
-    """Where a variant that costs more at first has earned it back.
+def break_even(
+    fixed: Sequence[float], saved: Sequence[float], longest: float, level: float = LEVEL
+) -> BreakEven:
+    """Where a variant that costs more at first has earned it back, from independent blocks.
 
-    `difference` is the line of variant less base: -fixed / steady is where it crosses zero. The
-    interval is the delta method's: the variance of the quotient q = -fixed / steady to first
-    order, (var(fixed) + 2 q cov + q² var(steady)) / steady², with a t quantile. It is only given
-    where the variant's steady rate is better by more than its own interval, since near equal
-    rates a quotient has no useful first order.
+    `fixed` holds, block by block, the seconds that the variant costs more at first, `saved` the
+    seconds an update that it saves; `longest` is the longest launch in updates. A run of n updates
+    costs mean(fixed) - n mean(saved) more, and whether that is zero is a t test at every n: the
+    lengths at which it cannot be told are Fieller's set (1954, J. R. Stat. Soc. B 16), which
+    stays honest where the saving is near its own error and a quotient has no useful variance. No
+    number is given unless the whole interval lies within `REACH` times the longest launch: what
+    lies further out is extrapolated, not measured.
+
+    Raises ValueError for unequally many values, fewer than two blocks, or a value not finite.
     """
-    saved = -difference.steady
-    if saved <= 0.0:
-        slower = "as fast" if saved == 0.0 else "slower"
-        if difference.fixed < 0.0:
-            return BreakEven(None, None, f"starts sooner and is {slower} afterwards")
-        return BreakEven(None, None, f"never: {slower} after its start")
-    crossing = difference.fixed / saved
-    if crossing <= 0.0:
-        return BreakEven(None, None, "always: starts no later and is faster")
-    bounds = difference.steady_interval(level)
-    if difference.covariance is None or bounds is None:
-        return BreakEven(crossing, None, None)
-    if bounds[1] >= 0.0:
-        return BreakEven(None, None, "not resolved: the steady rates are within their error")
-    fixed, steady, both = difference.covariance
-    variance = (fixed + 2.0 * crossing * both + crossing**2 * steady) / saved**2
-    half = _quantile(difference.df, level) * math.sqrt(max(variance, 0.0))
-    return BreakEven(crossing, (max(crossing - half, 0.0), crossing + half), None)
+    n = len(fixed)
+    if n != len(saved) or n < 2:
+        raise ValueError(f"a break-even needs two blocks or more, not {n} and {len(saved)} values")
+    if not all(math.isfinite(value) for value in (*fixed, *saved)):
+        raise ValueError("a break-even takes finite values")
+    extra, saving = statistics.fmean(fixed), statistics.fmean(saved)
+    t2 = float(special.stdtrit(n - 1, 0.5 + level / 2.0)) ** 2
+    # (extra - n saving)^2 <= t^2 var(extra - n saving) is a n^2 - 2 b n + c <= 0:
+    a = saving**2 - t2 * statistics.variance(saved) / n
+    b = extra * saving - t2 * statistics.covariance(fixed, saved) / n
+    c = extra**2 - t2 * statistics.variance(fixed) / n
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    limit = REACH * longest
+    if a <= 0.0:
+        # The rates are within their error. What surely starts later stays behind for a while.
+        later = c > 0.0 and extra > 0.0
+        return unresolved((c / (b + root) if b + root > 0.0 else math.inf) if later else 0.0, limit)
+    low, high = (b - root) / a, (b + root) / a
+    if saving < 0.0:
+        sooner = low > 0.0
+        said = "starts sooner and is slower afterwards" if sooner else "never: slower afterwards"
+        return BreakEven(None, None, 0.0 if sooner else math.inf, said)
+    if high <= 0.0:
+        return BreakEven(None, None, 0.0, "always: starts no later and is faster", always=True)
+    low = max(low, 0.0)
+    if high > limit:
+        return unresolved(low, limit)
+    return BreakEven(max(extra / saving, 0.0), (low, high), low, None)
 
 
-def _quantile(df: int, level: float) -> float:
-    return float(special.stdtrit(df, 0.5 + level / 2.0))
+def unresolved(at_least: float, limit: float) -> BreakEven:
+    """No number; what is known is a length before which the variant surely does not pay."""
+    if at_least > limit:
+        return BreakEven(None, None, at_least, f"not within {limit:,.0f} updates")
+    known = f": at least {at_least:,.0f}" if at_least >= 1.0 else ""
+    return BreakEven(
+        None, None, at_least, f"not resolved within {limit:,.0f} updates{known}"
+    )  # fmt: skip

@@ -91,8 +91,7 @@ def update(
     if finite:
         optimizers.set_factor(factor)
         optimizers.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        torch.get_device_module(device).synchronize(device)
     for parameter in model.parameters():
         parameter.grad = None
     return result

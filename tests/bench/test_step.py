@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from harness.bench import contest
-from harness.commands import bench
+from harness.commands import bench_step, planned
 from harness.errors import RequestError, RunFailed
 from tests.bench.test_peers import setting
 
@@ -71,8 +71,8 @@ def test_losses_that_part_are_a_check_that_fails():
         name: contest.Result(name, 1, 0.0, 1, [(1.0,)], losses)
         for name, losses in {"ours": [3.0, 2.0, 1.0], "transformers": [3.0, 2.0, 1.02]}.items()
     }
-    bench.check_losses(results, 2)
-    with pytest.raises(bench.CheckFailed, match=r"up to 0\.0200 from transformers's"):
-        bench.check_losses(results, 3)
+    bench_step.check_losses(results, 2)
+    with pytest.raises(bench_step.CheckFailed, match=r"up to 0\.0200 from transformers's"):
+        bench_step.check_losses(results, 3)
     with pytest.raises(RequestError, match="no scale"):
-        bench.read_scale("tiny")
+        planned.read_scale("tiny")

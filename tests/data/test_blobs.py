@@ -197,15 +197,12 @@ def test_a_bucket_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
     ],
 )
 def test_bad_listings_are_one_line(tmp_path, name, content, words):
-    from harness.commands.data import prepare_python_edu
+    from harness.commands.data_python_edu import Options, data_python_edu
 
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(RequestError, match=words):
-        prepare_python_edu(
-            out=tmp_path / "out", source="hub", blobs=str(tmp_path / name), limit=None,
-            connections=2, max_bytes=100, part_blobs=10,
-        )  # fmt: skip
+        data_python_edu(Options(tmp_path / "out", blobs=str(tmp_path / name)))
     assert not list(tmp_path.glob("out*"))
 
 
@@ -228,13 +225,10 @@ def test_a_download_that_was_damaged_says_so(tmp_path, name, content):
 
 def test_the_embedded_twin_is_real_code_in_the_same_folder_layout(tmp_path, capsys):
     """And the code of one's own git names it by the same ids."""
-    from harness.commands.data import prepare_python_edu
+    from harness.commands.data_python_edu import Options, data_python_edu
 
     out = tmp_path / "out"
-    prepare_python_edu(
-        out=out, source="embedded", blobs="hub", limit=60, connections=1, max_bytes=40_000,
-        part_blobs=25,
-    )  # fmt: skip
+    data_python_edu(Options(out, source="embedded", limit=60, max_bytes=40_000, part_blobs=25))
     assert "embedded: the standard library's files" in capsys.readouterr().out
     rows = [
         row for part in sorted(out.glob("*.parquet")) for row in pq.read_table(part).to_pylist()
@@ -250,10 +244,7 @@ def test_the_embedded_twin_is_real_code_in_the_same_folder_layout(tmp_path, caps
     found = [t for b in hub.batches(table, 0, rows=64, progress=print) for t in b.values]
     assert sorted(found) == sorted(row["text"] for row in rows)
     with pytest.raises(RequestError, match="--blobs needs hub"):
-        prepare_python_edu(
-            out=tmp_path / "x", source="embedded", blobs="a.txt", limit=None, connections=1,
-            max_bytes=1, part_blobs=1,
-        )  # fmt: skip
+        data_python_edu(Options(tmp_path / "x", source="embedded", blobs="a.txt"))
 
 
 def test_gunzip_is_bounded_and_says_why_not():

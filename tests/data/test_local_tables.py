@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.commands.data import prepare_pretrain
+from harness.commands import data_pretrain
 from harness.data import hub, tokenizer
 from harness.data.hub import Table
 from harness.errors import RequestError
@@ -32,11 +32,11 @@ def no_rows(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{bad\n', "JSON parse error"),
-        ("a.txt", b"\xff\xfe\xfa", "can't decode byte 0xff"),
-        ("a.parquet", b"PAR1 and no more", "cannot read"),
+        ("a.jsonl", b'{"text": "a"}\n{bad\n', "a.jsonl: line 2: not JSON"),
+        ("a.txt", b"\xff\xfe\xfa", "a.txt: not UTF-8"),
+        ("a.parquet", b"PAR1 and no more", "a.parquet: not a readable parquet"),
         ("a.jsonl", b"", "is empty"),
-        ("a.parquet", None, "cannot read"),
+        ("a.parquet", None, "is empty"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_at_once(tmp_path, capfd, name, content, words):
@@ -69,9 +69,7 @@ def test_a_place_that_a_folder_cannot_take_is_refused_before_the_work(tmp_path):
     out.symlink_to(tmp_path / "nowhere")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RequestError, match="exists already"):
-        prepare_pretrain(
-            out=out, target_tokens=500, source="hub", datasets=[str(source)], subsets=[],
-            shares=[], splits=[], columns=[], seq_len=SEQ, tokenizer=str(fitted),
-            val_fraction=0.2, val_tokens=500, processes=1, block_rows=4, seed=0,
-        )  # fmt: skip
+        data_pretrain.data_pretrain(
+            data_pretrain.Options(out, 500, datasets=[str(source)], tokenizer=str(fitted))
+        )
     assert sorted(tmp_path.rglob("*")) == before

@@ -164,10 +164,7 @@ def test_without_the_package_one_line_says_how_to_get_it(place, monkeypatch):
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    from harness.commands.tasks import evaluate_tasks
+    from harness.commands.evaluate import Options, evaluate
 
     with pytest.raises(RequestError, match=r"pip install 'smol-harness\[eval\]'"):
-        evaluate_tasks(
-            RUN, cloze.NAME, limit=None, fewshot=None, chat=False, tokenizer=None, scale=None,
-            results=None, device="cpu", dtype=None, context=None, as_json=False,
-        )  # fmt: skip
+        evaluate(Options(RUN, tasks=cloze.NAME))

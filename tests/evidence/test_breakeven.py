@@ -6,36 +6,53 @@ import pytest
 
 from harness import recipe
 from harness.evidence import launches
-from harness.evidence.breakeven import ASSUMED_BREAK_EVEN, choose, unmeasured
+from harness.evidence.breakeven import ASSUMED_BREAK_EVEN, Measured, choose, unmeasured
 from harness.plan import runs as plan
 from harness.plan.auto import Evidence
-from harness.stats.line import fit
+from harness.stats.line import BreakEven, Line, unresolved
 from tests.report import test_throughput
 
 
-def line(fixed: float, steady: float):
-    return fit([100, 200], [fixed + 100 * steady, fixed + 200 * steady])
+def timed(fixed: float, steady: float, found: BreakEven | None = None) -> Measured:
+    return Measured(Line(fixed, steady), found, longest=600)
 
 
-MEASURED = {"eager": line(5, 0.5), "blocks": line(25, 0.4), "whole": line(65, 0.37)}
+MEASURED = {
+    "eager": timed(5, 0.5),
+    "blocks": timed(25, 0.4, BreakEven(200.0, (180.0, 230.0), 180.0, None)),
+    "whole": timed(65, 0.37, BreakEven(461.0, (400.0, 560.0), 400.0, None)),
+}
 
 
 @pytest.mark.parametrize(
-    ("updates", "mode"), [(100, "eager"), (200, "eager"), (201, "blocks"), (5000, "whole")]
+    ("updates", "mode"),
+    [(100, "eager"), (201, "eager"), (231, "blocks"), (600, "blocks"), (5000, "whole")],
 )
-def test_the_fewest_predicted_seconds_win(updates, mode):
+def test_the_fewest_seconds_win_of_those_that_surely_pay(updates, mode):
     assert choose(updates, MEASURED, "a.view").mode == mode
 
 
 def test_the_reason_says_what_it_rests_on():
-    assert choose(1000, MEASURED, "a.view").reason == (
-        "1,000 updates in 425 s by blocks, 505 s eager; blocks pays from 200 updates on "
-        "(measured: a.view)"
+    assert choose(900, MEASURED, "a.view").reason == (
+        "900 updates take 455 s eager, 385 s blocks, 398 s whole; blocks pays from 200 [180, 230] "
+        "updates on; whole pays from 461 [400, 560] updates on (measured: a.view)"
     )
-    never = {"eager": line(5, 0.5), "blocks": line(25, 0.6)}
-    assert "pays never" in choose(1000, never).reason
+    # Seconds are not foretold far beyond the launches.
+    assert choose(901, MEASURED).reason.startswith("901 updates: blocks pays from")
+    never = {
+        "eager": timed(5, 0.5),
+        "blocks": timed(25, 0.6, BreakEven(None, None, 0.0, "never: slower afterwards")),
+    }
+    assert "blocks break-even never: slower" in choose(1000, never).reason
     assert "not measured on this device" in choose(1000, {}).reason
-    assert "not measured on this device" in choose(1000, {"eager": line(5, 0.5)}).reason
+    assert "not measured on this device" in choose(1000, {"eager": timed(5, 0.5)}).reason
+
+
+def test_what_is_not_resolved_leaves_eager():
+    tie = {"eager": timed(5, 0.5), "blocks": timed(6, 0.4, unresolved(20.0, 900.0))}
+    found = choose(5000, tie, "a.view")
+    assert found.mode == "eager"
+    assert "blocks break-even not resolved within 900 updates: at least 20" in found.reason
 
 
 def test_without_measurements_the_assumption_decides():
@@ -59,7 +76,7 @@ def test_the_plan_resolves_auto_once_for_all_arms():
     full = make("full")
     assert modes(full) == {"blocks"}
     assert full.choices["train.compile"].startswith("blocks: 1,000 updates are more than")
-    slow = {"eager": line(5, 0.5), "whole": line(25, 0.6)}
+    slow = {"eager": timed(5, 0.5), "whole": timed(25, 0.6, unresolved(0.0, 900.0))}
     assert modes(make("full", lambda: (slow, "a.view"))) == {"eager"}
 
 
@@ -78,6 +95,10 @@ def test_the_records_of_a_timing_are_what_auto_asks():
     found, origin = launches.lines_of(records, "proxy", device)
     assert set(found) == {"eager", "blocks", "whole"}
     assert origin == "compile_breakeven.proxy.cpu.throughput"
-    assert choose(1000, found, origin).mode == "blocks"
+    # Planted: from 200 updates on, of which the launches have at most a quarter.
+    assert choose(1000, found, origin).mode == "eager"
+    assert found["blocks"].break_even.text == "not within 72 updates"
+    near = launches.lines_of(test_throughput.campaign(later=4.0), "proxy", device)[0]
+    assert choose(1000, near, origin).mode == "blocks"
     assert launches.lines_of(records, "full", device) == ({}, "")
     assert launches.lines_of(records, "proxy", "another CPU") == ({}, "")

@@ -111,10 +111,3 @@ def test_own_work_is_not_others_work():
     # Each works until it has used 0.6 s, most of it after the first reading; ticks are 10 ms.
     assert 0.6 < own < 1.5
     assert others == pytest.approx(max(0.0, busy - own), abs=0.01)
-
-
-def test_a_gpu_that_cannot_be_asked_is_said_so(monkeypatch):
-    monkeypatch.setitem(surroundings.importlib.sys.modules, "pynvml", None)
-    found = surroundings.state("cuda", 0.0)
-    assert found.gpu is None
-    assert found.gpu_note == surroundings.NO_NVML

@@ -7,17 +7,26 @@ import sys
 
 import pytest
 
+from harness.code.provenance import software_set
 from harness.commands import campaign as door
 from harness.errors import RequestError, RunFailed
+from harness.evidence.query import Current, Manifests
 from harness.machine.hardware import peaks
 from harness.machine.prices import price_of
 from harness.plan import campaign
-from harness.plan.campaign import Device, Unit
+from harness.plan.campaign import Target, Unit
 from harness.recipe import find
 from tests.report import factory
 
-H100 = Device("h100-sxm", "cuda", peaks()["h100-sxm"][1], price_of("h100-sxm"))
-DIGEST = "c0de0000c0de0000"  # as the factory's records have it
+H100 = Target("h100-sxm", "cuda", peaks()["h100-sxm"][1], price_of("h100-sxm"))
+
+
+def current(manifest_digest: Manifests, source_digest: str = "") -> Current:
+    """The code and software of the factory's records."""
+    one = factory.campaign("proxy", 1, "cuda")[0]
+    return Current(
+        source_digest or one.code.source_digest, software_set(one.software), manifest_digest
+    )
 
 
 def unit(recipe: str, seed: int, value: float, seconds: float | None = 60.0) -> Unit:
@@ -45,28 +54,32 @@ def test_without_a_rate_there_is_no_place_in_a_budget():
 
 def test_an_empty_folder_lacks_everything_and_records_of_this_code_count():
     entry = factory.entry()
-    empty = campaign.units([entry], [], H100, DIGEST)
+    empty = campaign.units([entry], [], H100, current)
     seeds = {(u.scale, u.arms, u.seed) for u in empty}
     named, others = ("dense", "moe-active"), ("moe-total", "moe-160m")
     assert seeds == {("proxy", arms, s) for arms in (named, others) for s in range(5)}
     records = factory.campaign("proxy", 2, "cuda")
-    left = campaign.units([entry], records, H100, DIGEST)
+    left = campaign.units([entry], records, H100, current)
     # The factory plans without a profile; at proxy the profile leaves the split.
     assert {u.seed for u in left} == {2, 3, 4}
-    assert len(campaign.units([entry], records, H100, "another code")) == len(empty)
+
+    def other(manifest_digest: Manifests) -> Current:
+        return current(manifest_digest, "another code")
+
+    assert len(campaign.units([entry], records, H100, other)) == len(empty)
     failed = [factory.broken(record, "oom", "no memory") for record in records]
-    assert len(campaign.units([entry], failed, H100, DIGEST)) == len(empty)
+    assert len(campaign.units([entry], failed, H100, current)) == len(empty)
 
 
 def test_value_is_what_the_docstring_says():
     entry = factory.entry()
-    named = [u for u in campaign.units([entry], [], H100, DIGEST) if "dense" in u.arms]
+    named = [u for u in campaign.units([entry], [], H100, current) if "dense" in u.arms]
     values = [u.value for u in sorted(named, key=lambda u: u.seed)]
     assert values[:3] == pytest.approx([0.5 / 3] * 3)
     assert values[3:] == pytest.approx([0.5 * (1 - (3 / 4) ** 0.5), 0.5 * (1 - (4 / 5) ** 0.5)])
     # The CPU's losses make the same seeds worth a quarter; the seeds it lacks keep their worth.
     cpu = factory.campaign("proxy", 3, "cpu")
-    known = [u for u in campaign.units([entry], cpu, H100, DIGEST) if "dense" in u.arms]
+    known = [u for u in campaign.units([entry], cpu, H100, current) if "dense" in u.arms]
     quarters = [
         u.value / v for u, v in zip(sorted(known, key=lambda u: u.seed), values, strict=True)
     ]
@@ -75,8 +88,8 @@ def test_value_is_what_the_docstring_says():
 
 def test_measured_rates_replace_assumed_ones():
     entry = factory.entry()
-    assumed = campaign.units([entry], [], H100, DIGEST)
-    measured = campaign.units([entry], factory.campaign("proxy", 1, "cuda"), H100, DIGEST)
+    assumed = campaign.units([entry], [], H100, current)
+    measured = campaign.units([entry], factory.campaign("proxy", 1, "cuda"), H100, current)
     assert {u.basis for u in assumed} == {"50% of the roofline, assumed"}
     assert {u.basis for u in measured} == {"measured here"}
     # The factory's rates are a CPU's.
@@ -84,7 +97,7 @@ def test_measured_rates_replace_assumed_ones():
 
 
 def test_launches_that_are_timed_in_blocks_stay_together_and_need_them_all():
-    found = campaign.units([find("kernels")], [], H100, DIGEST)
+    found = campaign.units([find("kernels")], [], H100, current)
     full = [u for u in found if u.scale == "full"]
     assert {len(u.arms) for u in full} == {7}
     assert [u.value for u in full] == pytest.approx([6**0.5 / 5] * 5)  # six pairs, five blocks

@@ -10,7 +10,7 @@ from tests.report import factory, test_throughput
 
 
 def test_rows_are_the_questions_and_their_cells_those_of_the_sections():
-    records = [*factory.campaign(), *test_throughput.campaign()]
+    records = [*factory.campaign(), *factory.search(), *test_throughput.campaign()]
     found = {section.recipe: section for section in sections(records)}
     table = answers.answers(list(found.values()))
     assert table is not None
@@ -24,11 +24,28 @@ def test_rows_are_the_questions_and_their_cells_those_of_the_sections():
     }  # and not moe-total, moe-160m or another horizon, which nobody asked for
     long = comparison.comparisons(losses).cells()
     row = short[f"{losses.name}:moe-active@tokens"]
-    for name, column in (("loss_difference", "difference"), ("verdict", "verdict")):
+    shared = {"loss_difference": "difference", "verdict": "verdict", "detectable": "detectable"}
+    for name, column in shared.items():
         assert row[name] == long[f"{losses.name}.difference/moe-active@tokens/{column}"]
     long = throughput.throughput(rates).cells()
     for arm in ("blocks", "whole"):
-        assert short[f"{rates.name}:{arm}"]["ratio"] == long[f"{rates.name}.throughput/{arm}/ratio"]
+        for name in ("ratio", "verdict", "detectable"):
+            cell = short[f"{rates.name}:{arm}"][name]
+            assert cell == long[f"{rates.name}.throughput/{arm}/{name}"]
+
+
+def test_what_is_not_comparable_has_no_number_and_no_difference_a_detectable_one():
+    untimed = test_throughput.campaign(lambda run, place: {"campaign": run.arm})
+    table = answers.answers(sections([*factory.campaign(), *untimed]))
+    for row in table.rows:
+        cells = {c.name: cell.text for c, cell in zip(table.columns, row.cells, strict=True)}
+        assert cells["verdict"].startswith("not comparable")
+        assert {cells[name] for name in ("loss_difference", "ratio", "detectable")} == {"–"}
+    five = [*factory.campaign(scale="proxy", seeds=5), *factory.search("proxy")]
+    same = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [6.1, 6.1, 6.3, 6.1, 6.2]}
+    (row,) = answers.answers(sections(factory.with_losses(five, same))).rows
+    # The pairs' sd is 0.0837, and five pairs show 1.682 of it in 80 % of cases.
+    assert [row.cells[place].text for place in (3, 4)] == ["0.1407", "no detectable difference"]
 
 
 def test_nothing_asked_no_page():

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RequestError
+from harness.evidence.sections import sections
 from harness.records import store
 from harness.report import card, drawn
+from harness.report.curves import curves
 from tests.report.factory import broken, campaign, of, older, swap
 
 ROOT = Path(__file__).parents[2]
@@ -261,3 +263,23 @@ def test_the_readme_says_of_the_comparison_what_the_card_says() -> None:
     verdict = cells[f"{view}/verdict"]["text"]
     says = f"`moe-active` is {verdict} than `dense`, by {difference.lstrip('+-')} ± {spread} nats"
     assert says in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png"])
+def test_a_figure_is_drawn_in_its_folder_alone(tmp_path: Path, name: str) -> None:
+    shown = curves(sections(campaign())[0])
+    with pytest.raises(RequestError, match="cannot name a figure"):
+        drawn.refresh(tmp_path / "results", {name: shown})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_behind_a_link_are_left_alone(results: Path, tmp_path: Path) -> None:
+    folder, theirs = results / drawn.FOLDER, tmp_path / "theirs"
+    folder.rename(theirs)
+    folder.symlink_to(theirs)
+    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    (victim,) = sorted((results / "records").rglob("*.json"))[:1]
+    victim.unlink()
+    with pytest.raises(RequestError, match="link to elsewhere"):
+        card.regenerate(results)
+    assert {path.name: path.read_bytes() for path in theirs.iterdir()} == before

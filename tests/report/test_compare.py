@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from harness.errors import RequestError
@@ -27,6 +28,26 @@ def test_the_other_way_round_changes_the_sign_alone():
     for a, b in zip(there, back, strict=True):
         assert a.difference == pytest.approx(-b.difference)
         assert a.half_width == pytest.approx(b.half_width)
+
+
+def test_a_pair_of_the_question_has_its_verdict_either_way_round() -> None:
+    five = [*factory.campaign(scale="proxy", seeds=5), *factory.search("proxy")]
+    names = "dense_vs_moe/dense", "dense_vs_moe/moe-active"
+    for better, worse, new in (
+        ("better", "worse", [5.9, 5.99, 6.1, 6.0, 5.9]),
+        ("no detectable difference",) * 2 + ([6.1, 6.1, 6.3, 6.1, 6.2],),
+    ):
+        old = [6.0, 6.1, 6.2, 6.1, 6.0]
+        records = factory.with_losses(five, {"dense": old, "moe-active": new})
+        there, back = (compare(records, *pair, "proxy")[0] for pair in (names, names[::-1]))
+        assert (there.verdict, back.verdict) == (better, worse)
+        assert back.comparable
+        assert back.difference == pytest.approx(-there.difference)
+        same = ("half_width", "pairs", "paired_sd", "detectable", "horizon")
+        assert [getattr(there, f) for f in same] == [getattr(back, f) for f in same]
+        sd = float(np.std(np.subtract(new, old), ddof=1))
+        assert there.paired_sd == pytest.approx(sd)
+        assert f"; paired sd {sd:.4f}; detectable {there.detectable:.4f}: {better}" in there.text
 
 
 def test_two_records_are_never_a_verdict():
@@ -96,6 +117,7 @@ def test_rates_are_ratios_and_invert():
     assert one.ratio == pytest.approx(0.50 / 0.40, rel=0.01)
     assert one.ratio * other.ratio == pytest.approx(1.0)
     assert one.interval[0] * other.interval[1] == pytest.approx(1.0)
+    assert f"; detectable {one.detectable:.3f}: faster" in one.text
     with pytest.raises(RequestError, match="paired with those of 'eager'"):
         compare(timed, "compile_breakeven/whole", "compile_breakeven/blocks", "proxy")
 

@@ -67,8 +67,11 @@ def test_the_difference_is_paired_by_seed() -> None:
     assert cell.text == "-0.1000 ± 0.0248 (3)"
     assert cell.interval == pytest.approx((expected.low, expected.high), abs=1e-9)
     assert table["difference/moe-active@tokens/df"].text == "2"
-    noise = table["difference/moe-active@tokens/noise_floor"]
+    noise = table["loss/dense/noise_floor@tokens"]
     assert noise.text == f"{np.std(LOSSES['dense'], ddof=1):.4f}"
+    apart = np.subtract(LOSSES["moe-active"], LOSSES["dense"])
+    spread = table["difference/moe-active@tokens/paired_sd"]
+    assert spread.text == f"{np.std(apart, ddof=1):.4f}"
     assert table["difference/moe-active@tokens/verdict"].text == "not comparable: untuned"
     assert table["difference/moe-total@tokens/verdict"].text == "exploratory, no verdict"
     scope = table["difference/moe-active@tokens/scope"].text
@@ -165,6 +168,9 @@ def test_several_primary_pairs_share_their_error() -> None:
     p_value = stats.ttest_rel(five["dense"], five["moe-active"]).pvalue  # 0.041: alone, below 5 %
     assert rows["moe-active@tokens"].value.p_value == pytest.approx(p_value, abs=1e-9)
     assert verdict(three) == "no detectable difference"  # Holm: the smallest of three p-values x 3
+    low, high = rows["moe-active@tokens"].value.interval
+    assert rows["moe-active@tokens"].value.level == pytest.approx(1 - 0.05 / 3)
+    assert low < 0.0 < high  # at the verdict's level; alone, at 95 %, it leaves zero out
 
 
 @pytest.mark.parametrize(
@@ -218,8 +224,46 @@ def test_costs_are_described_and_marked() -> None:
     assert table["cost/dense/fixed_seconds"].n == 3
     assert table["cost/dense/peak_memory"].text == "0.70 rss"
     assert table["cost/dense/tokens@tokens"].text == "122,880"
+    assert table["cost/dense/minutes@tokens"].text.endswith(", not timed")
     # A CPU yields neither: the cost table says nothing, the view of dollars why.
     assert not any("mfu" in a or "dollar" in a for a in table if a.startswith("cost/"))
+
+
+SECONDS = ("minutes@tokens", "tokens_per_second", "fixed_seconds", "peak_memory")
+"""Columns of the costs that are of a machine."""
+
+
+def test_two_kinds_of_machine_share_no_seconds_and_a_loss_between_them_says_so() -> None:
+    kind = f"{campaign()[0].hardware.cpu} family 26 model"
+
+    def on(record: Record, model: str) -> Record:
+        cpu = f"{kind} {model}"
+        hardware = record.hardware.model_copy(update={"cpu": cpu})
+        return record.model_copy(update={"hardware": hardware})
+
+    # dense on model 2; moe-active on model 1; moe-total's decays on model 1, its stems on 2.
+    records = [
+        on(r, "1" if r.arm == "moe-active" or (r.arm == "moe-total" and r.parent) else "2")
+        for r in campaign()
+    ]
+    table = cells(records)
+    assert table["scope/machines/value"].text.startswith(f"{kind} 2: 18 runs of dense")
+    assert f"{kind} 1: 12 runs of moe-active" in table["scope/machines/value"].text
+    for column in SECONDS:
+        assert table[f"cost/moe-active/{column}"].text == "on another kind of machine"
+        assert table[f"cost-2/moe-active/{column}"].text[0].isdigit()
+        assert f"cost-2/dense/{column}" not in table
+    assert table["cost/moe-active/tokens@tokens"].text == "122,880"
+    # Seconds of a stem on one kind and a decay on another are no seconds of either.
+    assert table["cost/moe-total/minutes@tokens"].text == "not measured"
+    by_path = {path_of(r): r for r in records}
+    for address, cell in table.items():
+        if address.startswith("cost") and address.endswith(SECONDS):
+            kinds = {by_path[path].hardware.cpu for path in cell.records}
+            assert len(kinds) <= 1 or cell.text == "on another kind of machine"
+    scope = table["difference/moe-active@tokens/scope"].text
+    assert scope.endswith(f", cpu, across machines: moe-active on {kind} 1, dense on {kind} 2")
+    assert "across machines" not in table["difference/moe-160m@tokens/scope"].text
 
 
 def test_nothing_measured_is_said() -> None:

@@ -51,11 +51,38 @@ def test_edge_sizes() -> None:
         st.t_interval([1.0], 95)
 
 
-def test_holm_by_hand() -> None:
-    # Holm's steps for m = 4: 0.005 x 4, 0.01 x 3, 0.03 x 2, 0.04 x 1 made monotone.
-    assert st.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert st.holm([]) == []
-    assert st.holm([0.7, 0.9]) == [1.0, 1.0]
+def test_holms_levels_by_hand() -> None:
+    # Steps for m = 4: 0.005 passes 0.05 / 4, 0.01 passes 0.05 / 3, 0.03 stops at 0.05 / 2.
+    levels = st.holm_levels([0.01, 0.04, 0.03, 0.005])
+    assert levels == pytest.approx([1 - 0.05 / 3, 0.975, 0.975, 0.9875])
+    assert st.holm_levels([]) == []
+    assert st.holm_levels([0.7, 0.9]) == [0.975, 0.975]
+
+
+def test_an_interval_at_the_level_of_its_verdict_never_contradicts_it() -> None:
+    rng = np.random.default_rng(7)
+    seen = set()
+    for _ in range(300):
+        family = {
+            str(i): st.t_interval(list(rng.normal(effect, 1.0, 5)))
+            for i, effect in enumerate((0.0, 1.0, 1.5, 2.0))
+        }
+        # Bonferroni-Holm as it is usually written: p-values made larger, then compared with 5 %.
+        adjusted = dict(zip(family, _adjusted([e.p_value for e in family.values()]), strict=True))
+        for name, verdict in st.judge(family).items():
+            low, high = family[name].at(verdict.level).interval
+            assert (low <= 0.0 <= high) == (verdict.kind == "no detectable difference")
+            assert (adjusted[name] > 0.05) == (verdict.kind == "no detectable difference")
+            seen.add(round(verdict.level, 4))
+    assert seen == {0.9875, 0.9833, 0.975, 0.95}
+
+
+def _adjusted(p_values: list[float]) -> list[float]:
+    ranked, m = sorted(p_values), len(p_values)
+    return [
+        max(min(1.0, (m - k) * q) for k, q in enumerate(ranked[: ranked.index(p) + 1]))
+        for p in p_values
+    ]
 
 
 @pytest.mark.parametrize("n", [3, 5, 12])

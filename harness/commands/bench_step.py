@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
 
 from harness import presets
 from harness.bench import contest
 from harness.bench.setting import CONTESTANTS, Compile, Setting
 from harness.code import provenance
-from harness.commands.run import read_device, read_scale
+from harness.commands.options import DeviceOption, JsonOption, ScaleOption
+from harness.commands.planned import read_device, read_scale
 from harness.errors import CheckFailed, RequestError, nearest
-from harness.machine import hardware
+from harness.machine import devices, hardware
 from harness.stats import rounds as ratios
 from models.config import ModelConfig, flops_per_token
 from models.presets import KINDS, model
@@ -27,50 +31,96 @@ SIZES = {"smoke": (8, 128), "proxy": (16, 256), "full": (4, 1024)}
 COMPILE: tuple[Compile, ...] = ("eager", "blocks", "whole")
 
 
-def step(
-    *,
-    model_name: str,
-    scale: str,
-    batch: int | None,
-    seq: int | None,
-    compile_: str,
-    optim: str,
-    against: str,
-    device: str,
-    threads: int | None,
-    rounds: int,
-    updates: int,
-    losses: int,
-    same_allocator: bool,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """Time one update, ours against other code.
+
+    Contestants take turns in interleaved rounds, and ratios come with intervals.
+    """
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", help="The model that is trained: dense, moe-active, moe-total or moe-160m."
+        ),
+    ] = "dense"
+    scale: ScaleOption = "full"
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch", min=1, metavar="N", help="Sequences in an update. Default: by the scale."
+        ),
+    ] = None
+    seq: Annotated[
+        int | None,
+        typer.Option(
+            "--seq", min=2, metavar="N", help="Tokens in a sequence. Default: by the scale."
+        ),
+    ] = None
+    compile_: Annotated[
+        str, typer.Option("--compile", help="How our code is compiled: eager, blocks or whole.")
+    ] = "blocks"
+    optim: Annotated[str, typer.Option("--optim", help="The optimizer: adamw or muon.")] = "adamw"
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            show_default=False,
+            help="The others, separated by commas: transformers, transformers-compiled, moe-loop, "
+            "torch-muon, ours-eager, ours-blocks, ours-whole.",
+        ),
+    ] = ""
+    device: DeviceOption = "auto"
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, metavar="N", help="Threads of the CPU. Default: one for each core."
+        ),
+    ] = None
+    rounds: Annotated[
+        int, typer.Option("--rounds", help="How many turns each contestant takes.")
+    ] = 5
+    updates: Annotated[
+        int, typer.Option("--updates", help="How many updates are timed in a turn.")
+    ] = 2
+    losses: Annotated[
+        int,
+        typer.Option(
+            "--losses", help="Compare the losses of so many updates; exit 1 if they differ."
+        ),
+    ] = 0
+    same_allocator: Annotated[
+        bool,
+        typer.Option(
+            "--same-allocator",
+            help="Give the others our settings of the C allocator instead of the system's.",
+        ),
+    ] = False
+    as_json: JsonOption = False
+
+
+def bench_step(options: Options) -> None:
     """Time and print.
 
     Raises RequestError; RunFailed where a contestant could not train; CheckFailed where `losses`
     were asked to agree and do not.
     """
-    names = _contestants(against)
-    known = read_scale(scale)
-    default_batch, default_seq = SIZES[known]
-    if rounds < 1 or updates < 1:
-        raise RequestError("--rounds and --updates must be at least 1")
-    base = _setting(
-        _model(model_name, known), batch or default_batch, seq or default_seq, compile_, optim,
-        read_device(device), threads,
-    )  # fmt: skip
-    base = base.model_copy(update={"same_allocator": same_allocator})
-    settings = [base.model_copy(update={"contestant": name}) for name in ["ours", *names]]
-    settings.append(base.model_copy(update={"contestant": contest.MATMUL}))
-    needed = -(-(losses - 1) // (updates + 1))  # rounds to `losses` updates, the first included
+    base = _setting(options)
+    settings = [
+        base.model_copy(update={"contestant": name})
+        for name in ["ours", *_contestants(options.against), contest.MATMUL]
+    ]
+    # Rounds to `losses` updates, the first included.
+    needed = -(-(options.losses - 1) // (options.updates + 1))
     results = contest.compete(
-        settings, rounds=max(rounds, needed), updates=updates,
+        settings, rounds=max(options.rounds, needed), updates=options.updates,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )  # fmt: skip
     product = results.pop(contest.MATMUL)
-    report = _report(base, model_name, known, results, product)
-    print(json.dumps(report, indent=1) if as_json else _text(report))
-    if losses:
-        check_losses(results, losses)
+    report = _report(base, options.model, options.scale, results, product)
+    print(json.dumps(report, indent=1) if options.as_json else _text(report))
+    if options.losses:
+        check_losses(results, options.losses)
 
 
 def _contestants(against: str) -> list[str]:
@@ -90,14 +140,20 @@ def _model(name: str, scale: str) -> ModelConfig:
     return model(name, scale)
 
 
-def _setting(
-    config: ModelConfig, batch: int, seq: int, compile_: str, optim: str, device: str,
-    threads: int | None,
-) -> Setting:  # fmt: skip
-    if compile_ not in COMPILE:
-        raise RequestError(f"no way to compile '{compile_}'{nearest(compile_, COMPILE)}")
-    if optim not in ("adamw", "muon"):
-        raise RequestError(f"no optimizer '{optim}'{nearest(optim, ('adamw', 'muon'))}")
+def _setting(options: Options) -> Setting:
+    """Ours, with what all contestants share. Raises RequestError."""
+    scale = read_scale(options.scale)
+    config = _model(options.model, scale)
+    default_batch, default_seq = SIZES[scale]
+    batch, seq = options.batch or default_batch, options.seq or default_seq
+    if options.rounds < 1 or options.updates < 1:
+        raise RequestError("--rounds and --updates must be at least 1")
+    if options.compile_ not in COMPILE:
+        how = options.compile_
+        raise RequestError(f"no way to compile '{how}'{nearest(how, COMPILE)}")
+    if options.optim not in ("adamw", "muon"):
+        known = ("adamw", "muon")
+        raise RequestError(f"no optimizer '{options.optim}'{nearest(options.optim, known)}")
     if batch < 1 or not 2 <= seq <= config.max_seq_len:
         raise RequestError(
             f"--batch must be at least 1 and --seq from 2 to the model's {config.max_seq_len}"
@@ -108,11 +164,12 @@ def _setting(
         model=config,
         batch=batch,
         seq=seq,
-        compile=compile_,
-        optim=constants.model_copy(update={"name": optim}),
-        device="cuda" if device == "cuda" else "cpu",
-        threads=threads or hardware.cores(),
+        compile=options.compile_,
+        optim=constants.model_copy(update={"name": options.optim}),
+        device=read_device(options.device),
+        threads=options.threads or hardware.cores(),
         seed=0,
+        same_allocator=options.same_allocator,
     )
 
 
@@ -130,7 +187,7 @@ def _report(
     rows = contest.as_json(results, "ours")
     for row in rows:
         row["matmul_share"] = row["tokens_per_second"] * per_token / peak
-    machine = hardware.detect(base.device)
+    machine = devices.of(base.device).machine()
     return {
         "schema": 1,
         "what": f"{model_name} at {scale}, {base.batch} x {base.seq} tokens, {base.optim.name}, "

@@ -1,0 +1,68 @@
+"""`smol export`: a model of ours as a folder that transformers loads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands import models
+from harness.commands.options import ModelName, ModelScale, ResultsOption, TokenizerOption
+from harness.errors import RequestError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a folder that transformers can load.
+
+    `from_pretrained` takes it; the tokenizer is included.
+    """
+
+    model: ModelName
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", show_default=False, help="The folder to make.")
+    ]
+    scale: ModelScale = None
+    results: ResultsOption = None
+    tokenizer: TokenizerOption = None
+
+
+def export(options: Options) -> None:
+    """Write a folder that transformers' `from_pretrained` loads, tokenizer included.
+
+    It appears whole or not at all. Raises RequestError for a folder that is not empty and for a
+    model that transformers has no counterpart for.
+    """
+    from models.hf import to_transformers
+
+    folder = options.folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RequestError(f"'{folder}' is there already and is not an empty folder")
+    found = models.resolve(options.model, scale=options.scale, results=options.results)
+    loaded = models.load(found, tokenizer=options.tokenizer)
+    files = [loaded.tokenizer_folder / name for name in TOKENIZER_FILES]
+    temporary = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        to_transformers(
+            loaded.model, temporary, [file for file in files if file.is_file()], **loaded.tokens
+        )
+        temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
+        os.replace(temporary, folder)
+    except ValueError as error:
+        raise RequestError(f"{found.name}: {error}") from None
+    except OSError as error:
+        raise RequestError(f"cannot write '{folder}': {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    print(f"{found.name}: {folder}")
+    print(f'  transformers.AutoModelForCausalLM.from_pretrained("{folder}")')
