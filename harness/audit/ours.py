@@ -71,8 +71,8 @@ def _rates(pool: Statements, same: Sequence[Record]) -> list[Check]:
 
 def _verdicts(compares: Mapping[str, Any], records: Sequence[Record]) -> list[Check]:
     """The verdicts of our comparison of the same two arms, wherever it was run."""
+    from harness.evidence.differences import differences  # only where a claim asks
     from harness.evidence.sections import sections
-    from harness.report.comparison import differences  # pandas: only where a claim asks
 
     of_recipe = [record for record in records if record.recipe == compares["recipe"]]
     found = []

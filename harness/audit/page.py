@@ -15,7 +15,7 @@ from harness.audit.claims import Claim, ClaimsFile
 from harness.audit.pool import FAILS, HOLDS, OPEN, Check, Statements, Verdict, gather
 from harness.audit.readings import micro_step
 from harness.records.schema import Record
-from harness.report.tables import escape, one_line
+from harness.report.table import escape, one_line
 
 NOTHING = {
     "score": "a benchmark's score follows from nothing else that is stated: it takes the "

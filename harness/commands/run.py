@@ -332,8 +332,10 @@ def _launch(
     from harness.launch.display import Progress
 
     # Loaded before the runs: hours later the code on disk may be another.
-    from harness.report import card, drawn, losses, sentence  # noqa: F401
+    from harness.report import card, sentence, views  # noqa: F401
     from harness.report.run_plot import draw
+
+    views.load()
 
     checkpoints = places.checkpoints_folder(request.results)
     timing = plan.recipe.timing

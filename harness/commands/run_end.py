@@ -69,7 +69,7 @@ def _section(end: End) -> Section | None:
 
 
 def _print(end: End, section: Section | None) -> None:
-    from harness.report import card, drawn, sentence
+    from harness.report import card, fresh, sentence
 
     if section is not None:
         print(f"\n{_losses(section)}\n")
@@ -77,16 +77,16 @@ def _print(end: End, section: Section | None) -> None:
             terminal.say(text)
         print()
         terminal.say(str(end.results / card.CARD), "card:    ")
-    for figure in sorted((end.results / drawn.FOLDER).glob(f"{end.entry.name}.*.png")):
+    for figure in sorted((end.results / fresh.FOLDER).glob(f"{end.entry.name}.*.png")):
         terminal.say(str(figure), "figure:  ")
     print("next:    " + terminal.command(_next(end, section), indent=9))
 
 
 def _losses(section: Section) -> str:
     """The card's table of losses, the primary horizon first and in shorter words."""
-    from harness.report import losses
+    from harness.report.views import loss
 
-    table, question = losses.losses(section), section.group.question
+    (table,), question = loss.tables(section), section.group.question
     horizons = [question.at, *(h for h in question.horizons if h != question.at)]
     names = {f"val_loss@{horizon}": f"loss at {horizon}" for horizon in horizons}
     names |= {

@@ -3,7 +3,7 @@
 A section is one (recipe, scale, device class, overrides). Within it a group shares one code
 digest, one software set, one data manifest and one configuration outside the arms' differences;
 a view uses one group, so that no cell mixes codes. May not import torch, nor pandas, whose import
-alone would take half of the time that a check of the card may take (`pandas_view` has frames).
+alone would take half of the time that a check of the card may take.
 """
 
 from __future__ import annotations

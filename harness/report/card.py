@@ -12,8 +12,9 @@ from pathlib import Path
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records import store
-from harness.report import cells, document, drawn
+from harness.report import cells, document, fresh
 from harness.report.document import Document
+from harness.report.draw import Shown
 
 CARD = "MODEL_CARD.md"
 LINES = 12
@@ -35,7 +36,7 @@ def _texts(made: Document) -> dict[str, str]:
     return {CARD: made.text, cells.FILE: cells.to_json(made.index)}
 
 
-def _figures(made: Document) -> dict[str, drawn.Data]:
+def _figures(made: Document) -> dict[str, Shown]:
     return {figure.file: figure.data for figure in made.figures}
 
 
@@ -47,7 +48,7 @@ def regenerate(results: Path) -> list[Path]:
     made = _made(results)
     store.check_writable(results)
     try:
-        written = drawn.refresh(results, _figures(made))
+        written = fresh.refresh(results, _figures(made))
         for name, text in reversed(_texts(made).items()):
             path = results / name
             if not path.is_file() or path.read_bytes() != text.encode():
@@ -65,8 +66,8 @@ def check(results: Path) -> str | None:
     """
     made = _made(results)
     parts = [_difference(results / name, text) for name, text in _texts(made).items()]
-    wrong = drawn.faults(results, _figures(made))
-    parts += [f"{drawn.FOLDER}/{name}: {fault}" for name, fault in wrong.items()]
+    wrong = fresh.faults(results, _figures(made))
+    parts += [f"{fresh.FOLDER}/{name}: {fault}" for name, fault in wrong.items()]
     return "\n".join(part for part in parts if part) or None
 
 

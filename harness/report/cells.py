@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError
 
 from harness.config import Frozen, digest, explain
 from harness.errors import RequestError
-from harness.report.tables import Cell, Table, escape
-from harness.report.views import Figure
+from harness.report.draw import Figure
+from harness.report.table import Cell, Table, escape
 
 FILE = "cells.json"
 FEW = 4
@@ -27,7 +27,7 @@ FEW = 4
 
 
 class Entry(Frozen):
-    """One cell, as `tables.Cell` has it."""
+    """One cell, as `table.Cell` has it."""
 
     text: str
     """As the card prints it: on one line, what would break a table escaped."""

@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 from harness.code.provenance import software_set
 from harness.errors import RequestError, nearest
 from harness.evidence import launches, machines, query
+from harness.evidence.differences import Difference, difference_of, differences
 from harness.evidence.sections import Section, sections
 from harness.records.schema import Record
-from harness.report.comparison import Difference, difference_of, differences
 from harness.stats.inference import LEVEL, UNASKED
 
 Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]

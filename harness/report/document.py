@@ -23,23 +23,11 @@ from harness.records import bench, configuration, evaluation, gates, store
 from harness.records.bench import Bench, Kernels
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import (
-    answers,
-    architecture,
-    benches,
-    cells,
-    drawn,
-    impact,
-    metadata,
-    pipeline,
-    projection,
-    prose,
-    references,
-    views,
-)
+from harness.report import cells, fresh, metadata, pipeline, prose, views
 from harness.report.cells import Index
-from harness.report.tables import Table, escape, fence, markdown, one_line
-from harness.report.views import Figure
+from harness.report.draw import Figure
+from harness.report.table import Table, escape, fence, markdown, one_line
+from harness.report.views import answers, architecture, benches, hours, references, rented
 
 Part = str | Table | Figure
 """Of a card: words, or a view."""
@@ -153,16 +141,16 @@ def _parts(inputs: Inputs) -> list[Part]:
         pipeline.hyperparameters(),
         pipeline.settings(),
         prose.SPEED,
-        projection.cost(inputs.records, inputs.prices),
+        rented.cost(inputs.records, inputs.prices),
         prose.BENCHES,
         *_benches(inputs),
         prose.EVALUATION,
         *_results(found, inputs.evaluations),
         prose.EXAMINATION,
         prose.IMPACT,
-        *([impact.impact(inputs.records)] if inputs.records else []),
+        *([hours.impact(inputs.records)] if inputs.records else []),
         prose.SPECIFICATIONS,
-        architecture.architecture(),
+        architecture.architecture("smol show dense_vs_moe --scale full"),
         prose.INFRASTRUCTURE,
         prose.GLOSSARY,
     ]
@@ -179,11 +167,8 @@ def _benches(inputs: Inputs) -> list[Part]:
         if not suite.rows:
             continue
         parts.append(benches.table(path, suite))
-        if data := benches.ratios(suite):
-            name = benches.name_of(path)
-            alt = f"{name}: how many times as fast as its base each contestant is"
-            caption = "Points: medians over rounds; lines: 95 % intervals; colours: groups."
-            parts.append(Figure(f"{name}.figure", data, alt, caption, (path,), benches.COMMAND))
+        if figure := benches.figure(path, suite):
+            parts.append(figure)
     if not parts:
         parts.append(prose.NO_BENCH)
     kernels = inputs.kernels
@@ -212,8 +197,8 @@ def _section(section: Section) -> list[Part]:
         scope,
         *views.figures(section),
         *(
-            f"This version of smol draws no view named '{escape(name)}'."
-            for name in views.unknown(section)
+            f"View `{escape(name)}` is not here: {escape(why)}."
+            for name, why in views.missing(section).items()
         ),
         *tables,
     ]
@@ -223,6 +208,6 @@ def _text(part: Part) -> str:
     if isinstance(part, Table):
         return markdown(part)
     if isinstance(part, Figure):
-        image = f"![{one_line(part.alt)}]({drawn.FOLDER}/{part.file})"
+        image = f"![{one_line(part.alt)}]({fresh.FOLDER}/{part.file})"
         return fence(part.name, f"{image}\n\n{escape(part.caption)}")
     return part

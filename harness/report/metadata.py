@@ -12,7 +12,7 @@ from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
 from harness.evidence.sections import Section
 from harness.records.evaluation import Evaluation
-from harness.report.losses import LOSS_DIGITS
+from harness.report.views.loss import LOSS_DIGITS
 from harness.stats.inference import t_interval
 
 NAME = "smol-harness"

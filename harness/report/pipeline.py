@@ -14,7 +14,7 @@ from typing import Any
 from harness.config import RunConfig, flatten
 from harness.plan import grid
 from harness.recipe import SCALES, Scale, find
-from harness.report.tables import Cell, Column, Row, Table
+from harness.report.table import Cell, Column, Row, Table
 
 RECIPE = "pretrain_sft"
 FULL: Scale = "full"

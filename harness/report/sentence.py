@@ -8,7 +8,7 @@ from __future__ import annotations
 from harness.evidence.searches import UNTUNED
 from harness.evidence.sections import Section
 from harness.report.compare import Comparison, Metric, of_section
-from harness.report.tables import quantity
+from harness.report.table import quantity
 from harness.stats.inference import POWER
 
 EXPLAINED = "no equal search has chosen the learning rate and weight decay of each"

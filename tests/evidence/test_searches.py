@@ -14,9 +14,10 @@ from harness.plan import runs as planning
 from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
-from harness.report import tuning_tables, views
-from harness.report.search_maps import draw_search
+from harness.report import views
+from harness.report.draw.maps import draw_search
 from harness.report.trace import Tracer
+from harness.report.views.tuning import grids
 from tests.report.factory import broken, campaign, search, swap
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,7 @@ def test_the_grid_the_best_point_and_its_neighbours() -> None:
 
 def test_the_map_shows_every_loss_the_best_and_what_diverged() -> None:
     records = diverge(search(best={"dense": (2.0, 0.1)}), "dense-x4-wd0.4")
-    data = tuning_tables.grids(section(records, "tune_dense_vs_moe"))
+    data = grids(section(records, "tune_dense_vs_moe"))
     assert data is not None
     assert (data.rates, data.decays) == (("x0.5", "x1", "x2", "x4"), ("wd0", "wd0.1", "wd0.4"))
     dense = data.grids[0]
@@ -83,7 +84,7 @@ def test_the_map_shows_every_loss_the_best_and_what_diverged() -> None:
     assert first.startswith(b"\x89PNG")
     assert first == draw_search(data)
     partial = [r for r in search() if r.arm == "dense-x1-wd0"]
-    lone = tuning_tables.grids(section(partial, "tune_dense_vs_moe"))
+    lone = grids(section(partial, "tune_dense_vs_moe"))
     assert lone is not None
     assert lone.grids[0].best is None
     assert draw_search(lone).startswith(b"\x89PNG")

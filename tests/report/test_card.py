@@ -14,8 +14,8 @@ import pytest
 from harness.errors import RequestError
 from harness.evidence.sections import sections
 from harness.records import store
-from harness.report import card, drawn
-from harness.report.curves import curves
+from harness.report import card, fresh
+from harness.report.views.curves import curves
 from tests.report.factory import broken, campaign, of, older, swap
 
 ROOT = Path(__file__).parents[2]
@@ -200,7 +200,7 @@ def test_a_single_arm_has_a_card_without_differences(tmp_path: Path) -> None:
 
 def test_a_view_that_is_not_known_is_said_so(tmp_path: Path) -> None:
     store.write(tmp_path, campaign(asked={"views": ("comparison", "experts2")})[0])
-    assert "draws no view named 'experts2'" in card.render(tmp_path)
+    assert "View `experts2` is not here" in card.render(tmp_path)
 
 
 def test_a_figure_is_stale_when_its_data_are(results: Path) -> None:
@@ -238,9 +238,9 @@ def test_a_record_that_contradicts_itself_makes_no_card(results: Path) -> None:
 def test_the_drawing_codes_digest_minds_behaviour_only() -> None:
     code = '"""Doc."""\nDPI = 200\n\ndef f(x):\n    """Doc."""\n    return x + DPI\n'
     same = '"""Other."""\nDPI = 200  # dots\n\n\ndef f(x):\n    return (x + DPI)\n'
-    assert drawn.code_digest(code) == drawn.code_digest(same)
-    assert drawn.code_digest(code) != drawn.code_digest(code.replace("200", "100"))
-    assert drawn.code_digest(code) != drawn.code_digest(code.replace("+", "-"))
+    assert fresh.code_digest(code) == fresh.code_digest(same)
+    assert fresh.code_digest(code) != fresh.code_digest(code.replace("200", "100"))
+    assert fresh.code_digest(code) != fresh.code_digest(code.replace("+", "-"))
 
 
 def test_checking_draws_nothing_and_imports_nothing_heavy(results: Path) -> None:
@@ -269,12 +269,12 @@ def test_the_readme_says_of_the_comparison_what_the_card_says() -> None:
 def test_a_figure_is_drawn_in_its_folder_alone(tmp_path: Path, name: str) -> None:
     shown = curves(sections(campaign())[0])
     with pytest.raises(RequestError, match="cannot name a figure"):
-        drawn.refresh(tmp_path / "results", {name: shown})
+        fresh.refresh(tmp_path / "results", {name: shown})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_figures_behind_a_link_are_left_alone(results: Path, tmp_path: Path) -> None:
-    folder, theirs = results / drawn.FOLDER, tmp_path / "theirs"
+    folder, theirs = results / fresh.FOLDER, tmp_path / "theirs"
     folder.rename(theirs)
     folder.symlink_to(theirs)
     before = {path.name: path.read_bytes() for path in theirs.iterdir()}

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.evidence.differences import differences
 from harness.evidence.sections import sections
 from harness.records.schema import Code, Record
 from harness.records.store import path_of
 from harness.report import views
-from harness.report.comparison import differences
-from harness.report.tables import Cell, Column, Row, Table, markdown
+from harness.report.table import Cell, Column, Row, Table, markdown
 from tests.report import factory
 from tests.report.factory import (
     VAL_BYTES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.evidence.sections import sections
-from harness.report.curves import curves
+from harness.report.views.curves import curves
 from tests.report.factory import UNIGRAM, broken, campaign, of, swap, with_losses
 
 
@@ -51,7 +51,7 @@ def test_the_digest_follows_the_data() -> None:
 
 
 def test_drawing_is_repeatable_also_with_one_seed_and_one_arm() -> None:
-    from harness.report.figures import draw_curves
+    from harness.report.draw.lines import draw_curves
 
     for records in (campaign(), [r for r in campaign() if (r.arm, r.seed) == ("dense", 0)]):
         (section,) = sections(records)

@@ -8,7 +8,7 @@ from harness.config import parse_overrides
 from harness.plan import runs as plan
 from harness.recipe import find
 from harness.report import pipeline
-from harness.report.projection import DEVICES, cost
+from harness.report.views.rented import DEVICES, cost
 from tests.report.factory import campaign
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.records import evaluation, store
-from harness.report import card, references
+from harness.report import card
 from harness.report.trace import Tracer
+from harness.report.views import references
 from tests.report.factory import campaign
 from tests.report.scored import scored
 
@@ -48,7 +49,7 @@ def test_every_cell_is_traced_to_files_that_are_there(results: Path) -> None:
     cells = {
         a: c for a, c in tracer.cells().items() if a.startswith("references.") and a.count("/") > 1
     }
-    assert len(cells) == (4 + 1) * len(references.COLUMNS)
+    assert len(cells) == (4 + 1) * len(references.MEASURES)
     for address, cell in cells.items():
         answer = tracer.trace(address)
         assert answer.startswith(f"{address} = {cell.text}\n")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from harness.evidence.differences import differences
 from harness.evidence.sections import sections
-from harness.report.comparison import differences
 from harness.report.sentence import sentences
 from tests.report import factory, test_throughput
 

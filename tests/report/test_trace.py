@@ -9,7 +9,7 @@ import pytest
 from harness.errors import RequestError
 from harness.records import store
 from harness.report import card, cells
-from harness.report.tables import Cell, Column, Row, Table, markdown
+from harness.report.table import Cell, Column, Row, Table, markdown
 from harness.report.trace import Tracer, all_cells, trace
 from tests.report.factory import broken, campaign, of, older, swap
 from tests.report.followed import addresses, follow

@@ -1,19 +1,16 @@
-"""The data of the figure `curves`: validation loss against budget, a line an arm.
-
-Pure: records in, plain numbers out, so that a figure's data can be checked without drawing it.
-May not import torch, seaborn or matplotlib.
-"""
+"""The view `curves`: validation loss against budget, a line an arm."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.config import Frozen, digest
+from harness.config import Frozen
 from harness.evidence.sections import Section
+from harness.report.draw import Figure, Shown, figure_of
 from harness.stats.inference import t_interval
 
 
-class Point(Frozen):
+class CurvePoint(Frozen):
     """One validation of one seed."""
 
     seed: int
@@ -23,15 +20,15 @@ class Point(Frozen):
     val_loss: float
 
 
-class Line(Frozen):
+class CurveLine(Frozen):
     """The stem of an arm, or one of its decay branches, over all seeds."""
 
     arm: str
     stage: str
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
 
 
-class End(Frozen):
+class CurveEnd(Frozen):
     """An arm at a horizon: mean over seeds, and the t interval where there is one."""
 
     arm: str
@@ -50,13 +47,12 @@ MARGIN = 0.08
 """Share of the same left free beyond the outermost points."""
 
 
-class Curves(Frozen):
+class Curves(Shown):
     """All that the figure shows."""
 
-    title: str
     arms: tuple[str, ...]
-    lines: tuple[Line, ...]
-    ends: tuple[End, ...]
+    lines: tuple[CurveLine, ...]
+    ends: tuple[CurveEnd, ...]
     unigram: float | None
 
     @property
@@ -83,16 +79,25 @@ class Curves(Frozen):
             point.val_loss > self.frame[1] for line in self.lines for point in line.points
         )
 
-    @property
-    def digest(self) -> str:
-        """Of the data drawn."""
-        return digest(self)
+
+def figure(section: Section) -> Figure | None:
+    """Validation loss against tokens and against FLOPs."""
+    data = curves(section)
+    return figure_of(
+        section,
+        "curves",
+        data,
+        "validation loss against tokens and FLOPs",
+        "Mean over seeds; bands from the lowest to the highest seed; dotted: learning rate "
+        "decaying to a horizon; points: endpoints with their 95 % t interval."
+        + (" The first updates lie above the frame." if data.clipped else ""),
+    )
 
 
 def curves(section: Section) -> Curves:
     """The figure's data. Every `ok` run is drawn; a decay begins where its stem stood."""
     group, question = section.group, section.group.question
-    lines: dict[tuple[str, str], list[Point]] = {}
+    lines: dict[tuple[str, str], list[CurvePoint]] = {}
     known = {record.key: record for record in group.records}
     for record in group.records:
         if record.status != "ok" or record.repeat or record.arm not in question.arms:
@@ -104,7 +109,7 @@ def curves(section: Section) -> Curves:
         if branch and (not own or branch[-1].update < own[0].update):
             own.insert(0, branch[-1])
         points += [
-            Point(seed=record.seed, tokens=p.tokens, flops=p.flops, val_loss=p.val_loss)
+            CurvePoint(seed=record.seed, tokens=p.tokens, flops=p.flops, val_loss=p.val_loss)
             for p in own
         ]
     unigrams = [end.unigram for end in group.ends if end.unigram is not None]
@@ -112,12 +117,12 @@ def curves(section: Section) -> Curves:
         title=section.title,
         arms=question.arms,
         lines=tuple(
-            Line(arm=arm, stage=stage, points=tuple(points))
+            CurveLine(arm=arm, stage=stage, points=tuple(points))
             for (arm, stage), points in lines.items()
             if points
         ),
         ends=tuple(
-            End(**end)
+            CurveEnd(**end)
             for arm in question.arms
             for horizon in question.horizons
             if (end := _end(section, arm, horizon))

@@ -1,22 +1,22 @@
 """The view `experts`: where the routers sent the validation tokens at the horizon's end.
 
-Pure: records in, a table and a figure's data out. An expert's number means nothing across seeds
-(expert 3 of one is not expert 3 of another), so experts are ranked by load within each layer and
-seed before anything is averaged. May not import torch, seaborn or matplotlib.
+An expert's number means nothing across seeds (expert 3 of one is not expert 3 of another), so
+experts are ranked by load within each layer and seed before anything is averaged.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from harness.config import Frozen, digest
+from harness.config import Frozen
 from harness.evidence.sections import Section
 from harness.records.schema import ExpertUse, Record
 from harness.records.store import path_of
-from harness.report.tables import Column, Row, Table, estimate, plain
-from harness.stats.inference import t_interval
+from harness.report.columns import Found, Measure, interval, tabulate, total
+from harness.report.draw import Figure, Shown, figure_of
+from harness.report.table import Table
 
 DIGITS = 3
 
@@ -33,16 +33,14 @@ class Heat(Frozen):
     """(layers,): routing entropy as a share of ln experts."""
 
 
-class Heats(Frozen):
+class Heats(Shown):
     """All that the figure shows."""
 
-    title: str
     heats: tuple[Heat, ...]
 
-    @property
-    def digest(self) -> str:
-        """Of the data drawn."""
-        return digest(self)
+
+Measured = Sequence[tuple[Record, ExpertUse]]
+"""An arm's records that say where tokens went, a seed each."""
 
 
 def measured(section: Section) -> dict[str, list[tuple[Record, ExpertUse]]]:
@@ -104,27 +102,38 @@ def _heat(arm: str, of_arm: Sequence[tuple[Record, ExpertUse]]) -> Heat:
     )
 
 
+def figure(section: Section) -> Figure | None:
+    """A map an arm of the load of each expert, layer by layer."""
+    return figure_of(
+        section,
+        "experts",
+        heats(section),
+        "load of each expert, layer by layer",
+        "Where the routers sent the validation tokens: each expert's load as a share of an "
+        "even one, mean over seeds, ranked within each layer and seed because an expert's "
+        "number means nothing across seeds. Right of each row: routing entropy / ln experts.",
+    )
+
+
 def tables(section: Section) -> list[Table]:
     """A row for each arm and layer: busiest and idlest expert, entropy, dropped copies."""
     found = measured(section)
     if not found:
         return []
+    rows = [
+        (f"{arm}/{layer}", (arm, of_arm, layer))
+        for arm, of_arm in found.items()
+        for layer in range(len(of_arm[0][1].load))
+    ]
     return [
-        Table(
-            name=f"{section.name}.routing",
-            caption=(
-                f"Where the routers sent the validation tokens at horizon "
-                f"`{section.group.question.at}`, mean over seeds ± half-width of its 95 % t "
-                "interval (number of seeds)."
-            ),
-            corner="arm/layer",
-            columns=(
-                Column("busiest", "of an even load"),
-                Column("idlest", "of an even load"),
-                Column("entropy", "of ln experts"),
-                Column("dropped", "token copies"),
-            ),
-            rows=tuple(row for arm, of_arm in found.items() for row in _rows(arm, of_arm)),
+        tabulate(
+            f"{section.name}.routing",
+            f"Where the routers sent the validation tokens at horizon "
+            f"`{section.group.question.at}`, mean over seeds ± half-width of its 95 % t "
+            "interval (number of seeds).",
+            "arm/layer",
+            MEASURES,
+            rows,
             notes=(
                 "An even load sends tokens × top_k / experts to each expert: 1 is even, the number "
                 "of experts over top_k is one expert taking every token.",
@@ -138,36 +147,39 @@ def tables(section: Section) -> list[Table]:
     ]
 
 
-def _rows(arm: str, of_arm: Sequence[tuple[Record, ExpertUse]]) -> list[Row]:
-    paths = [path_of(record) for record, _ in of_arm]
-    per_seed: list[Mapping[str, list[float]]] = []
-    lost: list[list[int]] = []
-    for record, use in of_arm:
-        ranked = shares(use, _top_k(record))
-        per_seed.append(
-            {
-                "share of an even load that the busiest expert took": [row[0] for row in ranked],
-                "share of an even load that the idlest expert took": [row[-1] for row in ranked],
-                "mean routing entropy of a token / ln experts": openness(use),
-            }
-        )
-        lost.append(dropped(use, _top_k(record)))
-    return [
-        Row(
-            f"{arm}/{layer}",
-            (
-                *(
-                    estimate(
-                        t_interval([seed[what][layer] for seed in per_seed]), paths,
-                        f"{what}, layer {layer} of {arm}", "seeds", digits=DIGITS,
-                    )
-                    for what in per_seed[0]
-                ),
-                plain(
-                    str(sum(seed[layer] for seed in lost)), paths,
-                    "token copies that no expert took", "sum over seeds of tokens x top_k - load",
-                ),
-            ),
-        )
-        for layer in range(len(of_arm[0][1].load))
-    ]  # fmt: skip
+Layer = tuple[str, Measured, int]
+"""An arm, its records, and which of its layers."""
+
+
+def _of_layer(value: Callable[[Record, ExpertUse, int], float]) -> Callable[[Layer], Found]:
+    return lambda row: [(value(r, use, row[2]), path_of(r)) for r, use in row[1]]
+
+
+def _mean(
+    name: str, what: str, unit: str, value: Callable[[Record, ExpertUse, int], float]
+) -> Measure[Layer]:
+    return Measure(
+        name, lambda row: f"{what}, layer {row[2]} of {row[0]}", _of_layer(value),
+        interval("seeds", digits=DIGITS), unit,
+    )  # fmt: skip
+
+
+MEASURES: tuple[Measure[Layer], ...] = (
+    _mean(
+        "busiest", "share of an even load that the busiest expert took", "of an even load",
+        lambda r, use, layer: shares(use, _top_k(r))[layer][0],
+    ),
+    _mean(
+        "idlest", "share of an even load that the idlest expert took", "of an even load",
+        lambda r, use, layer: shares(use, _top_k(r))[layer][-1],
+    ),
+    _mean(
+        "entropy", "mean routing entropy of a token / ln experts", "of ln experts",
+        lambda _, use, layer: openness(use)[layer],
+    ),
+    Measure(
+        "dropped", "token copies that no expert took",
+        _of_layer(lambda r, use, layer: dropped(use, _top_k(r))[layer]),
+        total("sum over seeds of tokens x top_k - load"), "token copies",
+    ),
+)  # fmt: skip

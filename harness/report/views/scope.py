@@ -1,4 +1,4 @@
-"""The view `scope`: what a section's numbers are true of. May not import torch."""
+"""The view `scope`: what a section's numbers are true of."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from harness.evidence.machines import kind, kinds
 from harness.evidence.sections import Section
 from harness.records.schema import Record
 from harness.records.store import path_of
-from harness.report.tables import NONE, Column, Row, Table, plain, quantity
+from harness.report.columns import Measure, tabulate, text
+from harness.report.table import NONE, Table, quantity
 
 FEW_ARMS = 6
 """So many are named beside a kind of machine; of more, the count stands."""
-_DISTINCT = "the distinct values of all runs"
+
+Aspect = tuple[str, str, Sequence[str]]
+"""Its text, what it is, and the files that it comes from."""
+VALUE: Measure[Aspect] = Measure(
+    "value", lambda one: one[1], lambda one: [(one[0] or NONE, one[2])],
+    text("the distinct values of all runs"), left=True,
+)  # fmt: skip
 
 
-def scope(section: Section) -> Table:
+def tables(section: Section) -> list[Table]:
     """A row an aspect: device, precision, seeds, tuning, data, horizons, code."""
     records = section.group.records
     aspects = {
@@ -58,16 +65,18 @@ def scope(section: Section) -> Table:
         aspects["overrides"] = (f"{sets}; so exploratory", "--set of the command")
     paths = [path_of(record) for record in records]
     evidence = {"tuning": [*paths, *tuning.evidence(section)]}
-    return Table(
-        name=f"{section.name}.scope",
-        caption="What the numbers below are true of; no more follows from them.",
-        corner="aspect",
-        columns=(Column("value", left=True),),
-        rows=tuple(
-            Row(name, (plain(text or NONE, evidence.get(name, paths), what, _DISTINCT),))
-            for name, (text, what) in aspects.items()
-        ),
-    )
+    return [
+        tabulate(
+            f"{section.name}.scope",
+            "What the numbers below are true of; no more follows from them.",
+            "aspect",
+            [VALUE],
+            [
+                (name, (said, what, evidence.get(name, paths)))
+                for name, (said, what) in aspects.items()
+            ],
+        )
+    ]
 
 
 def _machines(section: Section) -> str:

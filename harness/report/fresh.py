@@ -1,18 +1,17 @@
 """Figures on disk and `figures.json`, which tells whether they are what the records say.
 
 A figure is fresh while the digest of its bytes, of its data and of the code that draws it are the
-recorded ones; none of that needs drawing. May not import seaborn, matplotlib or torch, except
-where a figure must be drawn.
+recorded ones; none of that needs drawing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,27 +22,11 @@ from harness.config import Frozen
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.machine.hardware import cores
-from harness.report.benches import Ratios
-from harness.report.curves import Curves
-from harness.report.experts import Heats
-from harness.report.sft import StageCurves
-from harness.report.totals import Totals
-from harness.report.tuning_tables import Grids
+from harness.report import draw
+from harness.report.draw import Shown
 
 FOLDER = "figures"
 INDEX = "figures.json"
-DRAWING: Mapping[type, tuple[str, str]] = {
-    Curves: ("figures", "draw_curves"),
-    Grids: ("search_maps", "draw_search"),
-    Heats: ("heatmaps", "draw_experts"),
-    Ratios: ("bars", "draw_ratios"),
-    StageCurves: ("stage_figures", "draw_stages"),
-    Totals: ("lines", "draw_totals"),
-}
-"""What draws what: the module beside this one, and its function."""
-
-Data = Curves | Grids | Heats | Ratios | StageCurves | Totals
-"""What a figure shows."""
 
 
 class Drawn(Frozen):
@@ -65,31 +48,26 @@ def code_digest(source: str) -> str:
 
 
 @cache
-def _code_of(kind: type[Data]) -> str:
-    module, _ = DRAWING[kind]
-    return code_digest(Path(__file__).with_name(f"{module}.py").read_text("utf-8"))
+def _code_of(kind: type[Shown]) -> str:
+    """Of the room that draws; and of the file that brings the data, where it is a user's own."""
+    files = sorted(Path(draw.__file__).parent.glob("*.py"))
+    if not kind.__module__.startswith("harness."):
+        files.append(Path(str(sys.modules[kind.__module__].__file__)))
+    return code_digest("\n".join(file.read_text("utf-8") for file in files))
 
 
-def _draw(data: Data) -> bytes:
-    """A picture. Imports what draws it, which takes a second the first time."""
-    module, function = DRAWING[type(data)]
-    drawn: bytes = getattr(import_module(f"harness.report.{module}"), function)(data)
-    return drawn
-
-
-def _draw_all(figures: Sequence[Data]) -> Iterator[bytes]:
+def _draw_all(figures: Sequence[Shown]) -> Iterator[bytes]:
     """Pictures in the order of their data, by as many processes as there are cores."""
     processes = min(cores(), len(figures) // ALONE)
     if processes < 2:
-        yield from map(_draw, figures)
+        yield from map(draw.picture, figures)
         return
-    for kind in {type(figure) for figure in figures}:
-        import_module(f"harness.report.{DRAWING[kind][0]}")  # copies of this process need not then
+    draw.load()  # copies of this process need not then
     with ProcessPoolExecutor(processes, get_context("fork")) as pool:
-        yield from pool.map(_draw, figures)
+        yield from pool.map(draw.picture, figures)
 
 
-def faults(results: Path, wanted: Mapping[str, Data]) -> dict[str, str]:
+def faults(results: Path, wanted: Mapping[str, Shown]) -> dict[str, str]:
     """Figure (or index) -> what is wrong with it; empty where all is fresh. Draws nothing."""
     folder = results / FOLDER
     index = _read_index(folder)
@@ -114,7 +92,7 @@ def faults(results: Path, wanted: Mapping[str, Data]) -> dict[str, str]:
     return found
 
 
-def refresh(results: Path, wanted: Mapping[str, Data]) -> list[Path]:
+def refresh(results: Path, wanted: Mapping[str, Shown]) -> list[Path]:
     """Draw what is not fresh, remove what was drawn from records that are gone, write the index.
 
     Returns the paths written. A picture that was not drawn here is left for its owner to remove.

@@ -2,7 +2,7 @@
 
 Arms are compared only where a learning rate has decayed to its end, so what is needed is endpoints
 of both arms at equal seconds, of timed runs on a GPU. Everything else is "not comparable", and why.
-One section is one device: equal dollars are equal seconds there. May not import torch.
+One section is one device: equal dollars are equal seconds there.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import dataclasses
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from harness.evidence.differences import bars, differences
 from harness.evidence.endpoints import Endpoint
 from harness.evidence.machines import kinds
 from harness.evidence.sections import Section
 from harness.machine import devices
 from harness.records.store import path_of
-from harness.report.comparison import bars, differences, judged
-from harness.report.losses import LOSS_DIGITS
-from harness.report.tables import ABSENT, Cell, Column, Row, Table, estimate, plain
+from harness.report.columns import Block, Found, Measure, estimated, tabulate, text
+from harness.report.table import Cell, Table, plain
+from harness.report.views.difference import judged
+from harness.report.views.loss import LOSS_DIGITS
 from harness.stats.inference import UNASKED, Estimate, judge, paired_difference
 
 BUDGETS = {"wall-clock": "seconds of updates", "dollars": "rent"}
@@ -31,40 +34,44 @@ MACHINES = "not comparable: the arms ran on different kinds of machine"
 NOT_TIMED = "not comparable: not timed, the runs shared the machine or were not interleaved"
 
 
-def clock(section: Section) -> Table | None:
+def tables(section: Section) -> list[Table]:
     """A row a budget on a CPU; on a GPU a row an arm and budget. None below two arms."""
     pairs = list(dict.fromkeys((one.against, one.arm) for one in differences(section)))
     if not pairs:
-        return None
-    rows = []
+        return []
+    rented = devices.of(section.device).rented
+    blocks: list[Block[Any]] = []
     for budget, what in BUDGETS.items():
-        if not devices.of(section.device).rented:
-            paths = [path_of(record) for record in section.group.records]
-            verdict = plain(ON_A_CPU, paths, f"verdict at equal {what}", "none")
-            rows.append(Row(budget, (*_absent(3, what), verdict)))
-        else:
-            rows += [
-                Row(f"{one.arm}@{budget}", _cells(section, one, what))
-                for one in _judged(section, pairs)
-            ]
-    return Table(
-        name=f"{section.name}.clock",
-        caption="At equal wall clock and at equal dollars: a difference only between endpoints of "
-        f"timed runs whose seconds agree to {EQUAL:.0%}, under the bars of every comparison.",
-        corner="arm@budget",
-        columns=(
-            Column("reference", left=True),
-            Column("seconds", "s"),
-            Column("difference", "nats/token"),
-            Column("verdict", left=True),
-        ),
-        rows=tuple(rows),
-        command=section.group.command,
-    )
+        absent = f"at equal {what}"
+        if not rented:
+            blocks.append(Block([(budget, section)], [_on_a_cpu(what)], absent))
+            continue
+        for one in _judged(section, pairs):
+            row = [(f"{one.arm}@{budget}", one)]
+            # Where there is no number, no column of numbers applies.
+            known = _measures(section, what)
+            blocks.append(
+                Block(row, known if one.value is not None else [known[0], known[-1]], absent)
+            )
+    return [
+        tabulate(
+            f"{section.name}.clock",
+            "At equal wall clock and at equal dollars: a difference only between endpoints of "
+            f"timed runs whose seconds agree to {EQUAL:.0%}, under the bars of every comparison.",
+            "arm@budget",
+            _measures(section, ""),
+            [],
+            *blocks,
+            command=section.group.command,
+        )
+    ]
 
 
-def _absent(count: int, what: str) -> tuple[Cell, ...]:
-    return (Cell(ABSENT, (), f"at equal {what}", "none", 0),) * count
+def _on_a_cpu(what: str) -> Measure[Section]:
+    def values(section: Section) -> Found:
+        return [(ON_A_CPU, [path_of(record) for record in section.group.records])]
+
+    return Measure("verdict", f"verdict at equal {what}", values, text("none"))
 
 
 @dataclass(frozen=True)
@@ -119,25 +126,43 @@ def _pair(section: Section, against: str, arm: str) -> _Pair:
     return _Pair(against, arm, ends, {against: left.keys(), arm: right.keys()}, value, UNASKED)
 
 
-def _cells(section: Section, one: _Pair, what: str) -> tuple[Cell, ...]:
-    of_both = [r for r in section.group.records if r.arm in (one.against, one.arm)]
-    paths = [path_of(record) for record in of_both]
-    reference = plain(one.against, paths, "the reference arm", "declared by the recipe")
-    if one.value is None:
-        verdict = plain(one.said, paths, f"verdict at equal {what}", "none")
-        return (reference, *_absent(2, what), verdict)
-    used = [end.path for pair in one.ends for end in pair]
-    seconds = statistics.fmean(end.seconds for pair in one.ends for end in pair)
-    return (
-        reference,
-        plain(f"{seconds:,.0f}", used, "seconds of updates", "mean over both arms", len(one.ends)),
-        estimate(
-            one.value, used,
-            f"validation loss of {one.arm} less {one.against}, nats a token", "pairs",
-            digits=LOSS_DIGITS, signed=True,
+def _measures(section: Section, what: str) -> list[Measure[_Pair]]:
+    def behind(one: _Pair) -> list[str]:
+        if one.value is not None:
+            return [end.path for pair in one.ends for end in pair]
+        return _all(one)
+
+    def _all(one: _Pair) -> list[str]:
+        both = (one.against, one.arm)
+        return [path_of(record) for record in section.group.records if record.arm in both]
+
+    def verdict(values: Sequence[_Pair], files: tuple[str, ...], what: str) -> Cell:
+        said = judged(section) if values[0].value is not None else "none"
+        return plain(values[0].said, files, what, said)
+
+    return [
+        Measure(
+            "reference", "the reference arm", lambda one: [(one.against, _all(one))],
+            text("declared by the recipe"), left=True,
         ),
-        plain(one.said, used, f"verdict at equal {what}", judged(section)),
-    )  # fmt: skip
+        Measure(
+            "seconds", "seconds of updates",
+            lambda one: [
+                (statistics.fmean(e.seconds for pair in one.ends for e in pair), behind(one))
+            ],
+            text("mean over both arms", form="{:,.0f}"), "s", n=lambda one: len(one.ends),
+        ),
+        Measure(
+            "difference",
+            lambda one: f"validation loss of {one.arm} less {one.against}, nats a token",
+            lambda one: [(one.value, behind(one))],
+            estimated("pairs", digits=LOSS_DIGITS, signed=True), "nats/token",
+        ),
+        Measure(
+            "verdict", f"verdict at equal {what}", lambda one: [(one, behind(one))], verdict,
+            left=True,
+        ),
+    ]  # fmt: skip
 
 
 def _equal(

@@ -1,0 +1,143 @@
+"""Reference rows: what each evaluated model scores on each text, as tables of traceable cells.
+
+Bits per byte compare across tokenizers; whoever wins is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from harness.records.evaluation import Evaluation, Unigram, path_of
+from harness.report.columns import Block, Measure, tabulate, text
+from harness.report.table import ABSENT, Cell, Table, millions
+
+
+def tables(evaluations: Sequence[Evaluation]) -> list[Table]:
+    """A table for each text that was scored, in order of their names."""
+    texts: dict[tuple[str, str], list[Evaluation]] = {}
+    for evaluation in evaluations:
+        texts.setdefault((evaluation.text, evaluation.text_digest), []).append(evaluation)
+    return [_table(texts[key]) for key in sorted(texts)]
+
+
+def _table(scored: Sequence[Evaluation]) -> Table:
+    one = scored[0]
+    names = _names(scored)
+    rows: list[tuple[float, Block[Any]]] = [
+        (e.bits_per_byte, Block([(names[path_of(e)], e)], MEASURES)) for e in scored
+    ]
+    rows += _unigrams(scored)
+    rows.sort(key=lambda entry: (entry[0], next(iter(entry[1].rows))[0]))
+    details = {e.subject.name: e.subject.detail for e in scored if e.subject.detail}
+    return tabulate(
+        f"references.{quote(one.text, safe='+,@=')}.{one.text_digest[:8]}",
+        f"Bits per byte on `{one.text}`: {one.documents:,} documents, {one.bytes:,} bytes "
+        "of UTF-8, whatever the tokenizer; best first.",
+        "model",
+        MEASURES,
+        [],
+        *(block for _, block in rows),
+        notes=[f"{name}: {detail}" for name, detail in sorted(details.items())],
+    )
+
+
+def _names(scored: Sequence[Evaluation]) -> dict[str, str]:
+    """Path -> a row's name: the subject's, with its context or digest where two share one."""
+    names = {path_of(e): e.subject.name for e in scored}
+    for more in (lambda e: f"@{e.context}", lambda e: f" ({e.subject.digest[:8]})"):
+        taken = list(names.values())
+        names = {
+            path_of(e): names[path_of(e)] + (more(e) if taken.count(names[path_of(e)]) > 1 else "")
+            for e in scored
+        }
+    return names
+
+
+def _bits(e: Evaluation) -> str:
+    return f"bits per byte of {e.subject.name} on {e.text}"
+
+
+def _resampled(values: Sequence[Evaluation], files: tuple[str, ...], what: str) -> Cell:
+    (e,) = values
+    shown = ABSENT if e.interval is None else f"{e.interval[0]:.4f} to {e.interval[1]:.4f}"
+    how = f"percentiles 2.5 and 97.5 of {e.resamples:,} bootstrap resamples of the documents"
+    return Cell(shown, files, what, how, e.documents, e.interval)
+
+
+def _whole(values: Sequence[Evaluation], files: tuple[str, ...], what: str) -> Cell:
+    (e,) = values
+    how = "summed nats / ln 2 / UTF-8 bytes"
+    return Cell(f"{e.bits_per_byte:.4f}", files, what, how, e.documents, e.interval)
+
+
+def _as_evaluated(
+    name: str, what: str, value: Callable[[Evaluation], str], how: str = "as evaluated",
+    unit: str = "", *, left: bool = False,
+) -> Measure[Evaluation]:  # fmt: skip
+    return Measure(name, what, lambda e: [(value(e), path_of(e))], text(how), unit, left)
+
+
+MEASURES = (
+    Measure("bits_per_byte", _bits, lambda e: [(e, path_of(e))], _whole),
+    Measure("interval", _bits, lambda e: [(e, path_of(e))], _resampled),
+    _as_evaluated(
+        "loss", "nats a scored token", lambda e: f"{e.loss:.4f}", "summed nats / tokens",
+        "nats/token",
+    ),
+    _as_evaluated("tokens", "tokens scored", lambda e: f"{e.tokens:,}", "sum over documents"),
+    _as_evaluated(
+        "context", "tokens of context at most", lambda e: f"{e.context:,}", unit="tokens"
+    ),
+    _as_evaluated(
+        "parameters", "parameters, total", lambda e: millions(e.subject.total_parameters),
+        "counted", "M",
+    ),
+    _as_evaluated(
+        "compute", "precision and device", lambda e: f"{e.dtype}, {e.device_class}", left=True
+    ),
+)  # fmt: skip
+
+Scored = tuple[Evaluation, Unigram]
+
+
+def _of_unigram(data: str) -> list[Measure[Scored]]:
+    what = f"bits per byte of the unigram model of the training tokens {data[:12]}"
+
+    def measure(name: str, what: str, value: Callable[[Scored], str], how: str) -> Measure[Scored]:
+        return Measure(name, what, lambda row: [(value(row), path_of(row[0]))], text(how))
+
+    nothing = [
+        measure(name, what, lambda _: ABSENT, "none")
+        for name in ("interval", "context", "parameters", "compute")
+    ]
+    return [
+        measure(
+            "bits_per_byte", what, lambda row: f"{row[1].bits_per_byte:.4f}",
+            "summed nats / ln 2 / UTF-8 bytes",
+        ),
+        measure(
+            "loss", "nats a scored token", lambda row: f"{row[1].nats / row[0].tokens:.4f}",
+            "summed nats / tokens",
+        ),
+        measure("tokens", "tokens scored", lambda row: f"{row[0].tokens:,}", "sum over documents"),
+        *nothing,
+    ]  # fmt: skip
+
+
+def _unigrams(scored: Sequence[Evaluation]) -> list[tuple[float, Block[Scored]]]:
+    """A row for each training corpus whose unigram model was scored on the text."""
+    known: dict[str, Scored] = {}
+    for e in scored:
+        if e.unigram is not None:
+            known.setdefault(e.unigram.data_digest, (e, e.unigram))
+    return [
+        (
+            row[1].bits_per_byte,
+            Block(
+                [("unigram" if len(known) == 1 else f"unigram {data[:8]}", row)], _of_unigram(data)
+            ),
+        )
+        for data, row in known.items()
+    ]
