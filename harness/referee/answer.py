@@ -64,6 +64,7 @@ def _candidate(outcome: Outcome, name: str) -> dict[str, Any]:
         "pairs": verdict.pairs,
         "difference": difference.mean if known else None,
         "interval": list(difference.interval) if known and difference.interval else None,
+        "level": verdict.level if known else None,
         "detectable": verdict.detectable if known else None,
         "next": _next(outcome, judged),
     }

@@ -25,7 +25,7 @@ class Judgement:
     """What is known of one candidate against the baseline."""
 
     difference: Estimate
-    """Candidate - baseline over the pairs."""
+    """Candidate - baseline over the pairs, with the interval at the verdict's level."""
     verdict: Verdict
     decision: str
     """`keep`, `discard`, or `not known` and what would tell."""
@@ -47,18 +47,23 @@ def judge(
     which. `barred` names others about which nothing may be said, with the reason.
     """
     barred = dict(barred or {})
-    differences = {}
+    pairs = {}
     for name, values in candidates.items():
         both = [seed for seed in seeds if seed in values and seed in baseline]
-        differences[name] = inference.paired_difference(
-            [baseline[seed] for seed in both], [values[seed] for seed in both]
-        )
+        pairs[name] = [values[seed] - baseline[seed] for seed in both]
         if name not in barred and len(seeds) >= MIN_PAIRS and len(both) < len(seeds):
             barred[name] = f"{len(seeds) - len(both)} of {len(seeds)} pairs are missing"
+    differences = {name: inference.t_interval(some) for name, some in pairs.items()}
     verdicts = inference.judge(differences, barred=barred, lower_is_better=lower)
     family = sum(verdict.kind != "not comparable" for verdict in verdicts.values())
     return {
-        name: _decided(differences[name], verdict, lower, family, name in barred)
+        name: _decided(
+            inference.t_interval(pairs[name], verdict.level),
+            verdict,
+            lower,
+            family,
+            name in barred,
+        )
         for name, verdict in verdicts.items()
     }
 

@@ -10,13 +10,14 @@ from harness.records import foreign
 from harness.records.foreign import ScriptRecord, record_path
 from harness.referee import answer, curves, fairness
 from harness.referee.session import Outcome, duration
-from harness.report.tables import (
+from harness.report.table import (
     ABSENT,
     Cell,
     Column,
     Row,
     Table,
     estimate,
+    levels_note,
     markdown,
     one_line,
     plain,
@@ -69,12 +70,13 @@ def _arms(outcome: Outcome) -> Table:
         Column("decision", left=True), Column("same seed twice"), Column("run", "s"),
         Column("memory", "MiB"),
     )  # fmt: skip
+    notes = (levels_note({name: one.verdict for name, one in outcome.judgements.items()}),)
     rows = tuple(Row(arm.name, _arm_cells(outcome, arm.name)) for arm in outcome.arms)
     return Table(
         f"{outcome.request.name}.referee",
         f"Mean over the seeds {_seeds(outcome)} and the paired difference to "
-        f"{outcome.arms[0].name}, each with the half-width of its 95 % t interval.",
-        "arm", columns, rows, command=answer.command(outcome),
+        f"{outcome.arms[0].name}, each ± the half-width of its t interval.",
+        "arm", columns, rows, notes, command=answer.command(outcome),
     )  # fmt: skip
 
 

@@ -69,6 +69,10 @@ def test_decisions():
     assert judged["worse"].decision == judged["against"].decision == "discard"
     assert judged["few"].decision == "not known"
     assert "4 of 6 pairs are missing" in judged["few"].verdict.text
+    # Interval and verdict are of one level, that of the step of Holm's procedure.
+    assert judged["near"].difference.level == judged["near"].verdict.level
+    low, high = judged["near"].difference.interval or (1.0, 1.0)
+    assert low < 0.0 < high
     more = judged["near"].more
     assert more is not None
     assert judged["near"].decision == f"not known, {more} more pairs would tell"
