@@ -74,14 +74,14 @@ class Hub(_Tables):
         raise RequestError(f"source '{self.source.name}': the Hub's data sets are streamed")
 
 
-def of_table(table: Table, share: float, progress: Any) -> _Tables:
-    """A table, in files or on the Hub, as a source of texts."""
+def of_table(table: Table, share: float, progress: Any, *, chat: bool = False) -> _Tables:
+    """A table, in files or on the Hub, as a source of texts or of conversations."""
     if table.local:
         fields: dict[str, Any] = {"kind": "files", "paths": (table.dataset,)}
     else:
         fields = {"kind": "hub", "dataset": table.dataset}
     source = Source(name=table.name, share=share, text_column=table.column, **fields)
-    made: _Tables = (Files if table.local else Hub)(source, progress=progress)
+    made: _Tables = (Files if table.local else Hub)(source, chat=chat, progress=progress)
     made.table = table
     return made
 
@@ -199,7 +199,7 @@ def of_paths(paths: Sequence[Path]) -> dict[str, Any]:
     source = Source(name=name, kind=kind, share=1.0, paths=tuple(map(str, paths)))
     if len({unit.name for unit in Files(source).read()}) < FEW:
         kind = Spans.name
-    return source.model_copy(update={"kind": kind}).model_dump()
+    return source.model_copy(update={"kind": kind}).model_dump(exclude_defaults=True)
 
 
 def listing(source: Source) -> list[Path]:
