@@ -387,6 +387,8 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 

@@ -15,13 +15,21 @@ from harness.commands.options import (
     SeqLenOption,
     SourceOption,
 )
-from harness.commands.prepared import check, say, tokenizer_folder
+from harness.commands.prepared import (
+    DatasetOption,
+    ShareOption,
+    SplitOption,
+    SubsetOption,
+    check,
+    say,
+    tables,
+    tokenizer_folder,
+)
 from harness.data.manifest import describe
 from harness.data.sealing import check_place
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
-    from harness.data.hub import Table
     from harness.data.prepare import Streamed
     from harness.data.streams import Stream
 
@@ -49,45 +57,10 @@ class Options:
         ),
     ]
     source: SourceOption = "hub"
-    datasets: Annotated[
-        list[str],
-        typer.Option(
-            "--dataset",
-            metavar="ID",
-            show_default=False,
-            help="An id on the Hub, or a local file or folder. May be repeated. "
-            "Default: HuggingFaceTB/smollm-corpus.",
-        ),
-    ] = field(default_factory=list)
-    subsets: Annotated[
-        list[str],
-        typer.Option(
-            "--subset",
-            metavar="NAME",
-            show_default=False,
-            help="The subset of each --dataset in turn, '-' for none. Default: "
-            "fineweb-edu-dedup and cosmopedia-v2.",
-        ),
-    ] = field(default_factory=list)
-    shares: Annotated[
-        list[float],
-        typer.Option(
-            "--share",
-            metavar="SHARE",
-            show_default=False,
-            help="The share of the tokens that each --dataset gives, in turn. "
-            "Default: 0.7 and 0.3.",
-        ),
-    ] = field(default_factory=list)
-    splits: Annotated[
-        list[str],
-        typer.Option(
-            "--split",
-            metavar="NAME",
-            show_default=False,
-            help="The split of each --dataset, in turn. Default: train.",
-        ),
-    ] = field(default_factory=list)
+    datasets: DatasetOption = field(default_factory=list)
+    subsets: SubsetOption = field(default_factory=list)
+    shares: ShareOption = field(default_factory=list)
+    splits: SplitOption = field(default_factory=list)
     columns: Annotated[
         list[str],
         typer.Option(
@@ -187,47 +160,3 @@ def _embedded(scale: str, seed: int) -> list[_Embedded]:
 
     spec = presets.run(scale).data.model_copy(update={"split_seed": seed})
     return [_Embedded(one) for one in as_streams(spec, f"embedded, as for the {scale} scale", say)]
-
-
-def tables(
-    datasets: list[str],
-    subsets: list[str],
-    shares: list[float],
-    splits: list[str],
-    columns: list[str],
-) -> list[tuple[Table, float]]:
-    """What is read and its share; an option given once counts for all. Raises RequestError."""
-    from harness.data.hub import Table
-    from harness.presets import SMOLLM_CORPUS
-
-    corpus = SMOLLM_CORPUS[0].dataset
-    if not datasets and not subsets:
-        subsets = [source.name for source in SMOLLM_CORPUS]
-        shares = shares or [source.share for source in SMOLLM_CORPUS]
-    datasets = datasets or [corpus]
-    count = max(len(datasets), len(subsets), 1)
-    shares = shares or ([1.0] if count == 1 else [])
-
-    def each(option: str, given: list[str], default: str) -> list[str]:
-        many = given or [default]
-        if len(many) not in (1, count):
-            raise RequestError(f"{option} is given {len(many)} times for {count} sources")
-        return many * count if len(many) == 1 else many
-
-    if len(shares) != count:
-        raise RequestError(f"--share is given {len(shares)} times for {count} sources")
-    # Written so that NaN, which compares false with everything, is refused as well.
-    if not (all(share > 0 for share in shares) and abs(sum(shares) - 1.0) <= 1e-6):
-        raise RequestError(f"the shares must be positive and sum to 1, not {sum(shares):g}")
-    found = [
-        (Table(dataset, None if subset == "-" else subset, split, column), share)
-        for dataset, subset, split, column, share in zip(
-            each("--dataset", datasets, corpus), each("--subset", subsets, "-"),
-            each("--split", splits, "train"), each("--text-column", columns, "text"),
-            shares, strict=True,
-        )
-    ]  # fmt: skip
-    names = [table.name for table, _ in found]
-    if len(set(names)) < len(names):
-        raise RequestError(f"two sources of one name: {', '.join(names)}")
-    return found

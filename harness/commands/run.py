@@ -107,6 +107,16 @@ class Options:
             "first stage.",
         ),
     ] = field(default_factory=list)
+    text: Annotated[
+        list[Path],
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            show_default=False,
+            help="Text of your own instead of the recipe's: a .txt, .jsonl or .parquet file, or a "
+            "folder of them. May be repeated. Few documents are cut into spans.",
+        ),
+    ] = field(default_factory=list)
     tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -263,7 +273,7 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
         only = lambda run: run.arm in options.arms  # noqa: E731
     request = Request(
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        read_overrides(options.config, options.sets), only=only,
+        read_overrides(options.config, options.sets) | run_data.own_text(options.text), only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request

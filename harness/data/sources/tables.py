@@ -1,5 +1,5 @@
-"""The kinds `files` and `hub`: texts or conversations in .txt, .jsonl and .parquet files of this
-machine, or in a data set of the Hub.
+"""The kinds `files`, `spans` and `hub`: texts or conversations in .txt, .jsonl and .parquet files
+of this machine, or in a data set of the Hub.
 
 A document of a file is one text file or one row. Its unit is the digest of its text, so equal
 documents stand on the same side of the split, and moving or renaming files changes nothing.
@@ -8,7 +8,8 @@ documents stand on the same side of the split, and moving or renaming files chan
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from harness.data.hub import Table
 from harness.data.left_out import text_fault
 from harness.data.sources import Kind
 from harness.data.streams import BATCH_ROWS, Batch, Position, Stream
-from harness.data.units import Unit
+from harness.data.units import Unit, stretches
 from harness.errors import RequestError
 
 
@@ -73,14 +74,14 @@ class Hub(_Tables):
         raise RequestError(f"source '{self.source.name}': the Hub's data sets are streamed")
 
 
-def of_table(table: Table, share: float, progress: Any) -> _Tables:
-    """A table, in files or on the Hub, as a source of texts."""
+def of_table(table: Table, share: float, progress: Any, *, chat: bool = False) -> _Tables:
+    """A table, in files or on the Hub, as a source of texts or of conversations."""
     if table.local:
         fields: dict[str, Any] = {"kind": "files", "paths": (table.dataset,)}
     else:
         fields = {"kind": "hub", "dataset": table.dataset}
     source = Source(name=table.name, share=share, text_column=table.column, **fields)
-    made: _Tables = (Files if table.local else Hub)(source, progress=progress)
+    made: _Tables = (Files if table.local else Hub)(source, chat=chat, progress=progress)
     made.table = table
     return made
 
@@ -130,6 +131,75 @@ class Files(_Tables):
             except RequestError as error:
                 raise RequestError(f"source '{self.source.name}': {error}") from None
         return units
+
+
+SPAN = 512
+"""Characters of a text that stand on one side of the split."""
+FEW = 100
+"""Below so many documents a share of them is too coarse, or empty: they are cut into spans."""
+
+
+class Spans(Files):
+    """Files of which there are few, such as one book: cut into spans, of which some are held out
+    in stretches. A document is then what stands together on one side."""
+
+    name = "spans"
+    holds = frozenset({"text"})
+    note = (
+        "few texts, cut into spans: validation is stretches spread evenly over them, with a gap of "
+        f"{SPAN} characters on either side, so it continues texts that training begins"
+    )
+
+    def split(
+        self, units: Sequence[Unit], seed: int, fraction: float
+    ) -> tuple[Sequence[Unit], Sequence[Unit]]:
+        parts = [(i, part) for i, unit in enumerate(units) for part in _cut(unit.text)]
+        try:
+            sides = stretches(len(parts), max(1, round(fraction * len(parts))))
+        except ValueError:
+            raise RequestError(
+                f"source '{self.source.name}': {sum(len(part) for _, part in parts):,} characters "
+                "are too few to hold a part of them out"
+            ) from None
+        train, val = (_joined(parts, side.tolist()) for side in sides)
+        return train, val
+
+
+def _cut(text: str) -> Iterator[str]:
+    """Spans of at most SPAN characters that end with a line, else with a word; nothing is lost."""
+    at = 0
+    while at < len(text):
+        end = at + SPAN
+        if end < len(text):
+            borders = (text.rfind(border, at, end) + 1 for border in ("\n", " "))
+            end = next((border for border in borders if border > at), end)
+        yield text[at:end]
+        at = end
+
+
+def _joined(parts: Sequence[tuple[int, str]], chosen: Sequence[int]) -> list[Unit]:
+    """What follows on another in one text, together again."""
+    texts: list[str] = []
+    last = (-1, -1)
+    for place in chosen:
+        text, part = parts[place]
+        if last == (text, place - 1):
+            texts[-1] += part
+        else:
+            texts.append(part)
+        last = (text, place)
+    return [Unit(hashlib.sha256(text.encode()).hexdigest(), text) for text in texts if text.strip()]
+
+
+def of_paths(paths: Sequence[Path]) -> dict[str, Any]:
+    """A source of all of a mix from a user's text files, as plain values: whole documents where
+    there are enough of them, else spans. Raises RequestError."""
+    name = re.sub(r"[^A-Za-z0-9._+=,@-]+", "-", paths[0].stem).lstrip("._+=,@-")[:100] or "text"
+    kind = Files.name
+    source = Source(name=name, kind=kind, share=1.0, paths=tuple(map(str, paths)))
+    if len({unit.name for unit in Files(source).read()}) < FEW:
+        kind = Spans.name
+    return source.model_copy(update={"kind": kind}).model_dump(exclude_defaults=True)
 
 
 def listing(source: Source) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.code.provenance import SOFTWARE_SET
+from harness.data import sources
 from harness.evidence import searches as tuning
 from harness.evidence.machines import kind, kinds
 from harness.evidence.sections import Section
@@ -133,7 +134,11 @@ def _data(record: Record) -> str:
     if record.data is None:
         return ""
     mix = ", ".join(f"{share:.0%} {name}" for name, share in record.data.mix.items())
-    return f"{mix}; {quantity(record.data.train_tokens)} training tokens in one epoch"
+    kinds = {source.get("kind", "") for source in record.config.get("data", {}).get("sources", ())}
+    notes = [f"; {said}" for said in map(sources.note, sorted(kinds)) if said]
+    return f"{mix}; {quantity(record.data.train_tokens)} training tokens in one epoch" + "".join(
+        notes
+    )
 
 
 def _validation(record: Record) -> str:
