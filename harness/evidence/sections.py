@@ -18,15 +18,12 @@ from typing import Any
 from harness.code.provenance import software_set
 from harness.config import canonical, digest, identity
 from harness.evidence.endpoints import Endpoint, ends
+from harness.evidence.roles import role_of, search_of
 from harness.machine import devices
 from harness.recipe import SCALES
 from harness.records.schema import Question, Record
 from harness.records.store import path_of
 
-NOISE = "noise_floor"
-"""The recipe whose spread stands beside every difference of its scale."""
-SEARCH = "tune_"
-"""How the name of a recipe's search begins, where its question names none."""
 PACKING = "data.seq_len"
 """Where arms differ in it, each has a manifest of its own; they share split, order of documents
 and tokenizer, whose digest then stands for the text."""
@@ -247,10 +244,15 @@ class Section:
     others: tuple[Group, ...]
     """Groups that no table uses, newest first."""
     search: Section | None = None
-    """The section of the search that its question names (else of `tune_<recipe>`), of the same
-    scale and device class."""
+    """The section of the search that chose its arms' settings, of the same scale and device class.
+    """
     noise: Section | None = None
-    """The section of the recipe `NOISE`, of the same scale and device class."""
+    """The section of a recipe whose role is `noise`, of the same scale and device class."""
+
+    @property
+    def role(self) -> str:
+        """What its recipe is for; empty where it has no such role."""
+        return role_of(self.group.newest)
 
     @property
     def title(self) -> str:
@@ -296,16 +298,19 @@ def sections(records: Sequence[Record]) -> list[Section]:
 
 
 def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
-    """Records older than the search do not name it: it is found by its name, too."""
-    name = section.group.question.tuned_by or f"{SEARCH}{section.recipe}"
+    name = search_of(section.recipe, section.group.question)
     there = {
         other.recipe: other
         for other in found
         if (other.scale, other.device_class, other.overrides)
         == (section.scale, section.device_class, {})
     }
-    noise = there.get(NOISE) if section.recipe != NOISE else None
-    return dataclasses.replace(section, search=there.get(name), noise=noise)
+    noise = next((other for other in there.values() if other.role == "noise"), None)
+    return dataclasses.replace(
+        section,
+        search=there.get(name) if name else None,
+        noise=noise if section.role != "noise" else None,
+    )
 
 
 def _device_numbers(known: Iterable[Run]) -> dict[tuple[str, str], int]:

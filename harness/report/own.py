@@ -46,6 +46,17 @@ def folders() -> list[Path]:
 
 def load(name: str) -> Any:
     """The view of `FILE.py:OBJECT`. Raises ViewMissing where it is not there or does not load."""
+    found = object_of(name)
+    view = found() if isinstance(found, type) else found
+    if hasattr(view, "tables") or hasattr(view, "figure"):
+        return view
+    if callable(view):
+        return _OfFunction(view)
+    raise ViewMissing(f"{name} has neither tables(section) nor figure(section)")
+
+
+def object_of(name: str) -> Any:
+    """What `FILE.py:OBJECT`, or the module `FILE.py`, is. Raises ViewMissing, saying why."""
     file, _, wanted = name.partition(":")
     places = [folder / file for folder in folders()]
     place = next((path for path in places if path.is_file()), None)
@@ -55,12 +66,7 @@ def load(name: str) -> Any:
     found = getattr(module, wanted, None) if wanted else module
     if found is None:
         raise ViewMissing(f"{file} has no {wanted}")
-    view = found() if isinstance(found, type) else found
-    if hasattr(view, "tables") or hasattr(view, "figure"):
-        return view
-    if callable(view):
-        return _OfFunction(view)
-    raise ViewMissing(f"{wanted or file} has neither tables(section) nor figure(section)")
+    return found
 
 
 def _module(place: Path) -> ModuleType:

@@ -15,7 +15,7 @@ from harness.errors import RequestError, nearest
 from harness.records import evaluation, store
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import cells, document
+from harness.report import cells, inputs, pages
 from harness.report.cells import Entry, Index
 
 WORDS = ("caption", "figure", "note-")
@@ -37,7 +37,7 @@ class Tracer:
         """Raises RequestError for a broken index, or without one a broken records folder."""
         self.results = results
         self._files: dict[str, _File] = {}
-        self._index: Index = cells.load(results) or document.build(document.read(results)).index
+        self._index: Index = cells.load(results) or pages.build(inputs.read(results)).index
 
     def cells(self) -> dict[str, Entry]:
         """Every cell of the card by its address, in the card's order."""

@@ -146,8 +146,15 @@ def _if(shown: Callable[[Any], bool], measure: Measure[Any], behind: Behind) -> 
 
 
 def _details(section: Section, behind: Behind) -> Measure[Any]:
-    link = f"[{section.recipe} at {section.scale}](#{_anchor(heading(section))})"
-    return _said("details", "the section of the card", "its heading", lambda _: link, behind)
+    shown = f"[{section.recipe} at {section.scale}]({link(section)})"
+    return _said(
+        "details", "the section of the recipe's page", "its heading", lambda _: shown, behind
+    )
+
+
+def link(section: Section, folder: str = "") -> str:
+    """Where a section stands: on its recipe's page, whose folder is given from elsewhere."""
+    return f"{folder}{section.recipe}.md#{_anchor(heading(section))}"
 
 
 def _anchor(text: str) -> str:
