@@ -13,7 +13,7 @@ from typing import Any
 from harness.config import RunConfig, Source, flatten
 from harness.plan import grid
 from harness.recipe import SCALES, Scale, find
-from harness.report.columns import How, Measure, tabulate, text
+from harness.report.columns import Measure, given, tabulate
 from harness.report.table import Cell, Table, plain
 
 RECIPE = "pretrain_sft"
@@ -48,10 +48,9 @@ def about(_: object) -> list[str | Table]:
     ]
 
 
-def _configured(scale: str) -> How:
+def _cell(said: str, what: str, scale: str) -> Cell:
     """A value of the configuration at a scale: no record is behind it."""
-    how = f"resolved configuration of {RECIPE} at {scale}"
-    return lambda values, files, what: plain(values[0], files, what, how)
+    return plain(said, (), what, f"resolved configuration of {RECIPE} at {scale}")
 
 
 def _number(value: float) -> str:
@@ -63,11 +62,7 @@ Staged = tuple[str, RunConfig]
 
 
 def _of_stage(name: str, value: Callable[[RunConfig], float], unit: str = "") -> Measure[Staged]:
-    def cell(values: Any, files: tuple[str, ...], what: str) -> Cell:
-        scale, config = values[0]
-        return _configured(scale)([_number(value(config))], files, what)
-
-    return Measure(name, name, lambda row: [(row, ())], cell, unit)
+    return given(name, lambda row: _cell(_number(value(row[1])), name, row[0]), unit)
 
 
 HYPERPARAMETERS = (
@@ -105,9 +100,7 @@ def settings() -> Table:
     first = next(iter(fields.values()))
 
     def of_stage(stage: str) -> Measure[str]:
-        return Measure(
-            stage, str, lambda path: [(_text(fields[stage][path]), ())], _configured(FULL)
-        )
+        return given(stage, lambda path: _cell(_text(fields[stage][path]), path, FULL))
 
     return tabulate(
         "pipeline.settings",
@@ -131,11 +124,7 @@ def _text(value: Any) -> str:
 def _of_source(
     name: str, value: Callable[[Source, RunConfig], str], *, left: bool = True
 ) -> Measure[tuple[str, RunConfig, Source]]:
-    def cell(values: Any, files: tuple[str, ...], what: str) -> Cell:
-        scale, config, source = values[0]
-        return _configured(scale)([value(source, config)], files, what)
-
-    return Measure(name, name, lambda row: [(row, ())], cell, left=left)
+    return given(name, lambda row: _cell(value(row[2], row[1]), name, row[0]), left=left)
 
 
 SOURCES = (
@@ -202,14 +191,8 @@ def commands() -> Table:
         "The pipeline's commands.",
         "step",
         [
-            Measure(
-                "what", "what the command does", lambda row: [(row[1][0], ())], _configured(FULL),
-                left=True,
-            ),
-            Measure(
-                "command", lambda row: row[0], lambda row: [(f"`{row[1][1]}`", ())],
-                _configured(FULL), left=True,
-            ),
+            given("what", lambda row: _cell(row[1][0], "what the command does", FULL), left=True),
+            given("command", lambda row: _cell(f"`{row[1][1]}`", row[0], FULL), left=True),
         ],
         [(step, (step, said)) for step, said in known.items()],
         command=f"smol show {RECIPE} --scale {FULL}",
@@ -231,8 +214,8 @@ def issues() -> Table:
     }
 
     def said(name: str, place: int) -> Measure[tuple[str, str]]:
-        return Measure(
-            name, "known issue", lambda row: [(row[place], ())], text("as documented"), left=True
+        return given(
+            name, lambda row: plain(row[place], (), "known issue", "as documented"), left=True
         )
 
     return tabulate(

@@ -4,7 +4,7 @@ import pytest
 
 from harness.evidence import sections as frame
 from harness.plan.forecast import Forecast
-from harness.report import scope
+from harness.report.views import scope
 from tests.report import factory
 
 
@@ -41,4 +41,4 @@ def test_the_card_scores_what_was_forecast():
 
 def rows_of(records):
     (section,) = frame.sections(records)
-    return {row.name: row.cells[0].text for row in scope.scope(section).rows}
+    return {row.name: row.cells[0].text for row in scope.tables(section)[0].rows}

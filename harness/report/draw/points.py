@@ -71,7 +71,7 @@ def draw_ratios(data: Ratios) -> Figure:
         of_group = [bar for bar in data.bars if bar.group == group]
         bases = ", ".join(dict.fromkeys(str(bar.base) for bar in of_group))
         axes.annotate(
-            _short(f"{group}: against {bases}", 2 * LABEL), (0.01, len(rows)),
+            f"{_short(group, 64)}: against {_short(bases, LABEL)}", (0.01, len(rows)),
             xycoords=("axes fraction", "data"), va="center", color="0.3", fontsize=8,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )  # fmt: skip
