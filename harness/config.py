@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import RequestError, nearest
 from models.config import ModelConfig
 from models.kernels.names import KERNELS
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._+=@,-]{0,99}"
+"""What a recipe, arm, stage, horizon or source of text may be called. Such names become folders,
+files and cells of a table, here and wherever a record is sent: none may lead out of its place."""
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Frozen(BaseModel):

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from harness.config import Frozen, RunConfig
+from harness.config import NAME, Frozen, RunConfig
 from harness.errors import RequestError, nearest
 
 Scale = Literal["smoke", "proxy", "full"]
@@ -230,6 +231,15 @@ class Broken:
 _registering: dict[str, Entry] = {}
 
 
+def check_name(kind: str, name: str) -> None:
+    """Raise RequestError for a name that a record could not carry; `kind` says whose it is."""
+    if not re.fullmatch(NAME, name):
+        raise RequestError(
+            f"'{name}' cannot name {kind}: at most 100 letters, digits and ._+=,@- "
+            "with a letter or digit first"
+        )
+
+
 def recipe(
     name: str,
     *,
@@ -238,7 +248,12 @@ def recipe(
     first_seed: int = 0,
     about: str | None = None,
 ) -> Callable[[Callable[[Any], Recipe]], Callable[[Any], Recipe]]:
-    """Register a function `scale -> Recipe` under a name; its docstring is the summary."""
+    """Register a function `scale -> Recipe` under a name; its docstring is the summary.
+
+    Raises RequestError for a name that no record could carry.
+    """
+
+    check_name("a recipe", name)
 
     def register(build: Callable[[Any], Recipe]) -> Callable[[Any], Recipe]:
         document = build.__doc__ or _written_docstring(build)

@@ -36,7 +36,7 @@ from pydantic import ValidationError
 from harness.config import RunConfig, flatten, identity
 from harness.data import manifest, prepare
 from harness.plan.forecast import Forecast
-from harness.plan.backlog import Recorded
+from harness.evidence.query import Recorded
 from harness.records import keys, store
 from harness.recipe import load
 from harness.evidence import sections

@@ -44,6 +44,7 @@ DOOR = Group(
         "list": Command("list_recipes", "List the recipes, one line each."),
         "show": Command("show", "Print what a recipe would run, and start nothing."),
         "run": Command("run", "Run a recipe and say which arm is better."),
+        "new": Command("new", "Write a recipe of your own that runs, with comments."),
         "campaign": Command("campaign", "Spend a limited time on the most informative runs."),
         "compare": Command("compare", "Compare two arms, or two records, with a verdict."),
         "card": Command("card", "Write the model card and its figures from the records."),

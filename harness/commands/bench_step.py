@@ -47,11 +47,15 @@ class Options:
     scale: ScaleOption = "full"
     batch: Annotated[
         int | None,
-        typer.Option("--batch", min=1, help="Sequences in an update. Default: by the scale."),
+        typer.Option(
+            "--batch", min=1, metavar="N", help="Sequences in an update. Default: by the scale."
+        ),
     ] = None
     seq: Annotated[
         int | None,
-        typer.Option("--seq", min=2, help="Tokens in a sequence. Default: by the scale."),
+        typer.Option(
+            "--seq", min=2, metavar="N", help="Tokens in a sequence. Default: by the scale."
+        ),
     ] = None
     compile_: Annotated[
         str, typer.Option("--compile", help="How our code is compiled: eager, blocks or whole.")
@@ -69,7 +73,9 @@ class Options:
     device: DeviceOption = "auto"
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, help="Threads of the CPU. Default: one for each core."),
+        typer.Option(
+            "--threads", min=1, metavar="N", help="Threads of the CPU. Default: one for each core."
+        ),
     ] = None
     rounds: Annotated[
         int, typer.Option("--rounds", help="How many turns each contestant takes.")

@@ -47,6 +47,7 @@ class Options:
         typer.Option(
             "--target-tokens",
             min=1,
+            metavar="N",
             show_default=False,
             help="How many tokens to train on; 1,000,000 is the quick test.",
         ),
@@ -56,6 +57,7 @@ class Options:
         list[str],
         typer.Option(
             "--dataset",
+            metavar="ID",
             show_default=False,
             help="An id on the Hub, or a local file or folder. May be repeated. "
             "Default: HuggingFaceTB/smollm-corpus.",
@@ -65,6 +67,7 @@ class Options:
         list[str],
         typer.Option(
             "--subset",
+            metavar="NAME",
             show_default=False,
             help="The subset of each --dataset in turn, '-' for none. Default: "
             "fineweb-edu-dedup and cosmopedia-v2.",
@@ -74,6 +77,7 @@ class Options:
         list[float],
         typer.Option(
             "--share",
+            metavar="SHARE",
             show_default=False,
             help="The share of the tokens that each --dataset gives, in turn. "
             "Default: 0.7 and 0.3.",
@@ -83,6 +87,7 @@ class Options:
         list[str],
         typer.Option(
             "--split",
+            metavar="NAME",
             show_default=False,
             help="The split of each --dataset, in turn. Default: train.",
         ),
@@ -91,6 +96,7 @@ class Options:
         list[str],
         typer.Option(
             "--text-column",
+            metavar="NAME",
             show_default=False,
             help="The column that holds the text of each --dataset, in turn. Default: text.",
         ),
@@ -101,12 +107,18 @@ class Options:
         float, typer.Option("--val-fraction", help="The share of documents held out to validate.")
     ] = 0.02
     val_tokens: Annotated[
-        int, typer.Option("--val-tokens", min=1, help="The most validation tokens to keep.")
+        int,
+        typer.Option(
+            "--val-tokens", min=1, metavar="N", help="The most validation tokens to keep."
+        ),
     ] = 1_048_576
     processes: Annotated[
         int | None,
         typer.Option(
-            "--processes", min=1, help="How many processes tokenize. Default: one for each core."
+            "--processes",
+            min=1,
+            metavar="N",
+            help="How many processes tokenize. Default: one for each core.",
         ),
     ] = None
     block_rows: Annotated[
@@ -114,6 +126,7 @@ class Options:
         typer.Option(
             "--block-rows",
             min=1,
+            metavar="N",
             help="Sequences in one file. Rows are shuffled, and the state is saved, by such "
             "blocks.",
         ),

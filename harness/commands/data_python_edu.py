@@ -33,17 +33,26 @@ class Options:
         ),
     ] = "hub"
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many blobs.")
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="Only the first so many blobs."),
     ] = None
     connections: Annotated[
-        int, typer.Option("--connections", min=1, help="How many requests run at the same time.")
+        int,
+        typer.Option(
+            "--connections", min=1, metavar="N", help="How many requests run at the same time."
+        ),
     ] = 32
     max_bytes: Annotated[
         int,
-        typer.Option("--max-bytes", min=1, help="Leave out files longer than this when unpacked."),
+        typer.Option(
+            "--max-bytes",
+            min=1,
+            metavar="N",
+            help="Leave out files longer than this when unpacked.",
+        ),
     ] = 4_000_000
     part_blobs: Annotated[
-        int, typer.Option("--part-blobs", min=1, help="Blobs in one parquet file.")
+        int, typer.Option("--part-blobs", min=1, metavar="N", help="Blobs in one parquet file.")
     ] = 10_000
 
 

@@ -36,11 +36,15 @@ class Options:
         typer.Option(
             "--conversations",
             min=1,
+            metavar="N",
             help="How many conversations. Default: 50,000 from the Hub; embedded, all.",
         ),
     ] = None
     max_epochs: Annotated[
-        int, typer.Option("--max-epochs", min=1, help="How often a small source may repeat.")
+        int,
+        typer.Option(
+            "--max-epochs", min=1, metavar="N", help="How often a small source may repeat."
+        ),
     ] = 4
     seq_len: SeqLenOption = 2048
     tokenizer: DataTokenizerOption = None
@@ -53,6 +57,7 @@ class Options:
         typer.Option(
             "--part-conversations",
             min=1,
+            metavar="N",
             help="Conversations in one file while reading, from which it can go on.",
         ),
     ] = 2048

@@ -6,6 +6,7 @@ Block by block, so that memory stays flat. May not import torch.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.config import DataConfig, Source, digest
-from harness.data import given
+from harness.data import columns, given
 from harness.data.arrow import close_dataset, close_split, write_rows
 from harness.data.batches import IGNORED, Split
 from harness.data.manifest import SourceUse
@@ -47,6 +48,7 @@ class _Checked:
 
 def _check(split: Split) -> _Checked:
     """Raises RequestError for ids or labels that cannot be trained on."""
+    columns.check(split)
     largest, masked = -1, False
     trainable = np.ones(split.rows, dtype=bool)
     whole = hashlib.sha256()
@@ -56,35 +58,13 @@ def _check(split: Split) -> _Checked:
             raise RequestError(f"{split.folder} has negative token ids in 'input_ids'")
         largest = max(largest, int(tokens.max()))
         whole.update(np.ascontiguousarray(tokens, dtype="<i4").data)
-        if "labels" not in split.names:
+        if not columns.has_targets(split):
             continue
-        labels = split.take("labels", rows)
-        if labels.shape != tokens.shape:
-            raise RequestError(
-                f"{split.folder}: 'labels' have {labels.shape[1]} tokens a row, 'input_ids' "
-                f"{tokens.shape[1]}"
-            )
-        scored = labels != IGNORED
-        if (labels != tokens)[scored].any():
-            raise RequestError(_wrong_labels(split, tokens, labels, int(rows[0])))
+        scored = columns.labels(split, rows, tokens) != IGNORED
         masked |= not scored.all()
         trainable[rows] = scored[:, 1:].any(axis=1)
         whole.update(np.packbits(scored).data)
     return _Checked(largest + 1, masked, trainable, whole.hexdigest())
-
-
-def _wrong_labels(split: Split, tokens: np.ndarray, labels: np.ndarray, first: int) -> str:
-    ahead = labels[:, :-1]
-    if (ahead == tokens[:, 1:])[ahead != IGNORED].all():
-        return (
-            f"{split.folder}: 'labels' are shifted by one token already; they must stand at the "
-            f"token itself, as transformers' do ({IGNORED} where there is no target)"
-        )
-    row, column = np.argwhere((labels != IGNORED) & (labels != tokens))[0]
-    return (
-        f"{split.folder}: row {first + row} has label {labels[row, column]} at token "
-        f"{tokens[row, column]} (position {column}); a label is its token, or {IGNORED}"
-    )
 
 
 def hold_out(rows: int, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +121,9 @@ def build(
     scored, use = _scored(
         splits["train"], holder, train, val, counts, sizes, known=tokenizer is not None
     )
-    name = folder.resolve().name
+    # As a record may name a source: a folder may be called anything.
+    safe = re.sub(r"[^A-Za-z0-9._+=,@-]+", "-", folder.resolve().name)
+    name = safe.lstrip("._+=,@-")[:100] or "folder"
     prepared = write_manifest(
         out,
         DataConfig(
@@ -170,6 +152,7 @@ def build(
         preparation={
             "kind": "adopted",
             "labels": "with targets left out" if masked else "every token",
+            **columns.describe(splits.values()),
             "validation": how,
             "rows_without_target": int(sum((~one.trainable).sum() for one in checked.values())),
             "tokenizer": "tokenizer unknown: no bits per byte, and nothing can be sampled; "
@@ -223,23 +206,20 @@ def _write(
     place.mkdir(parents=True)
     counts = np.zeros(vocab_size, dtype=np.int64)
     whole = hashlib.sha256()
-    columns: dict[str, np.ndarray] = {}
+    kept: dict[str, np.ndarray] = {}
     for number, block in enumerate(_blocks(rows)):
-        columns = {"input_ids": split.take("input_ids", block)}
-        targets = columns["input_ids"]
-        if masked:
-            has = "labels" in split.names
-            targets = split.take("labels", block) if has else columns["input_ids"]
-            columns["labels"] = targets
+        tokens = split.take("input_ids", block)
+        targets = columns.labels(split, block, tokens)
+        kept = {"input_ids": tokens} | ({"labels": targets} if masked else {})
         counts += np.bincount(targets[targets != IGNORED], minlength=vocab_size)
         if place.name == "validation":  # where documents end is not known: each row is one
             first = number * _BLOCK
             documents = np.arange(first, first + len(block))
-            columns["documents"] = np.repeat(documents[:, None], split.seq_len, axis=1)
-        for array in columns.values():
+            kept["documents"] = np.repeat(documents[:, None], split.seq_len, axis=1)
+        for array in kept.values():
             whole.update(np.ascontiguousarray(array, dtype="<i4").data)
-        write_rows(place / f"data-{number:05d}.arrow", columns)
-    close_split(place, list(columns), split.seq_len, whole.hexdigest())
+        write_rows(place / f"data-{number:05d}.arrow", kept)
+    close_split(place, list(kept), split.seq_len, whole.hexdigest())
     return counts
 
 
@@ -259,12 +239,13 @@ def _scored(
     unigram = 0.0
     val_bytes = train_bytes = 0
     for block in _blocks(val_rows):
-        targets = holder.batch(block).targets
+        ids = holder.take("input_ids", block)
+        targets = columns.labels(holder, block, ids)[:, 1:]
         targets = targets[targets != IGNORED]
         tokens += targets.size
         size += int(sizes[targets].sum(dtype=np.int64))
         unigram += float(nats[targets].sum())
-        val_bytes += int(sizes[holder.take("input_ids", block)].sum(dtype=np.int64))
+        val_bytes += int(sizes[ids].sum(dtype=np.int64))
     for block in _blocks(train_rows) if known else ():
         train_bytes += int(sizes[train.take("input_ids", block)].sum(dtype=np.int64))
     return Scored(tokens, size, len(val_rows), unigram), {

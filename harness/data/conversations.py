@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.data import stdlib, wheels
 from harness.data.chat import ROLES, Message
+from harness.data.left_out import Refused, text_fault
 from harness.data.python_text import parse
 from harness.errors import RequestError
 
@@ -46,23 +47,43 @@ class Talk:
     messages: tuple[Message, ...]
 
 
-def talk(messages: Any, unit: str | None = None) -> Talk | None:
-    """A conversation from a row of a data set; None for what is none.
+def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
+    """A conversation from a row of a data set, or why it is none. Contents that are given as parts
+    of text are joined, as chat templates do it.
 
     Its unit is what the user first says, so that answers to one question stay on one side.
     """
-    if not isinstance(messages, Sequence) or not messages:
-        return None
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        return Refused("no list of messages", type(messages).__name__)
+    plain = []
     for message in messages:
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            return None
-        content = message.get("content")
-        if not isinstance(content, str) or not _encodable(content):
-            return None
-    first = next((m["content"] for m in messages if m["role"] == "user"), "")
+        if not isinstance(message, dict):
+            return Refused("messages that are no objects", type(message).__name__)
+        role, content = message.get("role"), _joined(message.get("content"))
+        if role not in ROLES:
+            return Refused("with a role that is not read", repr(role), selection=True)
+        if content is None:
+            return Refused("without a content", f"of the {role}")
+        if fault := text_fault(content):
+            return Refused(f"a content that is {fault}", f"of the {role}")
+        plain.append({"role": role, "content": content})
+    first = next((m["content"] for m in plain if m["role"] == "user"), "")
     name = unit or "talk:" + hashlib.sha256(" ".join(first.split()).lower().encode()).hexdigest()
-    plain = tuple({"role": m["role"], "content": m["content"]} for m in messages)
-    return Talk(name, plain)
+    return Talk(name, tuple(plain))
+
+
+def _joined(content: Any) -> Any:
+    """`[{"type": "text", "text": ...}, ...]` as one text; anything else as it is."""
+    if not isinstance(content, Sequence) or isinstance(content, str) or not content:
+        return content
+    texts = [
+        part["text"]
+        for part in content
+        if isinstance(part, dict)
+        and part.get("type") == "text"
+        and isinstance(part.get("text"), str)
+    ]
+    return "".join(texts) if len(texts) == len(content) else content
 
 
 def chatterbot(progress: Callable[[str], None]) -> list[Talk]:
@@ -86,7 +107,7 @@ def chatterbot(progress: Callable[[str], None]) -> list[Talk]:
                         for i, turn in enumerate(paired)
                     ]
                 )
-                if one is not None:
+                if isinstance(one, Talk):
                     found.append(one)
     return found
 
@@ -107,7 +128,7 @@ def functions() -> list[Talk]:
                 continue
             answers |= said
             one = talk(turns, unit=f"stdlib:{module}")
-            if one is not None:
+            if isinstance(one, Talk):
                 found.append(one)
     if not found:
         raise RequestError("this Python's standard library has no documented functions")
@@ -164,11 +185,3 @@ def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef, *, method: bool = F
         first, _, rest = text.partition(", ")
         text = rest if first in ("self", "cls") else text
     return f"({text})"
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False  # half of a surrogate pair, for which UTF-8 has no form
-    return True

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from harness.config import DataConfig, Source
-from harness.data import given, pretrain_state
+from harness.data import given, left_out, pretrain_state
 from harness.data.arrow import close_dataset, close_split, write_rows, write_split
 from harness.data.manifest import Prepared, SourceUse
 from harness.data.mix import shuffled
@@ -141,7 +141,12 @@ class _Mix:
             self._write(rows)
             left -= rows * seq_len
         if not self.state.blocks:
-            raise RequestError(f"{left:,} training tokens are fewer than one sequence of {seq_len}")
+            why = ""
+            if gone := Counter(e.why for mine in self.state.sources for e in mine.entries):
+                why = f"; rows that cannot be used: {left_out.reasons(gone)}"
+            raise RequestError(
+                f"{left:,} training tokens are fewer than one sequence of {seq_len}{why}"
+            )
         return self.carried
 
     def _say(self, *, last: bool = False) -> None:
@@ -231,6 +236,13 @@ def _seal(mix: _Mix, dropped: int) -> Prepared:
                 text_digest=mine.text_digest,
             )
         )
+    listed = [
+        (source.name, mine.entries) for source, mine in zip(mix.sources, state.sources, strict=True)
+    ]
+    left_out.write(folder, listed)
+    for name, entries in listed:
+        if entries:
+            mix.progress(f"{name}: {len(entries):,} rows are no text; {left_out.FILE} names them")
     return write_manifest(
         folder,
         _spec(request, mix.sources, len(sizes)),
@@ -254,6 +266,7 @@ def _seal(mix: _Mix, dropped: int) -> Prepared:
                     "name": source.name, "origin": source.origin, "column": source.column,
                     "share": source.share, "documents": mine.documents, "tokens": mine.taken,
                     "held_out_documents": mine.held_documents, "rows_without_text": mine.empty,
+                    **({"rows_left_out": len(mine.left_out)} if mine.left_out else {}),
                 }
                 for source, mine in zip(mix.sources, state.sources, strict=True)
             ],

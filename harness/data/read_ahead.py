@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.data import left_out
 from harness.data.hub import Batch
 from harness.data.pretrain_state import SourceState
 from harness.data.tokenize_pool import Pool, Tokens
@@ -58,16 +59,23 @@ class Reader:
             text = self._batch.values[state.skip]
             tokens = self._tokens[state.skip]
             state.skip += 1
-            if isinstance(text, str) and text.strip():
+            if fault := left_out.text_fault(text):
+                state.left_out.append([self._batch.places[state.skip - 1], fault])
+                left_out.check(self._source.name, state.entries, state.rows)
+            elif text is not None and text.strip():
                 return text, tokens
-            state.empty += 1
+            else:
+                state.empty += 1
 
     def _advance(self) -> bool:
         while len(self._pending) < self._ahead:
             batch = next(self._batches, None)
             if batch is None:
                 break
-            texts = [text if isinstance(text, str) else "" for text in batch.values]
+            texts = [
+                text if text is not None and left_out.text_fault(text) is None else ""
+                for text in batch.values
+            ]
             self._pending.append((batch, self._pool.submit(texts)))
         if not self._pending:
             return False

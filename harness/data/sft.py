@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.config import DataConfig, Source
-from harness.data import given, sft_pool
+from harness.data import given, left_out, sft_pool
 from harness.data.arrow import close_dataset, write_split
 from harness.data.batches import IGNORED
 from harness.data.build import unigram_nats
@@ -68,7 +68,7 @@ def build(
         shutil.rmtree(folder)  # of a try that was cut off while it wrote
     folder.mkdir()
     sizes = given.install(tokenizer, folder)
-    chat = ChatFormat(folder)
+    chat = ChatFormat(tokenizer)  # where people know it, should its template be at fault
     pools = _read(request, sources, chat, progress, work)
     taken = _take(request, sources, pools)
     held = _held(request, sources, pools)
@@ -83,6 +83,7 @@ def build(
     write_split(folder / "dataset" / "validation", val.columns())
     close_dataset(folder / "dataset", ["train", "validation"])
     uses = _uses(sources, pools, taken, train, train_owner, val, val_owner, sizes)
+    left_out.write(folder, [(s.name, p.left_out) for s, p in zip(sources, pools, strict=True)])
     targets = val.labels[val.labels != IGNORED]
     learnt = train.labels[train.labels != IGNORED]
     return write_manifest(

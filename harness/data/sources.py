@@ -60,11 +60,12 @@ def streamed_text(
 def streamed_talks(
     wanted: Table, seed: int, progress: Progress
 ) -> Callable[[Position | None], Iterator[TalkBatch]]:
-    """A table's conversations, from any position on; None for a row that is none."""
+    """A table's conversations, from any position on."""
 
     def batches(start: Position | None) -> Iterator[TalkBatch]:
         for one in hub.batches(wanted, seed, rows=TALK_ROWS, progress=progress, start=start):
-            yield TalkBatch(one.before, [conversations.talk(messages) for messages in one.values])
+            talks = [conversations.talk(messages) for messages in one.values]
+            yield TalkBatch(one.before, talks, one.places)
 
     return batches
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import get_args
 
 from harness.config import Compile
+from harness.evidence import query
 from harness.evidence.breakeven import Measured
 from harness.evidence.kernel_choice import Ratio
 from harness.evidence.machines import kinds
@@ -69,12 +70,7 @@ class Run:
     @property
     def fault(self) -> str | None:
         """Why it does not count by itself; None where it does."""
-        launch = self.timing.launch
-        if launch is None:
-            return "not timed"
-        if launch.contaminated is not None:
-            return f"contaminated: {launch.contaminated}"
-        return "too short for a steady rate" if math.isnan(self.rate) else None
+        return query.timing_fault(self.record)
 
 
 @dataclass(frozen=True)

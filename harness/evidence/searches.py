@@ -213,7 +213,11 @@ def _strange(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
 
 
 def reason(section: Section, arms: Sequence[str]) -> str | None:
-    """Why a verdict on these arms is not one between tuned arms; None where it is."""
+    """Why a verdict on these arms is not one between tuned arms; None where it is, or where the
+    settings that a search would choose are all that the arms differ in: they are the question."""
+    differ = {field for r in section.group.records if r.arm in arms for field in r.diff}
+    if differ and differ <= set(FIELDS):
+        return None
     found = [standing(section, arm) for arm in arms]
     for kind in (UNTUNED, OTHER, EDGE):
         if bad := [s for s in found if s.kind == kind]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.code.provenance import software_set
 from harness.config import canonical, digest, identity
+from harness.evidence import query
 from harness.evidence.endpoints import Endpoint, ends
 from harness.evidence.roles import role_of, search_of
 from harness.machine import devices
@@ -60,10 +61,8 @@ class Run:
 
 def runs(records: Sequence[Record]) -> list[Run]:
     """The records in their order, each with what decides where it may stand."""
-    behaviours = {
-        r.code.source_digest: r.code.behaviour_digest for r in records if r.code.behaviour_digest
-    }
-    found = [_run(record, behaviours) for record in records]
+    known = query.behaviours(records)
+    found = [_run(record, known) for record in records]
     kinds: dict[tuple[Any, ...], list[int]] = {}
     for place, run in enumerate(found):
         kinds.setdefault((*run.section, *run.group[:3]), []).append(place)
@@ -73,9 +72,7 @@ def runs(records: Sequence[Record]) -> list[Run]:
     return found
 
 
-def _run(record: Record, behaviours: Mapping[str, str]) -> Run:
-    """`behaviours`: source digest -> behaviour digest, where it is known: sources that behave
-    alike are one code."""
+def _run(record: Record, known: Mapping[str, str]) -> Run:
     overrides = record.question.overrides
     return Run(
         record,
@@ -87,7 +84,7 @@ def _run(record: Record, behaviours: Mapping[str, str]) -> Run:
             record.hardware.device_class,
             canonical(overrides) if overrides else "",
         ),
-        behaviours.get(record.code.source_digest, record.code.source_digest),
+        query.code_of(record, known),
         " ".join(software_set(record.software)),
         record.world_size,
         digest(record.diff),
@@ -352,12 +349,10 @@ def _part(record: Record) -> tuple[str, str]:
 
 def _group(part: Sequence[Run]) -> Group:
     """Of runs in order of age."""
-    best: dict[tuple[str, str], Run] = {}
-    for run in sorted(part, key=lambda run: (run.record.status == "ok", run.record.attempt)):
-        best[run.record.arm, run.record.key] = run
+    counted = {path_of(record) for record in query.attempts(run.record for run in part)}
     newest = part[-1]
     return Group(
-        records=tuple(run.record for run in sorted(best.values(), key=_order)),
+        records=tuple(run.record for run in sorted(part, key=_order) if run.path in counted),
         attempts=tuple(run.record for run in sorted(part, key=_order)),
         question=newest.record.question,
         code=newest.code,

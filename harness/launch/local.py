@@ -5,16 +5,21 @@ Only this room starts processes. A child that dies without a record gets one fro
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
+
+from filelock import FileLock, Timeout
 
 from harness.files import write_atomically
 from harness.launch import account
@@ -25,6 +30,8 @@ from harness.records import store
 from harness.records.schema import Record, Status
 
 POLL_SECONDS = 0.1
+LOCK_SECONDS = 10.0
+"""How long the record of a child that died may wait for another process at its run."""
 PATIENCE_SECONDS = 60.0
 """How long an interrupted child may take to save its state, before it is killed."""
 
@@ -51,12 +58,15 @@ class Display(Protocol):
     def show(self, running: Sequence[Child], waiting: int, done: Sequence[Record]) -> None:
         """Called several times a second."""
 
+    def note(self, text: str) -> None:
+        """A line that the user should see."""
+
     def finished(self, record: Record) -> None:
         """A run has ended and left this record."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C: the children have saved their states and left records."""
+    """Ctrl-C, SIGTERM or SIGHUP: the children have saved their states and left records."""
 
 
 def execute(
@@ -71,27 +81,65 @@ def execute(
 
     `code` is the folder that holds the packages to run, see `launch.snapshot`.
     A job whose parent (among these jobs) did not end `ok` is left out. On an interrupt the
-    children are asked to stop, their records are collected, and Interrupted is raised.
+    children are asked to stop, their records are collected, and Interrupted is raised. No child
+    outlives an error either.
     """
     waiting, running, done = list(jobs), list[Child](), list[Record]()
     ended: dict[str, Status] = {}
     keys = {job.run.key for job in jobs}
-    try:
-        while waiting or running:
-            waiting = _start(waiting, running, ended, keys, workers, code)
-            for child in list(running):
-                child.tail.poll()
-                if child.process.poll() is not None:
-                    running.remove(child)
-                    _collect(child, done, ended, display, on_record)
-            display.show(running, len(waiting), done)
-            time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        _stop(running)
-        for child in running:
-            _collect(child, done, ended, display, on_record)
-        raise Interrupted from None
+    with _interrupted_by_signals():
+        try:
+            while waiting or running:
+                waiting = _start(waiting, running, ended, keys, workers, code)
+                for child in list(running):
+                    child.tail.poll()
+                    if child.process.poll() is not None:
+                        running.remove(child)
+                        _collect(child, done, ended, display, on_record)
+                    _pass_on(child.tail, display)
+                display.show(running, len(waiting), done)
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            _stop(running)
+            for child in running:
+                _collect(child, done, ended, display, on_record)
+            raise Interrupted from None
+        except BaseException:
+            _stop(running)
+            raise
     return done
+
+
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """SIGTERM (a scheduler's time is up) and SIGHUP (the terminal is gone) do what Ctrl-C does.
+
+    Once: a closed terminal often sends SIGHUP twice, and a second Ctrl-C ends the children's
+    patience. One that is ignored, as under nohup, stays so.
+    """
+    heard = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    ]
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for other in heard:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in heard:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _pass_on(tail: Tail, display: Display) -> None:
+    while tail.notes:
+        display.note(tail.notes.pop(0))
 
 
 def _start(
@@ -132,7 +180,8 @@ def start(job: Job, code: Path) -> Child:
                 "TORCHINDUCTOR_CACHE_DIR": str(files.compile_cache),
                 "TRITON_CACHE_DIR": str(files.compile_cache / "triton"),
             }
-    job = job.model_copy(update={"launched_at": time.time()})
+    start = {"launched_at": time.monotonic(), "launcher": os.getpid(), "token": uuid.uuid4().hex}
+    job = job.model_copy(update=start)
     write_atomically(files.job, job.model_dump_json(indent=1))
     threads = str(job.run.config.train.threads)
     environment = {
@@ -144,11 +193,11 @@ def start(job: Job, code: Path) -> Child:
         "TOKENIZERS_PARALLELISM": "false",
         **caches,
     }
-    tail = Tail(files.metrics, job.run.config.tokens_per_update)
+    tail = Tail(files.metrics, job.run.config.tokens_per_update, job.token)
     with open(files.log, "ab") as output:
         process = subprocess.Popen(
             # -P: a `models` folder in the user's current directory must not shadow ours.
-            [sys.executable, "-P", "-m", "harness.train.worker", str(files.job)],
+            [sys.executable, "-P", "-m", "harness.train", str(files.job)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
             start_new_session=True,  # a Ctrl-C reaches us alone; we pass it on
         )  # fmt: skip
@@ -172,14 +221,31 @@ def _collect(
 
 def _record_of(child: Child) -> Record:
     """The child's record; written here if it died without one."""
-    job, results = child.job, Path(child.job.results)
-    name = store.relative_path(job.run.recipe, job.run.arm, job.run.key, job.attempt)
-    if (results / name).exists():
-        return store.read(results / name, name)
+    job, run, results = child.job, child.job.run, Path(child.job.results)
+    child.tail.poll()  # its last lines
+    if child.tail.attempt is not None:
+        name = store.relative_path(run.recipe, run.arm, run.key, child.tail.attempt)
+        if (results / name).exists():
+            return store.read(results / name, name)
     status, error = _cause_of_death(child)
-    record = account.record(job, status, error)
-    store.write(results, record)
+    with _lock_of(job):
+        attempt = store.next_attempt(results, run.recipe, run.arm, run.key)
+        record = account.record(job, status, error, attempt=attempt)
+        store.write(results, record)
     return record
+
+
+@contextlib.contextmanager
+def _lock_of(job: Job) -> Iterator[None]:
+    """The run's lock; without it where another process keeps it for long: that one's own record
+    comes when it ends, and this one's now."""
+    lock = FileLock(job.files.lock)
+    with contextlib.suppress(Timeout):
+        lock.acquire(timeout=LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _cause_of_death(child: Child) -> tuple[Status, str]:
@@ -193,6 +259,11 @@ def _cause_of_death(child: Child) -> tuple[Status, str]:
 
 
 def _stop(running: Sequence[Child]) -> None:
+    """Ask the children to save their states and end; kill whom it takes too long."""
+    if running:
+        with contextlib.suppress(OSError):  # the terminal may be what is gone
+            runs = "1 run" if len(running) == 1 else f"{len(running)} runs"
+            print(f"stopping: saving {runs}, up to {PATIENCE_SECONDS:.0f} s", file=sys.stderr)
     for child in running:
         child.process.send_signal(signal.SIGINT)
     deadline = time.monotonic() + PATIENCE_SECONDS

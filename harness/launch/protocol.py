@@ -1,7 +1,8 @@
 """What the launcher tells a child process, and where the child leaves things. No torch.
 
 The one protocol between parent and child: the parent writes `job.json` into the run's folder and
-starts the child with its path; the child appends to `metrics.jsonl` there, and writes the record.
+starts the child with its path; the child appends to `metrics.jsonl` there, and writes the record
+under a number that it has announced there.
 """
 
 from __future__ import annotations
@@ -33,14 +34,20 @@ class Job(Frozen):
     parent_folder: str | None
     given: str | None = None
     """Of a run that starts from a given model: its checkpoint, or transformers' folder."""
-    attempt: int
+    fresh: bool = False
+    """Train again what is finished, and not just write its record."""
+    token: str = ""
+    """Of one start of one process: by it the launcher knows its own child's lines."""
+    launcher: int = 0
+    """The process whose child works on this job. Where the child's parent is another, it died."""
     concurrent_runs: int
     predicted_seconds: float | None = None
     """Of the whole process, as forecast before it started."""
     launch: Launch | None = None
     """Set where the run is timed: it then runs alone."""
     launched_at: float
-    """Seconds since the epoch, so that a process's start-up counts as set-up."""
+    """On the machine's monotonic clock (`time.monotonic`), which all its processes share and
+    nobody sets back; from then on a process's start-up counts as set-up."""
 
     @property
     def files(self) -> RunFiles:

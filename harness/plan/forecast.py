@@ -8,11 +8,12 @@ a kernel costs. Pure; may not import torch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.config import RunConfig, as_before, canonical
 from harness.evidence import costs as cost
+from harness.evidence import query
 from harness.machine import devices, hardware
 from harness.machine.hardware import Peak
 from harness.plan.runs import Run
@@ -30,14 +31,20 @@ LAUNCHES_A_MATRIX = 30
 """Assumed: Muon's iterations over one matrix and what is around them."""
 FORWARD_SHARE = 1.0 / 3.0
 """Of a training step's FLOPs: validation has no backward pass."""
+CORE_FLOPS = 3e10
+"""Assumed of a CPU core that trains small models, where a guess is better than nothing: cores of
+the last ten years reach a half to four times as much."""
 
 
 class Forecast:
     """Predictions for one device."""
 
-    def __init__(self, device: str, peak: Peak | None, records: Sequence[Record]) -> None:
-        """`records` are those of this device; whatever their status, their rates count."""
-        self.device, self.peak = device, peak
+    def __init__(
+        self, device: str, peak: Peak | None, records: Sequence[Record], *, guess: bool = False
+    ) -> None:
+        """`records` are those of this device; whatever their status, their rates count. With
+        `guess` a device without records and without a peak has an assumed speed, not none."""
+        self.device, self.peak, self._guess = device, peak, guess
         self._rates: dict[str, list[float]] = {}
         flops = []
         for record in records:
@@ -48,12 +55,13 @@ class Forecast:
         self._flops = statistics.median(flops) if flops else None
 
     @classmethod
-    def of_this_machine(cls, device: str, records: Iterable[Record]) -> Forecast:
+    def of_this_machine(
+        cls, device: str, records: Sequence[Record], *, guess: bool = False
+    ) -> Forecast:
         """For `cpu` or `cuda` here, from those of `records` that its class of device left."""
         name = devices.of(device).product()
-        here = [record for record in records if record.hardware.device_class == name]
         peak = hardware.peak_of(name)
-        return cls(peak.name if peak else name, peak, here)
+        return cls(peak.name if peak else name, peak, query.on(records, name), guess=guess)
 
     def rate(self, config: RunConfig) -> tuple[float | None, str]:
         """Tokens/s of a run, and where that comes from."""
@@ -62,6 +70,9 @@ class Forecast:
             return statistics.median(found), "measured here"
         per_token = flops_per_token(config.model, config.data.seq_len)
         if self.peak is None:
+            if self._flops is None and self._guess:
+                rate = CORE_FLOPS * config.train.threads / per_token
+                return rate, f"of {CORE_FLOPS / 1e9:.0f} GFLOP/s a core, a guess: none was measured"
             if self._flops is None:
                 return None, "no rate was measured on this device"
             return self._flops / per_token, "scaled by FLOPs from other models measured here"

@@ -6,7 +6,6 @@ Which arms there are, and which are refused, is `harness/plan/grid.py`. May not 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,7 +24,7 @@ from harness.plan import auto as automatic
 from harness.plan import stages
 from harness.plan.grid import Arm, arms
 from harness.plan.profiles import Profile, common_micro_batch, split
-from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens
+from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens, check_name
 from harness.records.keys import key_of
 from models.config import active_parameters, flops_per_token, total_parameters
 
@@ -208,18 +207,19 @@ def _may_cut(recipe: Recipe, overrides: Mapping[str, Any], profile: Profile) -> 
     return profile.budget is not None and not (named or varied)
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
-"""What recipes and arms may be called: their names become folders."""
-
-
 def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
-    """Refuse names that cannot be folders, and a question about arms or horizons that are not
+    """Refuse names that no record could carry, and a question about arms or horizons that are not
     there. Raises RequestError."""
-    names = [arm.name for arm in grid]
-    for name in (entry.name, *names):
-        if not NAME.fullmatch(name):
-            raise RequestError(f"'{name}' cannot name a recipe or an arm: letters, digits, ._+=,@-")
-    horizons = horizon_names(recipe)
+    names, horizons = [arm.name for arm in grid], horizon_names(recipe)
+    check_name("a recipe", entry.name)
+    for name in (*names, *recipe.notes):
+        check_name("an arm", name)
+    for name in horizons:
+        check_name("a stage" if recipe.stages else "a horizon", name)
+        check_name("a run", f"decay-{name}")
+    configs = [arm.config for arm in grid] + [step.config for arm in grid for step in arm.steps]
+    for name in {source.name for config in configs for source in config.data.sources}:
+        check_name("a source", name)
     if entry.primary.at not in horizons:
         raise RequestError(
             f"recipe '{entry.name}' asks at a horizon '{entry.primary.at}' that it does not have"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.config import Frozen
+from harness.config import Frozen, Name
 
 SCHEMA_VERSION = 1
 
@@ -24,9 +24,9 @@ class Question(Frozen):
     summary: str
     """The recipe's first line."""
     metric: str
-    at: str
+    at: Name
     """Horizon of the primary question."""
-    pairs: tuple[tuple[str, str], ...]
+    pairs: tuple[tuple[Name, Name], ...]
     """(reference arm, arm)."""
     seeds: int
     """Seeds per arm that the recipe froze for this scale."""
@@ -34,14 +34,14 @@ class Question(Frozen):
     """They are this and those that follow."""
     role: str = ""
     """What the recipe is for (`harness.recipe.Role`), where others make use of its records."""
-    tuned_by: str | None
+    tuned_by: Name | None
     """The search recipe that chooses the arms' settings; None names none."""
-    arms: tuple[str, ...]
+    arms: tuple[Name, ...]
     """In the recipe's order."""
-    notes: dict[str, str]
+    notes: dict[Name, str]
     """Arm -> remark."""
-    horizons: tuple[str, ...]
-    stages: tuple[str, ...] = ()
+    horizons: tuple[Name, ...]
+    stages: tuple[Name, ...] = ()
     """Parents before children; none where a recipe has none."""
     views: tuple[str, ...]
     margin: float | None = None
@@ -90,7 +90,7 @@ class TrainPoint(Frozen):
 class HorizonEnd(Frozen):
     """The measured end of a horizon."""
 
-    horizon: str
+    horizon: Name
     update: int
     tokens: int
     flops: float
@@ -243,7 +243,7 @@ class DataUse(Frozen):
     unigram_val_loss: float
     """Nats a token of the train split's unigram model on the same validation tokens."""
     unigram_bits_per_byte: float | None
-    mix: dict[str, float]
+    mix: dict[Name, float]
     """Achieved share of training tokens by source."""
 
 
@@ -279,24 +279,24 @@ class Record(Frozen):
     """One run."""
 
     schema_version: Literal[1]
-    key: str
+    key: Name
     attempt: int
     created: str
     """UTC, ISO 8601, to the second."""
-    recipe: str
-    arm: str
+    recipe: Name
+    arm: Name
     arm_values: dict[str, str]
-    stage: str
+    stage: Name
     seed: int
     repeat: int
-    scale: str
-    device: str
+    scale: Name
+    device: Name
     """The kind, as `--device` takes it."""
     world_size: int
     profile: str | None = None
     """The device profile that cut updates into micro-steps (`config.batch`); None where it left
     the recipe's split."""
-    parent: str | None
+    parent: Name | None
     status: Status
     error: str | None
     """One line for what is not `ok`."""

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.code.provenance import normal_form
 from harness.config import Frozen
+from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.machine.hardware import cores
 from harness.report import draw
@@ -95,8 +96,15 @@ def refresh(results: Path, wanted: Mapping[str, Shown]) -> list[Path]:
     """Draw what is not fresh, remove what was drawn from records that are gone, write the index.
 
     Returns the paths written. A picture that was not drawn here is left for its owner to remove.
+    Raises RequestError for what would be written or removed outside of the results folder: names
+    come from records, and links with a folder that somebody sent.
     """
     folder = results / FOLDER
+    if folder.resolve() != results.resolve() / FOLDER:
+        raise RequestError(f"{folder} is a link to elsewhere: figures are drawn beside the card")
+    for name in wanted:
+        if name != Path(name).name or "\\" in name:
+            raise RequestError(f"'{name}' cannot name a figure: it names another folder")
     wrong = faults(results, wanted)
     before = _read_index(folder)
     index = {name: drawn for name, drawn in before.items() if name in wanted}

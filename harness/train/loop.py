@@ -6,18 +6,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.data.batches import TrainStream, Validation
+from harness.errors import RequestError
 from harness.launch.protocol import MetricsLog, RunFiles
 from harness.optim.build import Optimizers
 from harness.optim.schedule import factor
 from harness.plan.runs import Run
+from harness.records import gates
 from harness.train import state
 from harness.train.evaluate import evaluate, expert_use
 from harness.train.progress import Progress
 from harness.train.update import update
-from models.config import flops_per_token
+from models.config import expected_initial_loss, flops_per_token
 from models.lm import LanguageModel
 
 
@@ -45,11 +48,11 @@ class Loop:
         files: RunFiles,
         log: MetricsLog,
         source_digest: str,
-        save: Callable[[bool], None],
+        save: Callable[[], None],
         should_stop: Callable[[], bool],
         answer: Callable[[LanguageModel], list[dict[str, Any]]],
     ) -> None:
-        """`save(finished)` writes the rolling checkpoint; `should_stop()` is asked each update;
+        """`save()` writes the rolling checkpoint; `should_stop()` is asked each update;
         `answer(model)` is what the model says to the stage's prompts."""
         self.run, self.model, self.optimizers = run, model, optimizers
         self.stream, self.validation, self.progress = stream, validation, progress
@@ -61,18 +64,20 @@ class Loop:
         )
 
     def go(self) -> None:
-        """Train to the run's last update.
+        """Train to the run's last update; what is finished is not done again.
 
         Raises Diverged, or Stopped once the state is saved.
         """
         run, train, progress = self.run, self.run.config.train, self.progress
+        if progress.finished:
+            return
         if progress.update == 0 and run.start in ("final", "given") and not progress.validation:
             self._validate()  # what the stage begins with, on what it is to learn
         if progress.update == 0 and not progress.samples_before:
             progress.samples_before = self._answers()
         while progress.update < run.last_update:
             if self.should_stop():
-                self._checkpoint(finished=False)
+                self._checkpoint()
                 raise Stopped
             self._update()
             if progress.update == run.last_update and run.endpoints:
@@ -82,9 +87,10 @@ class Loop:
             if progress.update in run.branch_at:
                 self._branch()
             if progress.update % train.checkpoint_every == 0 < run.last_update - progress.update:
-                self._checkpoint(finished=False)
+                self._checkpoint()
         progress.samples_after = self._answers()
-        self._checkpoint(finished=True)
+        progress.finished = True
+        self._checkpoint()
 
     def _answers(self) -> list[dict[str, Any]]:
         started = time.perf_counter()
@@ -112,7 +118,7 @@ class Loop:
         progress.update += 1
         progress.update_seconds.append(seconds)
         if number == 0 and run.start == "init":
-            progress.initial_loss = result.loss
+            self._check_initial(result.loss, batch.targets)
         point = {
             "update": progress.update,
             "tokens": progress.update * config.tokens_per_update,
@@ -122,6 +128,14 @@ class Loop:
         }
         progress.training.append(point)
         self.log.append("update", **point, seconds=round(seconds, 6))
+
+    def _check_initial(self, loss: float, targets: np.ndarray) -> None:
+        """Before the rest is computed: a record could not be kept. Raises RequestError."""
+        fault = gates.initial_loss(loss, expected_initial_loss(self.run.config.model))
+        if fault is not None:
+            odd = gates.odd_targets(targets)
+            raise RequestError(f"{fault}; {odd}" if odd else fault)
+        self.progress.initial_loss = loss
 
     def _validate(self) -> dict[str, Any]:
         config, progress = self.run.config, self.progress
@@ -157,8 +171,8 @@ class Loop:
         )  # fmt: skip
         self.progress.checkpoint_seconds += time.perf_counter() - started
 
-    def _checkpoint(self, *, finished: bool) -> None:
+    def _checkpoint(self) -> None:
         started = time.perf_counter()
-        self.save(finished)
+        self.save()
         self.progress.checkpoint_seconds += time.perf_counter() - started
         self.log.append("checkpoint", update=self.progress.update)

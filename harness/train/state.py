@@ -6,12 +6,13 @@ same model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.config import RunConfig
+from harness.config import Frozen, RunConfig
 from harness.data.batches import Validation
 from harness.errors import RequestError
 from harness.optim.build import Optimizers
@@ -23,41 +24,54 @@ from models.lm import LanguageModel
 FORMAT = 1
 
 
+class Origin(Frozen):
+    """What a rolling checkpoint must share with the process that goes on from it."""
+
+    key: str
+    source_digest: str
+    manifest_digest: str
+    software: tuple[str, ...]
+    """`provenance.software_set`."""
+
+
 def save_rolling(
     path: Path,
-    key: str,
-    source_digest: str,
+    origin: Origin,
     model: LanguageModel,
     optimizers: Optimizers,
     progress: Progress,
-    *,
-    finished: bool,
 ) -> None:
     """Everything needed to resume bit for bit."""
     content = {
-        **_common(key, model, optimizers),
-        "source_digest": source_digest,
-        "finished": finished,
+        **_common(origin.key, model, optimizers),
+        "origin": origin.model_dump(),
         "progress": progress.to_plain(),
     }
     checkpoint.save(path, content)
 
 
 def resume(
-    path: Path, key: str, source_digest: str, model: LanguageModel, optimizers: Optimizers
+    path: Path,
+    origin: Origin,
+    model: LanguageModel,
+    optimizers: Optimizers,
+    usable: Callable[[Progress], bool],
 ) -> Progress | None:
-    """Restore an interrupted run of the same key and code, if there is one.
+    """Restore a run of the same origin that was interrupted, or that is finished but for what is
+    written at the end.
 
-    None where there is no checkpoint, where it is of a finished run, or of other code or key: the
-    run then starts afresh. Raises RequestError for a damaged checkpoint.
+    None where there is no checkpoint, where it is of another origin, or where it is not `usable`:
+    the run then begins anew. Raises Damaged for a damaged checkpoint.
     """
     if not path.exists():
         return None
     content = checkpoint.load(path)
-    if content["key"] != key or content["source_digest"] != source_digest or content["finished"]:
+    if content.get("origin") != origin.model_dump():
+        return None
+    progress = Progress.from_plain(content["progress"])
+    if not usable(progress):
         return None
     _restore(content, model, optimizers)
-    progress = Progress.from_plain(content["progress"])
     progress.resumed += 1
     return progress
 

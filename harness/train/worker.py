@@ -1,4 +1,4 @@
-"""The child process: executes one job and leaves its record. `python -P -m harness.train.worker`.
+"""The child process: executes one job and leaves its record. Started by `harness.train.__main__`.
 
 Exit code 0 when the record says `ok`, 1 when it says otherwise, 2 when there was nothing to run.
 """
@@ -17,13 +17,15 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 import models
 from harness.code import provenance
+from harness.config import explain
 from harness.data.batches import TrainStream, Validation, read_validation
 from harness.data.manifest import Prepared, load_folder
 from harness.errors import RequestError
-from harness.files import write_atomically
+from harness.files import remove_litter, write_atomically
 from harness.launch import account
 from harness.launch.protocol import Job, MetricsLog, RunFiles
 from harness.machine import devices, hardware, surroundings
@@ -31,7 +33,7 @@ from harness.optim import build
 from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status
 from harness.seeds import derive
-from harness.train import allocator, compiled, handover, samples, state
+from harness.train import allocator, compiled, handover, samples, seal, state
 from harness.train.loop import Diverged, Loop, Stopped
 from harness.train.progress import Progress
 from models.lm import LanguageModel, ParameterCount, count_parameters
@@ -53,24 +55,41 @@ class Worker:
         self.load_before = hardware.load_average()
         self.meter = surroundings.Meter.read() if job.launch else None
         self._stop = False
-        self._parent = os.getppid()
 
     def execute(self) -> Record:
         """Train, and write the record whatever the end. Returns the record."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask_to_stop)
-        self.log.append("start", pid=os.getpid(), key=self.run.key, first=self.run.first_update,
-                        last=self.run.last_update)  # fmt: skip
+        self.log.append("start", pid=os.getpid(), token=self.job.token, key=self.run.key,
+                        first=self.run.first_update, last=self.run.last_update)  # fmt: skip
         status, error = self._ending(self._train)
-        record = account.record(
-            self.job, status, error, progress=self.progress,
-            manifest=self.prepared.manifest if self.prepared else None,
-            memory=peak_memory(self.run.device), load_before=self.load_before,
-            counted=self.counted, compile_seconds=compile_seconds(), launch=self._launch(),
-        )  # fmt: skip
-        store.write(Path(self.job.results), record)
+        record = self._record(status, error)
         self._summarise(record)
-        self.log.append("end", status=status, error=error)
+        self.log.append("end", status=record.status, error=record.error)
+        return record
+
+    def _record(self, status: Status, error: str | None) -> Record:
+        """Written, under the next number. One that is refused leaves one that says so and measures
+        nothing: why a run ended is never lost, and its weights are kept."""
+        results, run = Path(self.job.results), self.run
+        attempt = store.next_attempt(results, run.recipe, run.arm, run.key)
+        # Announced first: a launcher that finds this file knows that its own child wrote it.
+        self.log.append("record", attempt=attempt)
+        earlier = self.progress.peak_bytes if self.progress else 0
+        try:
+            record = account.record(
+                self.job, status, error, attempt=attempt, progress=self.progress,
+                manifest=self.prepared.manifest if self.prepared else None,
+                memory=peak_memory(run.device, earlier), load_before=self.load_before,
+                counted=self.counted, compile_seconds=compile_seconds(), launch=self._launch(),
+            )  # fmt: skip
+            store.write(results, record)
+        except (store.Refused, ValidationError) as refused:
+            why = explain(refused) if isinstance(refused, ValidationError) else str(refused)
+            ended: Status = "failed" if status == "ok" else status
+            error = f"{error or 'trained to its end'}; but its record was refused: {why}"
+            record = account.record(self.job, ended, error, attempt=attempt)
+            store.write(results, record)
         return record
 
     def _ending(self, train: Callable[[], None]) -> tuple[Status, str | None]:
@@ -115,21 +134,26 @@ class Worker:
         compiled.apply(model, config.train.compile, device)
         optimizers = build.build(config.optim, model)
         digest = self.job.code.source_digest
-        self.progress = state.resume(
-            self.files.checkpoint, run.key, digest, model, optimizers
-        ) or self._begin(model, optimizers, validation, device)
-        progress = self.progress
+        origin = state.Origin(
+            key=run.key, source_digest=digest, manifest_digest=self.prepared.manifest.digest,
+            software=provenance.software_set(provenance.software()),
+        )  # fmt: skip
+        try:
+            found = state.resume(self.files.checkpoint, origin, model, optimizers, self._usable)
+        except seal.Damaged as error:
+            self._set_aside(self.files.checkpoint, f"{error}; the run begins anew")
+            found = None
+        progress = self.progress = found or self._begin(model, optimizers, validation, device)
         if progress.resumed:
             self.log.append("resume", update=progress.update)
-        progress.setup_seconds += time.time() - self.job.launched_at
+        progress.setup_seconds += time.monotonic() - self.job.launched_at
 
-        def save(finished: bool) -> None:
+        def save() -> None:
             before = progress.wall_seconds
-            progress.wall_seconds = before + time.time() - self.job.launched_at
-            state.save_rolling(
-                self.files.checkpoint, run.key, digest, model, optimizers, progress,
-                finished=finished,
-            )  # fmt: skip
+            progress.wall_seconds = before + time.monotonic() - self.job.launched_at
+            memory = peak_memory(run.device, progress.peak_bytes)
+            progress.peak_bytes = memory.peak_bytes if memory else 0
+            state.save_rolling(self.files.checkpoint, origin, model, optimizers, progress)
             progress.wall_seconds = before
 
         Loop(
@@ -141,6 +165,18 @@ class Worker:
         state.save_final(
             self.files.final, run.key, digest, config, model, metrics, validation, device
         )
+
+    def _usable(self, progress: Progress) -> bool:
+        """Whether to go on from a checkpoint: not from a finished one if the run is to be trained
+        again, and not from behind a branch that was lost."""
+        code, files = self.job.code.source_digest, self.files
+        passed = [update for update in self.run.branch_at if update <= progress.update]
+        whole = all(files.branch(update, code).exists() for update in passed)
+        return whole and not (progress.finished and self.job.fresh)
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        """Put a damaged checkpoint where nothing trips over it, and tell the user where."""
+        self.log.append("damaged", note=f"{self.run.name}: {why}; it is {seal.set_aside(path)} now")
 
     def _answer(self, model: LanguageModel) -> list[dict[str, Any]]:
         """To the stage's prompts, in the format of its data."""
@@ -167,11 +203,16 @@ class Worker:
         if self.job.parent_folder is None or run.parent is None:
             raise RequestError(f"{run.name} starts from run {run.parent}, whose folder is unknown")
         parent = RunFiles(Path(self.job.parent_folder))
-        if run.start == "final":
-            known = (run.parent, code)
-            return handover.from_final(parent.final, model, device, parent=known)
-        branch = parent.branch(run.first_update, code)
-        return state.start_from_branch(branch, run.parent, model, optimizers, validation, device)
+        final = run.start == "final"
+        place = parent.final if final else parent.branch(run.first_update, code)
+        try:
+            if final:
+                known = (run.parent, code)
+                return handover.from_final(place, model, device, parent=known)
+            return state.start_from_branch(place, run.parent, model, optimizers, validation, device)
+        except seal.Damaged as error:
+            self._set_aside(place, str(error))
+            raise RequestError(f"{error}; the same command makes it again") from None
 
     def _launch(self) -> Launch | None:
         """A timed job's launch, with what was seen around it and after it."""
@@ -196,8 +237,7 @@ class Worker:
         self._stop = True
 
     def _should_stop(self) -> bool:
-        # A worker whose launcher died must not go on in the dark.
-        return self._stop or os.getppid() != self._parent
+        return self._stop or orphaned(self.job)
 
 
 def compile_seconds() -> float:
@@ -214,14 +254,20 @@ def compile_seconds() -> float:
     return round(sum(sum(clocks.get(name, ())) for name in outermost), 6)
 
 
-def peak_memory(device: str) -> Memory:
-    """Peak of the device's own allocator, else the resident memory of this process."""
+def orphaned(job: Job) -> bool:
+    """Whether the launcher of this process died: it must not go on in the dark."""
+    return os.getppid() != job.launcher
+
+
+def peak_memory(device: str, earlier: int) -> Memory | None:
+    """Peak of the device's own allocator, else the resident memory of this process; of an
+    `earlier` process of the run where that is more. None where nothing was ever allocated."""
     if devices.of(device).own_memory:
-        peak = torch.get_device_module(device).max_memory_allocated()
-        return Memory(peak_bytes=peak, kind=device)
+        peak = max(torch.get_device_module(device).max_memory_allocated(), earlier)
+        return Memory(peak_bytes=peak, kind=device) if peak else None
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Memory(peak_bytes=peak, kind="rss")
+    return Memory(peak_bytes=max(peak, earlier), kind="rss")
 
 
 def _line(error: BaseException) -> str:
@@ -239,12 +285,11 @@ def main() -> int:
     try:
         # An orphan of a killed launcher may still be saving its state: it notices, and stops.
         with FileLock(job.files.lock, timeout=ORPHAN_SECONDS):
+            if orphaned(job):  # while it waited
+                return 2
+            remove_litter(job.files.folder)
             record = Worker(job).execute()
     except Timeout:
         print("another process is working on this run", file=sys.stderr)
         return 2
     return 0 if record.status == "ok" else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -99,7 +99,7 @@ def download(endpoint: str, folder: Path, tmp_path: Path) -> subprocess.Complete
     """In a process of its own: the client reads its endpoint once, when it is imported."""
     folder.mkdir()
     program = (
-        "import sys; from pathlib import Path; from harness import assets\n"
+        "import sys; from pathlib import Path; from harness.data import assets\n"
         "try: print(assets.from_hub('owner/name', Path(sys.argv[1])))\n"
         "except assets.HubError as error: print('HubError:', error)"
     )

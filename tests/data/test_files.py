@@ -81,7 +81,7 @@ def _broken(folder: Path, name: str) -> Source:
         ("list.jsonl", "{path}: line 1: not an object but list"),
         ("column.jsonl", "{path}: line 2: no column 'text'; did you mean 'texts'?"),
         ("number.jsonl", "{path}: line 1: 'text' is no text but int"),
-        ("surrogate.jsonl", "{path}: line 1: holds half of a surrogate pair"),
+        ("surrogate.jsonl", "{path}: line 1: 'text' is text with half of a surrogate pair"),
         ("broken.parquet", "{path}: not a readable parquet file"),
         ("column.parquet", "{path}: no column 'text'; known: content"),
     ],

@@ -32,11 +32,11 @@ def no_rows(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{bad\n', "JSON parse error"),
-        ("a.txt", b"\xff\xfe\xfa", "can't decode byte 0xff"),
-        ("a.parquet", b"PAR1 and no more", "cannot read"),
+        ("a.jsonl", b'{"text": "a"}\n{bad\n', "a.jsonl: line 2: not JSON"),
+        ("a.txt", b"\xff\xfe\xfa", "a.txt: not UTF-8"),
+        ("a.parquet", b"PAR1 and no more", "a.parquet: not a readable parquet"),
         ("a.jsonl", b"", "is empty"),
-        ("a.parquet", None, "cannot read"),
+        ("a.parquet", None, "is empty"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_at_once(tmp_path, capfd, name, content, words):

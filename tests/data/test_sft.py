@@ -136,8 +136,8 @@ def test_what_does_not_fit_is_cut_at_a_turn_or_dropped(tmp_path, fitted):
     broken = [talks.talk([{"role": "narrator", "content": "x"}]), talks.talk("no messages")]
     _, said = prepare(tmp_path / "a", fitted, made("big", 50), [*long, *hopeless, *mute, *broken])
     assert said["sources"][1]["left_out"] == {
-        "malformed": 2, "too long and dropped": 7, "truncated at a turn": 20,
-        "without an answer": 3,
+        "no list of messages": 1, "too long and dropped": 7, "truncated at a turn": 20,
+        "with a role that is not read": 1, "without an answer": 3,
     }  # fmt: skip
 
 

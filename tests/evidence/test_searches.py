@@ -197,3 +197,23 @@ def test_the_declared_settings_are_what_the_committed_searches_found() -> None:
             best = found[scale][arm].best
             assert best is not None
             assert (best.rate, best.decay) == (f"x{used.rate:g}", f"wd{used.decay:g}")
+
+
+def test_where_the_settings_are_the_question_no_search_is_asked_for() -> None:
+    """Two arms of one model that differ in their learning rates alone."""
+    pair = ("dense", "moe-active")
+    runs = [r for r in campaign() if r.arm in pair]
+    base = next(r.config for r in runs if r.arm == "moe-active")
+    faster = base | {"optim": base["optim"] | {"muon_lr": 0.04}}
+    asked = runs[0].question.model_copy(update={"arms": pair})
+    same = [
+        r.model_copy(
+            update={
+                "question": asked,
+                "config": faster if r.arm == "moe-active" else base,
+                "diff": {"optim.muon_lr": 0.04} if r.arm == "moe-active" else {},
+            }
+        )
+        for r in runs
+    ]
+    assert verdict(same) == "better (preliminary, 3 pairs)"

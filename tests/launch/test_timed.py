@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.code.provenance import software_set
+from harness.evidence import query
 from harness.launch import local
 from harness.launch.protocol import Job
 from harness.plan import backlog
@@ -22,7 +23,7 @@ def job(folder, launch: Launch | None) -> Job:
         run=PLAN.runs[0], question=factory.question(PLAN),
         code=Code(source_digest="c", commit=None, dirty=None), arm_values={}, diff={},
         command="smol run", results=str(folder / "results"), folder=str(folder / "run"),
-        data_folder=str(folder / "data"), parent_folder=None, attempt=1, concurrent_runs=1,
+        data_folder=str(folder / "data"), parent_folder=None, concurrent_runs=1,
         launch=launch, launched_at=0.0,
     )  # fmt: skip
 
@@ -74,7 +75,7 @@ def test_a_job_that_is_not_timed_waits_for_nothing(tmp_path, started, monkeypatc
 
 def sort(records) -> backlog.Backlog:
     one = records[0]
-    current = backlog.Current(
+    current = query.Current(
         one.code.source_digest, software_set(one.software),
         lambda run: one.data.manifest_digest,
     )  # fmt: skip

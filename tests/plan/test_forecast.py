@@ -25,6 +25,9 @@ def test_a_run_takes_its_start_its_updates_and_its_validations():
 def test_without_a_rate_there_is_none():
     made = factory.make_plan("smoke", 1)
     assert Forecast("some CPU", None, []).seconds(made.runs[0]) is None
+    guessed = Forecast("some CPU", None, [], guess=True)
+    assert guessed.seconds(made.runs[0]) is not None
+    assert "a guess" in guessed.rate(made.runs[0].config)[1]
 
 
 def test_the_card_scores_what_was_forecast():

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RequestError
+from harness.evidence.sections import sections
 from harness.records import store
 from harness.report import card, fresh
+from harness.report.views.curves import curves
 from tests.report.factory import broken, campaign, of, older, swap
 from tests.report.followed import everything
 
@@ -276,3 +278,23 @@ def test_the_readme_says_of_the_comparison_what_the_card_says() -> None:
     verdict = cells[f"{view}/verdict"]["text"]
     says = f"`moe-active` is {verdict} than `dense`, by {difference.lstrip('+-')} ± {spread} nats"
     assert says in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png"])
+def test_a_figure_is_drawn_in_its_folder_alone(tmp_path: Path, name: str) -> None:
+    shown = curves(sections(campaign())[0])
+    with pytest.raises(RequestError, match="cannot name a figure"):
+        fresh.refresh(tmp_path / "results", {name: shown})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_behind_a_link_are_left_alone(results: Path, tmp_path: Path) -> None:
+    folder, theirs = results / fresh.FOLDER, tmp_path / "theirs"
+    folder.rename(theirs)
+    folder.symlink_to(theirs)
+    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    (victim,) = sorted((results / "records").rglob("*.json"))[:1]
+    victim.unlink()
+    with pytest.raises(RequestError, match="link to elsewhere"):
+        card.regenerate(results)
+    assert {path.name: path.read_bytes() for path in theirs.iterdir()} == before

@@ -28,7 +28,7 @@ def read_toml(name: str, results: Path | None = None, *, package: str = __name__
 def parse_toml(path: Path) -> dict[str, Any]:
     """A TOML file of the user's. Raises RequestError naming it and the fault."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -5,22 +5,21 @@ The figures behind them stand in the tables of the recipes' pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.evidence import launches
-from harness.evidence.differences import Difference, differences
-from harness.evidence.launches import Against
+from harness.evidence.differences import differences
 from harness.evidence.machines import kind
 from harness.evidence.sections import Section
 from harness.records.schema import Record
 from harness.records.store import path_of
-from harness.report.columns import Measure, text
+from harness.report.compare import Comparison, of_section
 from harness.report.draw import Figure, Shown
-from harness.report.table import Cell, Row, Table, millions
+from harness.report.sentence import sentence
+from harness.report.table import Cell, Column, Row, Table, millions
 from harness.report.views import scope, throughput
 from harness.report.views.answers import link
 from harness.report.views.difference import judged
-from harness.report.views.loss import LOSS_DIGITS
 from harness.stats.inference import t_interval
 
 Sentence = tuple[Cell, ...]
@@ -31,87 +30,53 @@ def listed(name: str, caption: str, sentences: Iterable[Sentence], columns: Sequ
 
     `columns` name the cells of a sentence.
     """
-    blank = [Measure(column, "", lambda _: (), text("")).column for column in columns]
     rows = tuple(Row(str(n), cells) for n, cells in enumerate(sentences, 1))
-    return Table(name, caption, "", tuple(blank), rows, command="smol card", listed=True)
+    heads = tuple(map(Column, columns))
+    return Table(name, caption, "", heads, rows, command="smol card", listed=True)
 
 
 def findings(found: Sequence[Section]) -> Table | None:
     """A sentence a pair that a recipe asked for beforehand; None where none asked."""
-    said = [s for section in found for s in (*_losses(section), *_rates(section))]
+    said = [s for section in found for s in _answers(section)]
     if not said:
         return None
-    sentences = sorted(said, key=lambda sentence: sentence[0].interval is None)
     return listed(
         "findings",
-        "Every question that a recipe asked before it ran. Differences are of validation loss in "
-        "nats a token, paired by seed, ± the half-width of their interval; below 0 the arm is "
-        "better. What is not comparable has no number.",
-        sentences,
+        "Every question that a recipe asked before it ran, and its answer. What cannot be compared "
+        "has no number.",
+        sorted(said, key=lambda cells: cells[0].interval is None),
         ("answer", "details"),
     )
 
 
-def _losses(section: Section) -> Iterable[Sentence]:
-    if "comparison" not in section.group.question.views:
-        return
-    for one in differences(section):
-        if one.primary and one.verdict is not None:
-            cell = Cell(
-                f"{_where(section)}: {_said(one)}.", one.records,
-                f"verdict on: validation loss of {one.arm} less {one.against}, nats a token",
-                judged(section), one.value.n, _interval(one),
-            )  # fmt: skip
-            yield cell, _details(section, one.records)
-
-
-def _where(section: Section) -> str:
-    return f"`{section.recipe}` at {section.scale} on {section.device}"
-
-
-def _interval(one: Difference) -> tuple[float, float] | None:
-    return one.value.interval if one.verdict and one.verdict.kind != "not comparable" else None
-
-
-def _said(one: Difference) -> str:
-    verdict, value = one.verdict, one.value
-    pair = f"{one.arm} against {one.against}"
-    if verdict is None or verdict.kind == "not comparable" or value.mean is None:
-        return f"{pair}: {verdict.text if verdict else ''}"
-    half = "" if value.half is None else f" ± {value.half:.{LOSS_DIGITS}f}"
-    shown = verdict.detectable
-    power = "" if shown is None else f"; {shown:.{LOSS_DIGITS}f} would have shown in 80 % of cases"
-    return (
-        f"{pair}: **{verdict.text}**, {value.mean:+.{LOSS_DIGITS}f}{half} over {value.n} pairs"
-        f"{power}"
-    )
-
-
-def _rates(section: Section) -> Iterable[Sentence]:
+def _answers(section: Section) -> Iterator[Sentence]:
     question = section.group.question
-    if "throughput" not in question.views:
+    if not {"comparison", "throughput"} & set(question.views):
         return
-    for arm, versus in launches.compared(section).items():
-        if (versus.reference, arm) in question.pairs:
-            files = throughput.behind(section, versus)
-            cell = Cell(
-                f"{_where(section)}: {_rate(versus)}.", files,
-                f"verdict on: steady rate of {versus.arm} over {versus.reference}'s",
-                "paired t test of log ratios at 5 %", versus.log_ratio.n,
-                versus.ratio[1] if versus.ratio else None,
-            )  # fmt: skip
-            yield cell, _details(section, files)
+    for reference, arm in question.pairs:
+        for one in of_section(section, reference, arm):
+            if one.horizon in (None, question.at):
+                files = _behind(section, reference, arm)
+                text = f"`{section.recipe}`: {sentence(section, reference, arm, one)}"
+                what = f"verdict on: {question.metric} of {arm} against {reference}"
+                yield (
+                    Cell(text, files, what, judged(section), one.pairs, _interval(one)),
+                    _details(section, files),
+                )
 
 
-def _rate(versus: Against) -> str:
-    pair = f"{versus.arm} against {versus.reference}"
-    if versus.ratio is None:
-        return f"{pair}: {versus.verdict}"
-    value, (low, high) = versus.ratio
-    return (
-        f"{pair}: **{versus.verdict}**, {value:.3f} times as fast [{low:.3f}, {high:.3f}] over "
-        f"{versus.log_ratio.n} blocks"
-    )
+def _behind(section: Section, reference: str, arm: str) -> tuple[str, ...]:
+    if section.group.question.metric == "tokens_per_second":
+        return throughput.behind(section, launches.compared(section)[arm])
+    of = (one for one in differences(section) if (one.against, one.arm) == (reference, arm))
+    return next((one.records for one in of if one.primary), ())
+
+
+def _interval(one: Comparison) -> tuple[float, float] | None:
+    """At the level of its verdict; None where nothing may be said."""
+    if not one.comparable or one.difference is None or one.half_width is None:
+        return one.interval if one.comparable else None
+    return one.difference - one.half_width, one.difference + one.half_width
 
 
 def _details(section: Section, files: Sequence[str]) -> Cell:
@@ -160,6 +125,10 @@ def texts(found: Sequence[Section]) -> Table | None:
 def _text(section: Section) -> str:
     data = scope.data(section.group.records)
     return f"{data}; scored on {scope.validation(section.group.records)}" if data else ""
+
+
+def _where(section: Section) -> str:
+    return f"`{section.recipe}` at {section.scale} on {section.device}"
 
 
 def _each(
@@ -223,7 +192,8 @@ def forest(found: Sequence[Section]) -> Figure | None:
         if "comparison" not in section.group.question.views:
             continue
         for one in differences(section):
-            if one.primary and one.verdict and (interval := _interval(one)):
+            interval = one.value.interval
+            if one.primary and one.verdict and interval and one.verdict.kind != "not comparable":
                 files += one.records
                 rows.append(
                     ForestRow(

@@ -10,7 +10,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from tests.report.story import Story, text
+from tests.audit.story import Story, text
 
 KINDS = (
     "tokens", "rate x time", "mfu", "fixed cost", "parameters", "cost x rate", "perplexity",

@@ -83,6 +83,13 @@ class Story:
                 return self.digits(value / size) + letter
         return self.digits(value)
 
+    def budget(self, value: float) -> str:
+        """What was chosen is exact to three digits, or marked as rounded."""
+        size = next(10.0**k for k in (12, 9, 6, 3, 0) if value >= 10.0**k)
+        text = self.count(value)
+        near = abs(float(text.rstrip("TBMk")) * size / value - 1) < 0.009
+        return self.maybe(text) if near else f"~{text}"
+
     def span(self, seconds: float) -> str:
         if seconds < 100:
             return self.digits(seconds) + " s"
@@ -105,7 +112,7 @@ class Story:
             "weights": self.digits(self.params * 2 / 1e6) + " MB",
             "per_update": self.maybe(self.count(self.per_update)),
             "updates": f"{self.updates:,}",
-            "tokens": self.maybe(self.count(self.tokens)),
+            "tokens": self.budget(self.tokens),
             "rate": self.count(self.rate) + " tokens/s",
             "per_gpu": self.count(self.rate / self.gpus) + " tok/s",
             "update_time": self.digits(self.per_update / self.rate * 1000) + " ms",
@@ -172,7 +179,7 @@ numbers = {{ updates = "{n["updates"]}", tokens = "{n["tokens"]}" }}
 [[claim]]
 id = "speed"
 kind = "throughput"
-quote = "{n["rate"]}, {n["time"]}"
+quote = "{n["rate"]}, {n["per_gpu"]} a GPU, {n["time"]}, {n["update_time"]} an update"
 with = ["length", "model"]
 device = "{s.machine}"
 [claim.numbers]
@@ -189,13 +196,13 @@ numbers = {{ mfu = "{n["mfu"]}" }}
 [[claim]]
 id = "cost"
 kind = "cost"
-quote = "{n["dollars"]}"
+quote = "{n["dollars"]} at {n["price"]}"
 with = ["speed"]
 numbers = {{ cost = "{n["dollars"]}", price_per_device_hour = "{n["price"]}" }}
 [[claim]]
 id = "timings"
 kind = "timing"
-quote = "{s.short} in {n["t_short"]}, {s.long} in {n["t_long"]}"
+quote = "{s.short} in {n["t_short"]}, {s.long} in {n["t_long"]}; fixed: {n["fixed"]}"
 numbers = {{ devices = {s.gpus}{fixed} }}
 [[claim.runs]]
 updates = {s.short}
@@ -206,7 +213,7 @@ time = "{n["t_long"]}"
 [[claim]]
 id = "quality"
 kind = "quality"
-quote = "{n["loss"]} / {n["ppl"]} / {n["bpb"]}"
+quote = "{n["loss"]} / {n["ppl"]} / {n["bpb"]} at {n["chars"]} bytes a token"
 [claim.numbers]
 loss = "{n["loss"]}"
 perplexity = "{n["ppl"]}"
@@ -221,6 +228,6 @@ evidence = {{ runs_each = 5 }}
 [[claim]]
 id = "mix"
 kind = "data"
-quote = "mix"
+quote = "mix {n["mix"].replace('"', "")}"
 shares = [{n["mix"]}]
 """
