@@ -15,7 +15,7 @@ from harness.records import store
 from harness.report import cells, fresh, inputs, pages
 from harness.report.draw import Shown
 from harness.report.pages import CARD as CARD
-from harness.report.pages import FOLDER, MADE, Document
+from harness.report.pages import FOLDER, MADE, Pages
 
 LINES = 12
 WIDTH = 300
@@ -28,18 +28,18 @@ def render(results: Path) -> dict[str, str]:
     return _made(results).texts
 
 
-def _made(results: Path) -> Document:
+def _made(results: Path) -> Pages:
     return pages.build(inputs.read(results))
 
 
-def _texts(made: Document) -> dict[str, str]:
+def _texts(made: Pages) -> dict[str, str]:
     """File -> what it should hold: the card, its cells, its pages."""
     first, *others = made.texts
     texts = {first: made.texts[first], cells.FILE: cells.to_json(made.index)}
     return texts | {name: made.texts[name] for name in others}
 
 
-def _left_over(results: Path, made: Document) -> list[Path]:
+def _left_over(results: Path, made: Pages) -> list[Path]:
     """Pages that were made from records that are gone; what a stranger put there is his."""
     return [
         path
@@ -50,7 +50,7 @@ def _left_over(results: Path, made: Document) -> list[Path]:
     ]
 
 
-def _figures(made: Document) -> dict[str, Shown]:
+def _figures(made: Pages) -> dict[str, Shown]:
     return {figure.file: figure.data for figure in made.figures}
 
 

@@ -56,6 +56,9 @@ def test_the_card_is_what_a_person_reads(results: Path) -> None:
         assert sum(-(-len(line) // 110) for line in lines) < 130
         assert not [line for line in lines if line.startswith("|")]
         assert body.count("![") <= 1
+        code = body.partition("```bash\n")[2].partition("```")[0].splitlines()
+        assert code
+        assert max(map(len, code)) <= 45
         for heading in (
             "What was asked, and the answers", "Models", "Costs", "Data", "Limits",
             "How to get started", "Where the rest is",

@@ -10,7 +10,7 @@ from harness.errors import RequestError
 from harness.records import store
 from harness.report import card, cells
 from harness.report.table import Cell, Column, Row, Table, markdown
-from harness.report.trace import Tracer, all_cells, trace
+from harness.report.trace import Tracer, trace
 from tests.report.factory import broken, campaign, of, older, swap
 from tests.report.followed import addresses, everything, follow
 
@@ -126,6 +126,6 @@ def test_a_near_miss_is_helped(results: Path, cell: str, message: str) -> None:
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    assert all_cells(tmp_path) == {}
+    assert Tracer(tmp_path).cells() == {}
     with pytest.raises(RequestError, match="nothing has been measured"):
         trace(tmp_path, f"{VIEW}/dense/val_loss@tokens")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,14 @@ def test_a_view_of_ones_own_is_one_file(place: Path) -> None:
     (place / "recipes/myviews.py").write_text(SPREAD.replace("(5, 3)", "(5, 4)"))
     own._module.cache_clear()  # another process would read the file anew
     assert f"{FIGURE}: stale: the drawing code has changed" in str(card.check(results))
+
+
+def test_the_view_that_the_readme_shows_works(place: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (shown,) = [block for block in blocks if "class Spread" in block]
+    (place / "recipes/myviews.py").write_text(shown)
+    cell = Tracer(place / "results").cells()["dense_vs_moe.smoke.cpu.spread/dense/sd"]
+    assert cell.n == 3
 
 
 def test_a_function_or_a_module_is_a_view_too(place: Path) -> None:
