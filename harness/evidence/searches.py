@@ -19,8 +19,6 @@ from harness.records.store import path_of
 
 BUDGET = ("train.tokens", "train.eval_every")
 """In these a search may differ from the comparison that uses it: it may be shorter."""
-BUNDLE = "bundle"
-"""The axis of a recipe whose arms differ in several things at once."""
 UNTUNED = "untuned"
 EDGE = "optimum at the edge"
 OTHER = "not the search's optimum"
@@ -256,8 +254,8 @@ def _how(section: Section, search: Section) -> str:
 
 
 def is_bundle(section: Section) -> bool:
-    """Whether arms are bundles, in which several things differ at once: an axis `bundle`."""
-    return any(BUNDLE in record.arm_values for record in section.group.records)
+    """Whether arms are bundles, in which several things differ at once."""
+    return section.role == "bundle"
 
 
 def evidence(section: Section) -> list[str]:

@@ -70,6 +70,18 @@ class Block(Generic[R]):
     """Why such a column does not apply, as `smol trace` says it."""
 
 
+def given(
+    name: str, cell: Callable[[R], Cell], unit: str = "", *, left: bool = False
+) -> Measure[R]:
+    """A column whose cells are made as a whole, or by another measure's `cell`."""
+    return Measure(name, "", lambda row: [(cell(row), ())], lambda cells, *_: cells[0], unit, left)
+
+
+def nothing(why: str, files: Sequence[str] = ()) -> Cell:
+    """Where a column does not apply to a row, and why."""
+    return Cell(ABSENT, tuple(files), why, "none", 0)
+
+
 def tabulate(
     name: str,
     caption: str,
@@ -84,11 +96,13 @@ def tabulate(
     made = [Row(name, tuple(measure.cell(row) for measure in measures)) for name, row in rows]
     for block in blocks:
         own = {measure.name: measure for measure in block.measures}
-        nothing = Cell(ABSENT, (), block.absent, "none", 0)
         made += [
             Row(
                 title,
-                tuple(own[m.name].cell(row) if m.name in own else nothing for m in measures),
+                tuple(
+                    own[m.name].cell(row) if m.name in own else nothing(block.absent)
+                    for m in measures
+                ),
             )
             for title, row in block.rows
         ]
@@ -170,9 +184,9 @@ def interval(over: str, *, digits: int, signed: bool = False) -> How:
 
 def estimated(over: str, *, digits: int, signed: bool = False) -> How:
     """The same, of an estimate that was made beforehand; none is "not measured"."""
-    nothing: list[Estimate] = [t_interval([])]
+    none: list[Estimate] = [t_interval([])]
     return lambda values, files, what: estimate(
-        (list(values) or nothing)[0], files, what, over, digits=digits, signed=signed
+        (list(values) or none)[0], files, what, over, digits=digits, signed=signed
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,29 +47,34 @@ def folders() -> list[Path]:
 
 def load(name: str) -> Any:
     """The view of `FILE.py:OBJECT`. Raises ViewMissing where it is not there or does not load."""
-    file, _, wanted = name.partition(":")
-    places = [folder / file for folder in folders()]
-    place = next((path for path in places if path.is_file()), None)
-    if place is None:
-        raise ViewMissing(f"there is no file recipes/{file}")
-    module = _module(place)
-    found = getattr(module, wanted, None) if wanted else module
-    if found is None:
-        raise ViewMissing(f"{file} has no {wanted}")
+    found = object_of(name)
     view = found() if isinstance(found, type) else found
     if hasattr(view, "tables") or hasattr(view, "figure"):
         return view
     if callable(view):
         return _OfFunction(view)
-    raise ViewMissing(f"{wanted or file} has neither tables(section) nor figure(section)")
+    raise ViewMissing(f"{name} has neither tables(section) nor figure(section)")
 
 
+def object_of(name: str) -> Any:
+    """What `FILE.py:OBJECT`, or the module `FILE.py`, is. Raises ViewMissing, saying why."""
+    file, _, wanted = name.partition(":")
+    places = [folder / file for folder in folders()]
+    place = next((path for path in places if path.is_file()), None)
+    # Records may be a stranger's: what they name is looked for beside recipes and nowhere else.
+    if place is None or ".." in Path(file).parts or Path(file).is_absolute():
+        raise ViewMissing(f"there is no file recipes/{file}")
+    module = _module(place)
+    found = getattr(module, wanted, None) if wanted else module
+    if found is None:
+        raise ViewMissing(f"{file} has no {wanted}")
+    return found
+
+
+@cache
 def _module(place: Path) -> ModuleType:
     """The file as a module; executed once."""
     name = f"_own_view_{place.stem}"
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(place):
-        return known
     spec = importlib.util.spec_from_file_location(name, place)
     if spec is None or spec.loader is None:
         raise ViewMissing(f"{place.name} is not a Python file")

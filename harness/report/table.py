@@ -13,6 +13,10 @@ from harness.stats.inference import LEVEL, Estimate, Verdict
 NONE = "not measured"
 ABSENT = "–"
 """Printed where a column does not apply to a row."""
+WIDE = 110
+"""Characters that a page shows beside each other; a wider table is printed in several."""
+WRAPPED = 30
+"""Characters beyond which a column's words wrap."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Table:
     notes: tuple[str, ...] = ()
     command: str | None = None
     """What reproduces the table."""
+    listed: bool = False
+    """Printed as a numbered list: the rows' names are its numbers."""
 
     def __post_init__(self) -> None:
         """Refuse ragged rows and addresses that two cells would share."""
@@ -100,10 +106,46 @@ class Table:
 
 
 def markdown(table: Table) -> str:
-    """The fenced block of a table: caption, aligned pipe table, notes, command."""
-    header = [table.corner, *(column.header for column in table.columns)]
-    left = [True, *(column.left for column in table.columns)]
-    body = [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
+    """The fenced block of a view: caption, numbered list or pipe tables, notes, command."""
+    parts = [f"**`{table.name}`** {escape(table.caption)}"]
+    if table.listed:
+        lines = [f"{r.name}. " + " ".join(escape(c.text) for c in r.cells) for r in table.rows]
+        parts.append("\n".join(lines))
+    else:
+        parts += [_pipes(table, places) for places in _narrow(table)]
+    if table.notes:
+        parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
+    if table.command and not table.listed:
+        parts.append(f"Reproduce: `{one_line(table.command)}`")
+    return fence(table.name, "\n\n".join(parts))
+
+
+def _narrow(table: Table) -> list[list[int]]:
+    """The columns, in as many tables as they need to be no wider than `WIDE`, the rows' names in
+    each. Words wrap within a column, so that no column asks for more than `WRAPPED`."""
+
+    def asks(texts: Sequence[str]) -> int:
+        return min(WRAPPED, max(len(escape(text)) for text in texts)) + 3
+
+    first = asks([table.corner, *(row.name for row in table.rows)])
+    groups: list[list[int]] = [[]]
+    used = first
+    for place, column in enumerate(table.columns):
+        width = asks([column.header, *(row.cells[place].text for row in table.rows)])
+        if groups[-1] and used + width > WIDE:
+            groups.append([])
+            used = first
+        groups[-1].append(place)
+        used += width
+    return groups
+
+
+def _pipes(table: Table, places: Sequence[int]) -> str:
+    """An aligned pipe table of some of the columns."""
+    columns = [table.columns[place] for place in places]
+    header = [table.corner, *(column.header for column in columns)]
+    left = [True, *(column.left for column in columns)]
+    body = [[row.name, *(row.cells[place].text for place in places)] for row in table.rows]
     lines = [[escape(text) for text in line] for line in (header, *body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     rule = [
@@ -116,12 +158,7 @@ def markdown(table: Table) -> str:
         ) + " |"
         for line in (lines[0], rule, *lines[1:])
     ]  # fmt: skip
-    parts = [f"**`{table.name}`** {escape(table.caption)}", "\n".join(printed)]
-    if table.notes:
-        parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
-    if table.command:
-        parts.append(f"Reproduce: `{one_line(table.command)}`")
-    return fence(table.name, "\n\n".join(parts))
+    return "\n".join(printed)
 
 
 def fence(name: str, content: str) -> str:

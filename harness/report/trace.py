@@ -16,8 +16,8 @@ from harness.errors import RequestError, nearest
 from harness.records import evaluation, store
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import cells, document
-from harness.report.cells import Entry, Index
+from harness.report import cells, inputs, pages
+from harness.report.cells import Index, Traced
 
 WORDS = ("caption", "figure", "note-")
 """How the addresses begin, after the view, of what stands outside a table's cells."""
@@ -38,9 +38,9 @@ class Tracer:
         """Raises RequestError for a broken index, or without one a broken records folder."""
         self.results = results
         self._files: dict[str, _File] = {}
-        self._index: Index = cells.load(results) or document.build(document.read(results)).index
+        self._index: Index = cells.load(results) or pages.build(inputs.read(results)).index
 
-    def cells(self) -> dict[str, Entry]:
+    def cells(self) -> dict[str, Traced]:
         """Every cell of the card by its address, in the card's order."""
         return self._index.cells
 
@@ -200,11 +200,6 @@ def _diffs(runs: Sequence[Record]) -> dict[str, dict[str, object]]:
     asked = runs[0].question.arms if runs else ()
     order = [arm for arm in asked if arm in diffs]
     return {arm: diffs[arm] for arm in [*order, *(a for a in diffs if a not in order)]}
-
-
-def all_cells(results: Path) -> dict[str, Entry]:
-    """Every cell of the card by its address `view/row/column`, in the card's order."""
-    return Tracer(results).cells()
 
 
 def trace(results: Path, cell_id: str) -> str:

@@ -131,7 +131,7 @@ def test_whole_documents_are_scored_recorded_and_shown_in_the_card(place):
     assert one.unigram is not None
     assert str(place.folder) not in one.model_dump_json()
     place.smol("card", "--results", str(place.results))
-    card = (place.results / "MODEL_CARD.md").read_text()
+    card = (place.results / "cards/about-references.md").read_text()
     assert f"{one.bits_per_byte:.4f}" in card
     place.smol("card", "--check", "--results", str(place.results))
     view = f"references.two.{one.text_digest[:8]}"

@@ -57,9 +57,13 @@ def test_nothing_asked_no_page():
 def test_links_lead_to_headings(tmp_path):
     for record in factory.campaign():
         store.write(tmp_path, record)
-    text = render(tmp_path)
-    links = re.findall(r"\]\(#([^)]+)\)", text)
-    assert links
+    pages = render(tmp_path)
+    text = pages["cards/dense_vs_moe.md"]
+    links = re.findall(r"\]\(dense_vs_moe.md#([^)]+)\)", pages["cards/about-questions.md"])
+    links += re.findall(r"\]\(cards/dense_vs_moe.md#([^)]+)\)", pages["MODEL_CARD.md"])
+    assert len(links) == 2
+    linked = re.findall(r"\]\((cards/[^)#]+)\)", pages["MODEL_CARD.md"])
+    assert set(linked) == set(pages) - {"MODEL_CARD.md"}
     # GitHub's rule, told apart from ours: spaces become hyphens, of the rest only letters, digits,
     # hyphens and underscores stay.
     headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]

@@ -17,9 +17,11 @@ from harness.records import store
 from harness.report import card, fresh
 from harness.report.views.curves import curves
 from tests.report.factory import broken, campaign, of, older, swap
+from tests.report.followed import everything
 
 ROOT = Path(__file__).parents[2]
 FIGURE = "figures/dense_vs_moe.smoke.cpu.curves.png"
+PAGE = "cards/dense_vs_moe.md"
 EXPERTS = "figures/dense_vs_moe.smoke.cpu.experts.png"
 
 
@@ -37,6 +39,8 @@ def drawn_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert [p.relative_to(results).as_posix() for p in written] == [
         "MODEL_CARD.md",
         "cells.json",
+        PAGE,
+        *(f"cards/about-{name}.md" for name in ("questions", "reading", "hours")),
         FIGURE,
         EXPERTS,
         "figures/figures.json",
@@ -52,28 +56,29 @@ def results(drawn_once: Path, tmp_path: Path) -> Path:
 def test_a_fresh_card_passes_and_is_not_written_again(results: Path) -> None:
     assert card.check(results) is None
     assert card.regenerate(results) == []
-    text = (results / "MODEL_CARD.md").read_text()
-    assert text == card.render(results)
+    for name, text in card.render(results).items():
+        assert (results / name).read_text() == text
+    text = (results / PAGE).read_text()
     views = "scope curves experts loss difference clock cost routing runs failed others"
     for view in views.split():
         name = f"dense_vs_moe.smoke.cpu.{view}"
         assert text.count(f"<!-- view: {name} begin -->") == 1
         assert text.count(f"<!-- view: {name} end -->") == 1
-    assert f"]({FIGURE})" in text
-    assert f"]({EXPERTS})" in text
-    assert "## Measured on CPU" in text
+    assert f"](../{FIGURE})" in text
+    assert f"](../{EXPERTS})" in text
+    assert "### Measured on CPU" in text
     assert "### Measured on GPU" not in text
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    assert "Nothing has been measured yet" in card.render(tmp_path)
+    assert "Nothing has been measured yet" in card.render(tmp_path)[card.CARD]
     assert card.check(tmp_path) == "MODEL_CARD.md is missing\ncells.json is missing"
     assert card.regenerate(tmp_path) == [tmp_path / "MODEL_CARD.md", tmp_path / "cells.json"]
     assert card.check(tmp_path) is None
 
 
 def test_every_digit_of_every_table_is_guarded(results: Path) -> None:
-    path = results / "MODEL_CARD.md"
+    path = results / PAGE
     lines = path.read_text().splitlines(keepends=True)
     rows = [i for i, line in enumerate(lines) if line.startswith("|")]
     assert len(rows) > 20
@@ -186,21 +191,31 @@ def test_a_figure_whose_records_are_gone_is_removed(results: Path) -> None:
     card.regenerate(results)
     assert not (results / FIGURE).exists()
     assert not (results / EXPERTS).exists()
+    assert not (results / PAGE).exists()
     assert card.check(results) is None
+
+
+def test_a_page_whose_records_are_gone_is_removed_and_a_strangers_stays(results: Path) -> None:
+    mine = results / "cards/notes.md"
+    mine.write_text("mine")
+    shutil.rmtree(results / "records")
+    assert f"{PAGE}: no page of these records" in str(card.check(results))
+    card.regenerate(results)
+    assert [path.name for path in (results / "cards").iterdir()] == ["notes.md"]
 
 
 def test_a_single_arm_has_a_card_without_differences(tmp_path: Path) -> None:
     for record in campaign(asked={"arms": ("dense",), "pairs": ()}):
         if record.arm == "dense":
             store.write(tmp_path, record)
-    text = card.render(tmp_path)
+    text = everything(tmp_path)
     assert "dense_vs_moe.smoke.cpu.loss" in text
     assert "dense_vs_moe.smoke.cpu.difference" not in text
 
 
 def test_a_view_that_is_not_known_is_said_so(tmp_path: Path) -> None:
     store.write(tmp_path, campaign(asked={"views": ("comparison", "experts2")})[0])
-    assert "View `experts2` is not here" in card.render(tmp_path)
+    assert "View `experts2` is not here" in everything(tmp_path)
 
 
 def test_a_figure_is_stale_when_its_data_are(results: Path) -> None:

@@ -62,7 +62,7 @@ def test_every_cell_is_traced_to_files_that_are_there(results: Path) -> None:
 
 def test_the_check_sees_an_edit_a_removal_and_a_new_score(results: Path) -> None:
     assert card.check(results) is None
-    path = results / card.CARD
+    path = results / "cards/about-references.md"
     text = path.read_text()
     path.write_text(text.replace("0.5771", "0.5770"))
     assert "0.5770" in str(card.check(results))
@@ -77,5 +77,6 @@ def test_the_check_sees_an_edit_a_removal_and_a_new_score(results: Path) -> None
 
 def test_evaluations_without_records_have_a_card(tmp_path: Path) -> None:
     evaluation.write(tmp_path, scored("released"))
-    assert "## Reference rows" in card.render(tmp_path)
-    assert "Nothing has been measured" not in card.render(tmp_path)
+    pages = card.render(tmp_path)
+    assert "# Reference rows" in pages["cards/about-references.md"]
+    assert "Nothing has been measured" not in pages[card.CARD]

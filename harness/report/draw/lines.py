@@ -87,13 +87,17 @@ def _panel(axes: Axes, data: Curves, budget: str) -> None:
             markersize=5.5, markeredgecolor="white", markeredgewidth=0.7, capsize=2.5,
             elinewidth=1.0, zorder=5,
         )  # fmt: skip
-    if data.unigram is not None:
+    if data.unigram is not None and _shows_unigram(data):
         axes.axhline(data.unigram, color="0.35", linestyle="--", linewidth=1.0, zorder=1)
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlim(left=0)
     axes.margins(x=0.03)
     axes.set_ylabel("")
+
+
+def _shows_unigram(data: Curves) -> bool:
+    return data.unigram is not None and data.frame is not None and data.unigram <= data.frame[1]
 
 
 def _key(data: Curves) -> list[Any]:
@@ -105,7 +109,7 @@ def _key(data: Curves) -> list[Any]:
         handles.append(
             Line2D([], [], color="0.35", linestyle=(0, (1.5, 1.2)), label="decay to a horizon")
         )
-    if data.unigram is not None:
+    if _shows_unigram(data):
         handles.append(Line2D([], [], color="0.35", linestyle="--", label="unigram model"))
     return handles
 

@@ -6,15 +6,15 @@ The same cells as in the sections, each with the way there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.evidence import launches
 from harness.evidence.differences import Difference, differences
 from harness.evidence.launches import Against
 from harness.evidence.sections import Section
-from harness.report.columns import Block, Found, Measure, tabulate, text
-from harness.report.table import ABSENT, Cell, Table
+from harness.report.columns import Block, Measure, given, nothing, tabulate
+from harness.report.table import Cell, Table, plain
 from harness.report.views import difference, throughput
 
 
@@ -45,19 +45,14 @@ def answers(found: Sequence[Section]) -> Table | None:
     )
 
 
-def _column(name: str, unit: str = "", *, left: bool = True) -> Measure[Any]:
-    return Measure(name, "", lambda _: (), text(""), unit, left)
-
-
-COLUMNS = (
-    _column("reference"),
-    _column("loss_difference", "nats/token", left=False),
-    _column("ratio", "of rates"),
-    _column("detectable"),
-    _column("verdict"),
-    _column("scope"),
-    _column("details"),
-)
+COLUMNS: tuple[Measure[Any], ...] = tuple(
+    given(name, lambda _: nothing("no question"), unit, left=left)
+    for name, unit, left in (
+        ("reference", "", True), ("loss_difference", "nats/token", False),
+        ("ratio", "of rates", True), ("detectable", "", True), ("verdict", "", True),
+        ("scope", "", True), ("details", "", True),
+    )
+)  # fmt: skip
 """What the rows are said in; each question measures them in its own way."""
 
 
@@ -66,23 +61,22 @@ def _losses(section: Section) -> list[Block[Difference]]:
     if "comparison" not in section.group.question.views or not asked:
         return []
 
-    def said(one: Difference) -> bool:
-        return one.verdict is not None and one.verdict.kind != "not comparable"
+    def value(one: Difference) -> Cell:
+        said = one.verdict is not None and one.verdict.kind != "not comparable"
+        return difference.DIFFERENCE.cell(one) if said else nothing("not comparable", one.records)
 
     def shown(one: Difference) -> float | None:
-        return one.verdict.detectable if one.verdict and said(one) else None
+        said = one.verdict is not None and one.verdict.kind != "not comparable"
+        return one.verdict.detectable if one.verdict and said else None
 
-    def behind(one: Difference) -> Sequence[str]:
-        return one.records
-
-    measures = [
+    measures: list[Measure[Difference]] = [
         difference.REFERENCE,
-        _if(said, _named("loss_difference", difference.DIFFERENCE), behind),
-        _absent("ratio", "the question is of losses", behind),
+        given("loss_difference", value),
+        given("ratio", lambda one: nothing("the question is of losses", one.records)),
         difference.detectable(shown),
         difference.verdict(section),
         difference.scope(section),
-        _details(section, behind),
+        given("details", lambda one: _details(section, one.records)),
     ]
     return [Block(asked, measures)]
 
@@ -96,58 +90,43 @@ def _rates(section: Section) -> list[Block[Against]]:
     ]
     if "throughput" not in question.views or not asked:
         return []
+    ratio = throughput.ratio(section)
 
-    def behind(versus: Against) -> Sequence[str]:
+    def behind(versus: Against) -> tuple[str, ...]:
         return throughput.behind(section, versus)
 
-    measures = [
-        _said("reference", "the reference arm", "declared by the recipe",
-              lambda versus: versus.reference, behind),
-        _absent("loss_difference", "the question is of rates", behind),
-        _if(lambda versus: versus.ratio is not None, throughput.ratio(section), behind),
+    def scope(versus: Against) -> Cell:
+        where = f"{section.scale}, {section.device}"
+        return plain(where, behind(versus), "what the row is true of", "from the records")
+
+    measures: list[Measure[Against]] = [
+        given(
+            "reference",
+            lambda versus: plain(
+                versus.reference, behind(versus), "the reference arm", "declared by the recipe"
+            ),
+        ),
+        given("loss_difference", lambda one: nothing("the question is of rates", behind(one))),
+        given(
+            "ratio",
+            lambda one: ratio.cell(one) if one.ratio else nothing("not comparable", behind(one)),
+        ),
         throughput.detectable(section),
         throughput.verdict(section),
-        _said("scope", "what the row is true of", "from the records",
-              lambda _: f"{section.scale}, {section.device}", behind),
-        _details(section, behind),
-    ]  # fmt: skip
+        given("scope", scope),
+        given("details", lambda versus: _details(section, behind(versus))),
+    ]
     return [Block(asked, measures)]
 
 
-Behind = Callable[[Any], Sequence[str]]
-"""The files that stand behind a row."""
+def _details(section: Section, files: Sequence[str]) -> Cell:
+    shown = f"[{section.recipe} at {section.scale}]({link(section)})"
+    return plain(shown, files, "the section of the recipe's page", "its heading")
 
 
-def _said(
-    name: str, what: str, how: str, value: Callable[[Any], str], behind: Behind
-) -> Measure[Any]:
-    return Measure(name, what, lambda row: [(value(row), behind(row))], text(how))
-
-
-def _named(name: str, measure: Measure[Any]) -> Measure[Any]:
-    return Measure(name, measure.what, measure.values, measure.how, n=measure.n)
-
-
-def _absent(name: str, why: str, behind: Behind) -> Measure[Any]:
-    return Measure(name, why, lambda row: [(ABSENT, behind(row))], text("none"), n=lambda _: 0)
-
-
-def _if(shown: Callable[[Any], bool], measure: Measure[Any], behind: Behind) -> Measure[Any]:
-    """The same cell where it may be shown, else nothing."""
-    absent = _absent(measure.name, "not comparable", behind)
-
-    def values(row: Any) -> Found:
-        return [(measure.cell(row) if shown(row) else absent.cell(row), ())]
-
-    def how(values: Sequence[Cell], _: tuple[str, ...], __: str) -> Cell:
-        return values[0]
-
-    return Measure(measure.name, "", values, how)
-
-
-def _details(section: Section, behind: Behind) -> Measure[Any]:
-    link = f"[{section.recipe} at {section.scale}](#{_anchor(heading(section))})"
-    return _said("details", "the section of the card", "its heading", lambda _: link, behind)
+def link(section: Section, folder: str = "") -> str:
+    """Where a section stands: on its recipe's page, whose folder is given from elsewhere."""
+    return f"{folder}{section.recipe}.md#{_anchor(heading(section))}"
 
 
 def _anchor(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.records.bench import KERNELS, Bench, KernelBuild, Kernels
 from harness.records.bench import Row as Bar
-from harness.report.columns import Measure, tabulate, text
+from harness.report.columns import Measure, given, tabulate, text
 from harness.report.draw import Figure, Shown
 from harness.report.table import ABSENT, Cell, Table
 
@@ -97,11 +97,7 @@ def _measures(path: str) -> list[Measure[Bar]]:
             "rounds", "rounds, in turn with the others of the group", lambda bar: bar.rounds,
             "count",
         ),
-        Measure(
-            "ratio", "base's time over the contestant's", lambda bar: [(bar, path)],
-            lambda bars, files, what: _ratio(bars[0], files, what, f"median {over}"),
-            "times as fast as base",
-        ),
+        given("ratio", lambda bar: _ratio(bar, path), "times as fast as base"),
         measure(
             "base", "what the ratio is to", lambda bar: bar.base or ABSENT, "declared by the bench",
             left=True,
@@ -117,14 +113,15 @@ def _measures(path: str) -> list[Measure[Bar]]:
     ]  # fmt: skip
 
 
-def _ratio(bar: Bar, files: tuple[str, ...], what: str, how: str) -> Cell:
+def _ratio(bar: Bar, path: str) -> Cell:
+    what, how = "base's time over the contestant's", "median over rounds"
     if bar.ratio_to_base is None:
-        return Cell(ABSENT, files, what, how, 1)
+        return Cell(ABSENT, (path,), what, how, 1)
     shown, interval = f"{bar.ratio_to_base:.2f}", None
     if bar.ratio_low is not None and bar.ratio_high is not None:
         interval = (bar.ratio_low, bar.ratio_high)
         shown += f" [{bar.ratio_low:.2f}, {bar.ratio_high:.2f}]"
-    return Cell(shown, files, what, how, 1, interval)
+    return Cell(shown, (path,), what, how, 1, interval)
 
 
 def _ms(seconds: float) -> str:

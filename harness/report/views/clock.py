@@ -19,7 +19,7 @@ from harness.evidence.machines import kinds
 from harness.evidence.sections import Section
 from harness.machine import devices
 from harness.records.store import path_of
-from harness.report.columns import Block, Found, Measure, estimated, tabulate, text
+from harness.report.columns import Block, Found, Measure, estimated, given, tabulate, text
 from harness.report.table import Cell, Table, plain
 from harness.report.views.difference import judged
 from harness.report.views.loss import LOSS_DIGITS
@@ -127,22 +127,21 @@ def _pair(section: Section, against: str, arm: str) -> _Pair:
 
 
 def _measures(section: Section, what: str) -> list[Measure[_Pair]]:
+    def both(one: _Pair) -> list[str]:
+        arms = (one.against, one.arm)
+        return [path_of(record) for record in section.group.records if record.arm in arms]
+
     def behind(one: _Pair) -> list[str]:
-        if one.value is not None:
-            return [end.path for pair in one.ends for end in pair]
-        return _all(one)
+        ends = [end.path for pair in one.ends for end in pair]
+        return both(one) if one.value is None else ends
 
-    def _all(one: _Pair) -> list[str]:
-        both = (one.against, one.arm)
-        return [path_of(record) for record in section.group.records if record.arm in both]
-
-    def verdict(values: Sequence[_Pair], files: tuple[str, ...], what: str) -> Cell:
-        said = judged(section) if values[0].value is not None else "none"
-        return plain(values[0].said, files, what, said)
+    def verdict(one: _Pair) -> Cell:
+        how = "none" if one.value is None else judged(section)
+        return plain(one.said, behind(one), f"verdict at equal {what}", how)
 
     return [
         Measure(
-            "reference", "the reference arm", lambda one: [(one.against, _all(one))],
+            "reference", "the reference arm", lambda one: [(one.against, both(one))],
             text("declared by the recipe"), left=True,
         ),
         Measure(
@@ -158,10 +157,7 @@ def _measures(section: Section, what: str) -> list[Measure[_Pair]]:
             lambda one: [(one.value, behind(one))],
             estimated("pairs", digits=LOSS_DIGITS, signed=True), "nats/token",
         ),
-        Measure(
-            "verdict", f"verdict at equal {what}", lambda one: [(one, behind(one))], verdict,
-            left=True,
-        ),
+        given("verdict", verdict, left=True),
     ]  # fmt: skip
 
 

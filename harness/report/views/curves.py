@@ -40,9 +40,11 @@ class CurveEnd(Frozen):
     n: int
 
 
-HEADROOM = 0.35
-"""Share of what is shown between the lowest value and the unigram model (or the highest endpoint)
-that may be added above: the first updates' losses would flatten everything that is compared."""
+HEADROOM = 0.6
+"""Share of what the endpoints span that is shown above the highest of them: where the arms differ.
+The first updates' losses, and the unigram model's, would flatten everything that is compared."""
+LEAST = 0.1
+"""Nats a token: less is not shown, however close the endpoints lie."""
 MARGIN = 0.08
 """Share of the same left free beyond the outermost points."""
 
@@ -57,27 +59,29 @@ class Curves(Shown):
 
     @property
     def frame(self) -> tuple[float, float] | None:
-        """Lowest and highest loss shown, nats/token: every endpoint, the unigram model, and of the
-        lines what HEADROOM has room for. None where there is nothing to show."""
+        """Lowest and highest loss shown, nats/token: every endpoint with its interval, and what
+        HEADROOM has room for. None where there is nothing to show."""
         points = [point.val_loss for line in self.lines for point in line.points]
-        points += [bound for end in self.ends for bound in end.interval or (end.val_loss,)]
-        if not points:
+        ends = [bound for end in self.ends for bound in end.interval or (end.val_loss,)]
+        if not points and not ends:
             return None
-        bottom = min(points)
-        tops = [end.interval[1] if end.interval else end.val_loss for end in self.ends]
-        if self.unigram is not None:
-            tops.append(self.unigram)
-        top = max(tops, default=max(points))
-        span = max(top - bottom, 1e-3)
-        highest = max(points + tops) + MARGIN * span
-        return bottom - MARGIN * span, min(top + HEADROOM * span, highest)
+        shown = ends or points
+        bottom = min(points + ends)
+        span = max(max(shown) - bottom, LEAST)
+        highest = max(points + ends) + MARGIN * span
+        return bottom - MARGIN * span, min(max(shown) + HEADROOM * span, highest)
 
     @property
-    def clipped(self) -> bool:
-        """Whether points lie above the frame."""
-        return self.frame is not None and any(
-            point.val_loss > self.frame[1] for line in self.lines for point in line.points
-        )
+    def cut(self) -> str:
+        """What lies above the frame, as the caption says it; empty where all is shown."""
+        if self.frame is None:
+            return ""
+        top = self.frame[1]
+        above = [p.val_loss for line in self.lines for p in line.points if p.val_loss > top]
+        said = [f"the first updates, from {max(above):.2f}"] if above else []
+        if self.unigram is not None and self.unigram > top:
+            said.append(f"the unigram model at {self.unigram:.2f}")
+        return f"Cut at {top:.2f}: above it lie {' and '.join(said)}." if said else ""
 
 
 def figure(section: Section) -> Figure | None:
@@ -90,7 +94,7 @@ def figure(section: Section) -> Figure | None:
         "validation loss against tokens and FLOPs",
         "Mean over seeds; bands from the lowest to the highest seed; dotted: learning rate "
         "decaying to a horizon; points: endpoints with their 95 % t interval."
-        + (" The first updates lie above the frame." if data.clipped else ""),
+        + (f" {data.cut}" if data.cut else ""),
     )
 
 

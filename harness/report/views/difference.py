@@ -8,7 +8,7 @@ from typing import Any
 from harness.evidence.differences import Difference, differences
 from harness.evidence.machines import kinds
 from harness.evidence.sections import Section
-from harness.report.columns import How, Measure, estimated, tabulate, text
+from harness.report.columns import How, Measure, estimated, given, tabulate, text
 from harness.report.table import ABSENT, Cell, Table, levels_note, plain, quantity
 from harness.report.views.loss import LOSS_DIGITS
 from harness.stats.inference import POWER, UNASKED, judge, t_interval
@@ -175,9 +175,7 @@ def _noise(section: Section) -> Measure[Difference]:
         f"standard deviation of {arm}'s validation loss over seeds; tokens of training",
         "sample standard deviation", spread.n,
     )  # fmt: skip
-    return Measure(
-        "noise_recipe", cell.metric, lambda _: (), lambda *_: cell, "nats/token", left=True
-    )
+    return given("noise_recipe", lambda _: cell, "nats/token", left=True)
 
 
 def _scope(section: Section, one: Difference) -> str:

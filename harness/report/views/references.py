@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.records.evaluation import Evaluation, Unigram, path_of
-from harness.report.columns import Block, Measure, tabulate, text
+from harness.report.columns import Block, Measure, given, tabulate, text
 from harness.report.table import ABSENT, Cell, Table, millions
 
 
@@ -55,21 +55,20 @@ def _names(scored: Sequence[Evaluation]) -> dict[str, str]:
     return names
 
 
-def _bits(e: Evaluation) -> str:
-    return f"bits per byte of {e.subject.name} on {e.text}"
+def _whole(e: Evaluation) -> Cell:
+    how = "summed nats / ln 2 / UTF-8 bytes"
+    return _bits(e, f"{e.bits_per_byte:.4f}", how)
 
 
-def _resampled(values: Sequence[Evaluation], files: tuple[str, ...], what: str) -> Cell:
-    (e,) = values
+def _resampled(e: Evaluation) -> Cell:
     shown = ABSENT if e.interval is None else f"{e.interval[0]:.4f} to {e.interval[1]:.4f}"
     how = f"percentiles 2.5 and 97.5 of {e.resamples:,} bootstrap resamples of the documents"
-    return Cell(shown, files, what, how, e.documents, e.interval)
+    return _bits(e, shown, how)
 
 
-def _whole(values: Sequence[Evaluation], files: tuple[str, ...], what: str) -> Cell:
-    (e,) = values
-    how = "summed nats / ln 2 / UTF-8 bytes"
-    return Cell(f"{e.bits_per_byte:.4f}", files, what, how, e.documents, e.interval)
+def _bits(e: Evaluation, shown: str, how: str) -> Cell:
+    what = f"bits per byte of {e.subject.name} on {e.text}"
+    return Cell(shown, (path_of(e),), what, how, e.documents, e.interval)
 
 
 def _as_evaluated(
@@ -80,8 +79,8 @@ def _as_evaluated(
 
 
 MEASURES = (
-    Measure("bits_per_byte", _bits, lambda e: [(e, path_of(e))], _whole),
-    Measure("interval", _bits, lambda e: [(e, path_of(e))], _resampled),
+    given("bits_per_byte", _whole),
+    given("interval", _resampled),
     _as_evaluated(
         "loss", "nats a scored token", lambda e: f"{e.loss:.4f}", "summed nats / tokens",
         "nats/token",

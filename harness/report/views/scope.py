@@ -34,8 +34,8 @@ def tables(section: Section) -> list[Table]:
         "compute": (_each(records, _compute), "precision, compilation and threads of a run"),
         "seeds": (_seeds(section), "seeds run, and those that the recipe froze"),
         "tuning": (tuning.summary(section), "how the arms' settings were chosen"),
-        "data": (_each(records, _data), "training tokens by source, and in one epoch"),
-        "validation": (_validations(records), "what each validation scores"),
+        "data": (data(records), "training tokens by source, and in one epoch"),
+        "validation": (validation(records), "what each validation scores"),
         **{
             f"horizon-{horizon}": (_budget(section, horizon), f"the budget at horizon {horizon}")
             for horizon in section.group.question.horizons
@@ -141,6 +141,11 @@ def _data(record: Record) -> str:
     )
 
 
+def data(records: Sequence[Record]) -> str:
+    """Training tokens by source, and in one epoch."""
+    return _each(records, _data)
+
+
 def _validation(record: Record) -> str:
     if record.data is None:
         return ""
@@ -149,8 +154,9 @@ def _validation(record: Record) -> str:
     return f"{d.val_tokens:,} tokens, {size}, {d.val_documents} documents"
 
 
-def _validations(records: Sequence[Record]) -> str:
-    """The same documents for every arm, also where arms pack them into other sequences."""
+def validation(records: Sequence[Record]) -> str:
+    """What each validation scores: the same documents for every arm, also where arms pack them
+    into other sequences."""
     lengths = {r.config.get("data", {}).get("seq_len") for r in records if r.data} - {None}
     text = _each(records, _validation)
     if len(lengths) < 2:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from harness.config import Frozen
 from harness.evidence import launches
 from harness.evidence.launches import Against, Arm, Run
 from harness.evidence.sections import Section
-from harness.report.columns import Block, Found, Measure, estimated, mean, same, tabulate, text
+from harness.report.columns import Found, Measure, estimated, given, mean, same, tabulate, text
 from harness.report.draw import Figure, Shown, figure_of
-from harness.report.table import ABSENT, NONE, Cell, Table, levels_note
+from harness.report.table import ABSENT, NONE, Cell, Table, levels_note, plain
 from harness.stats.inference import POWER, Estimate
 from harness.stats.line import REACH
 
@@ -29,22 +28,13 @@ def _throughput(section: Section) -> Table:
     question, base = section.group.question, launches.reference(section)
     versus = launches.compared(section)
     margin = f"{question.margin:g}" if question.margin is not None else "no"
-    compared = _compared(section)
-    blocks = []
-    for name in question.arms:
-        one = launches.arm(section, name)
-        against = versus.get(name)
-        # The reference is compared with nothing: what is in its columns says so.
-        more = [_over(m, lambda row: row[1]) for m in compared] if against else _reference(compared)
-        blocks.append(Block([(name, (one, against))], [*_ALONE, *more]))
     return tabulate(
         f"{section.name}.throughput",
         "Timing launches: each alone on the machine, arms in turn (ABBA), one block a seed, "
         f"every length a run of its own. Ratios are to `{base}`, paired within blocks.",
         "arm",
-        [*_ALONE, *(_over(measure, lambda row: row[1]) for measure in compared)],
-        [],
-        *blocks,
+        [*map(_alone, ALONE), *map(_against, _compared(section))],
+        [(name, (launches.arm(section, name), versus.get(name))) for name in question.arms],
         notes=(
             "steady_rate: tokens a second after warm-up (the first tenth of the updates, at least "
             "three), evaluation, checkpoints and compilation apart; mean over blocks ± half-width "
@@ -72,15 +62,19 @@ Compared = tuple[Arm, Against | None]
 """An arm by itself, and against the reference; None where it is the reference."""
 
 
-def _over(measure: Measure[Any], part: Callable[[Any], Any]) -> Measure[Any]:
-    """The same column, of a part of the row."""
-    what, n = measure.what, measure.n
-    return dataclasses.replace(
-        measure,
-        what=what if isinstance(what, str) else lambda row: what(part(row)),
-        values=lambda row: measure.values(part(row)),
-        n=n and (lambda row: n(part(row))),
-    )
+def _alone(measure: Measure[Arm]) -> Measure[Compared]:
+    return given(measure.name, lambda row: measure.cell(row[0]), measure.unit, left=measure.left)
+
+
+def _against(measure: Measure[Against]) -> Measure[Compared]:
+    def cell(row: Compared) -> Cell:
+        one, versus = row
+        if versus is not None:
+            return measure.cell(versus)
+        said = REFERENCE if measure.name == "ratio" else ABSENT
+        return plain(said, _counted(one), OF_REFERENCE[measure.name], "it is the reference")
+
+    return given(measure.name, cell, measure.unit, left=measure.left)
 
 
 def _made(one: Arm) -> list[str]:
@@ -104,73 +98,54 @@ def _milliseconds(of: Estimate) -> Estimate:
     return dataclasses.replace(of, mean=mean, sd=sd, half=half)
 
 
-def _alone() -> list[Measure[Arm]]:
-    words = {"private": "cold", "shared": "warm"}
-    return [
-        Measure(
-            "launches", "launches that count, of those that ended well",
-            lambda one: [
-                (f"{len(one.counted)} of {len(one.made)}" if one.made else NONE, _made(one))
-            ],
-            text("count"),
-        ),
-        Measure(
-            "steady_rate", "steady tokens a second", lambda one: [(one.rate, _counted(one))],
-            estimated("blocks", digits=0), "tokens/s",
-        ),
-        Measure(
-            "fixed", "seconds of a run that do not repeat",
-            lambda one: [(one.fixed, _counted(one))], estimated("blocks", digits=1), "s",
-        ),
-        Measure(
-            "steady", "milliseconds an update",
-            lambda one: [(_milliseconds(one.steady), _counted(one))],
-            estimated("blocks", digits=1), "ms/update",
-        ),
-        Measure(
-            "compiling", "seconds in torch's compiler, in updates and evaluations", _compiling,
-            mean("mean over launches", form="{:.1f}"), "s",
-        ),
-        Measure(
-            "cache", "compiler cache at the start of a launch",
-            lambda one: [
-                (run.timing.launch.cache, run.path) for run in one.made if run.timing.launch
-            ],
-            same("the same in all launches", form=words.__getitem__), left=True,
-        ),
-    ]  # fmt: skip
-
-
-_ALONE = [_over(measure, lambda row: row[0]) for measure in _alone()]
-
-
-def _reference(compared: list[Measure[Against]]) -> list[Measure[Compared]]:
-    """What stands in the columns of comparison in the reference's own row."""
-    whats = {
-        "ratio": "steady rate over the reference's",
-        "loss_difference": "loss difference to the reference",
-        "break_even": "break-even updates",
-        "detectable": "detectable ratio of rates",
-        "verdict": "verdict on the rates",
-    }
-
-    def said(name: str) -> Measure[Compared]:
-        shown = REFERENCE if name == "ratio" else ABSENT
-        return Measure(
-            name, whats[name], lambda row: [(shown, _counted(row[0]))], text("it is the reference")
-        )
-
-    return [said(measure.name) for measure in compared]
+WORDS = {"private": "cold", "shared": "warm"}
+ALONE: tuple[Measure[Arm], ...] = (
+    Measure(
+        "launches", "launches that count, of those that ended well",
+        lambda one: [
+            (f"{len(one.counted)} of {len(one.made)}" if one.made else NONE, _made(one))
+        ],
+        text("count"),
+    ),
+    Measure(
+        "steady_rate", "steady tokens a second", lambda one: [(one.rate, _counted(one))],
+        estimated("blocks", digits=0), "tokens/s",
+    ),
+    Measure(
+        "fixed", "seconds of a run that do not repeat",
+        lambda one: [(one.fixed, _counted(one))], estimated("blocks", digits=1), "s",
+    ),
+    Measure(
+        "steady", "milliseconds an update",
+        lambda one: [(_milliseconds(one.steady), _counted(one))],
+        estimated("blocks", digits=1), "ms/update",
+    ),
+    Measure(
+        "compiling", "seconds in torch's compiler, in updates and evaluations", _compiling,
+        mean("mean over launches", form="{:.1f}"), "s",
+    ),
+    Measure(
+        "cache", "compiler cache at the start of a launch",
+        lambda one: [
+            (run.timing.launch.cache, run.path) for run in one.made if run.timing.launch
+        ],
+        same("the same in all launches", form=WORDS.__getitem__), left=True,
+    ),
+)  # fmt: skip
+OF_REFERENCE = {
+    "ratio": "steady rate over the reference's",
+    "loss_difference": "loss difference to the reference",
+    "break_even": "break-even updates",
+    "detectable": "detectable ratio of rates",
+    "verdict": "verdict on the rates",
+}
+"""What stands in the columns of comparison in the reference's own row."""
 
 
 def _compared(section: Section) -> list[Measure[Against]]:
     return [
         ratio(section), _loss(section), _break_even(section), detectable(section), verdict(section),
     ]  # fmt: skip
-
-
-def _blocks(versus: Against) -> int:
-    return versus.log_ratio.n
 
 
 def behind(section: Section, versus: Against) -> tuple[str, ...]:
@@ -182,20 +157,17 @@ def behind(section: Section, versus: Against) -> tuple[str, ...]:
 def ratio(section: Section) -> Measure[Against]:
     """How many times as fast as its reference an arm is, or why that is not shown."""
 
-    def how(values: Any, files: tuple[str, ...], what: str) -> Cell:
-        (versus,) = values
-        n = _blocks(versus)
+    def cell(versus: Against) -> Cell:
+        what = f"steady rate of {versus.arm} over {versus.reference}'s"
+        n, files = versus.log_ratio.n, behind(section, versus)
         if (shown := versus.ratio) is None:
             return Cell(versus.reason or NONE, files, what, "not shown", n)
         value, (low, high) = shown
         level = f"{100 * versus.log_ratio.level:g} %"
-        said = f"exp of the mean log ratio over blocks, {level} t interval"
-        return Cell(f"{value:.3f} [{low:.3f}, {high:.3f}] ({n})", files, what, said, n, (low, high))
+        how = f"exp of the mean log ratio over blocks, {level} t interval"
+        return Cell(f"{value:.3f} [{low:.3f}, {high:.3f}] ({n})", files, what, how, n, (low, high))
 
-    return Measure(
-        "ratio", lambda versus: f"steady rate of {versus.arm} over {versus.reference}'s",
-        lambda versus: [(versus, behind(section, versus))], how, left=True,
-    )  # fmt: skip
+    return given("ratio", cell, left=True)
 
 
 def _loss(section: Section) -> Measure[Against]:
@@ -215,57 +187,44 @@ def _loss(section: Section) -> Measure[Against]:
 
 
 def _break_even(section: Section) -> Measure[Against]:
-    def how(values: Any, files: tuple[str, ...], what: str) -> Cell:
-        (versus,) = values
-        found = versus.crossing
+    def cell(versus: Against) -> Cell:
+        what = f"updates from which {versus.arm} has earned back what it costs more at first"
+        found, files = versus.crossing, behind(section, versus)
         if found is None:
             return Cell(versus.verdict.partition(":")[0], files, what, "not shown", 0)
         level = f"{100 * versus.log_ratio.level:g} %"
-        said = (
-            f"extra fixed seconds over seconds saved an update, blocks paired; Fieller at {level}"
-        )
-        return Cell(found.text, files, what, said, _blocks(versus), found.interval)
+        how = f"extra fixed seconds over seconds saved an update, blocks paired; Fieller at {level}"
+        return Cell(found.text, files, what, how, versus.log_ratio.n, found.interval)
 
-    return Measure(
-        "break_even",
-        lambda versus: (
-            f"updates from which {versus.arm} has earned back what it costs more at first"
-        ),
-        lambda versus: [(versus, behind(section, versus))], how, "updates", left=True,
-    )  # fmt: skip
+    return given("break_even", cell, "updates", left=True)
 
 
 def detectable(section: Section) -> Measure[Against]:
     """The ratio of rates that the blocks would have shown."""
 
-    def values(versus: Against) -> Found:
+    def cell(versus: Against) -> Cell:
         found = versus.detectable
-        said = ABSENT if found is None else f"{found:.3f} or {1.0 / found:.3f}"
-        return [(said, behind(section, versus))]
+        return plain(
+            ABSENT if found is None else f"{found:.3f} or {1.0 / found:.3f}",
+            behind(section, versus),
+            f"ratio of rates detectable at {100 * POWER:g} % power, faster or slower",
+            "from the noncentral t distribution and the standard deviation of the log ratios",
+            versus.log_ratio.n,
+        )
 
-    return Measure(
-        "detectable", f"ratio of rates detectable at {100 * POWER:g} % power, faster or slower",
-        values,
-        text("from the noncentral t distribution and the standard deviation of the log ratios"),
-        "of rates", left=True, n=_of_blocks_or_records(section),
-    )  # fmt: skip
+    return given("detectable", cell, "of rates", left=True)
 
 
 def verdict(section: Section) -> Measure[Against]:
     """What may be said of the rates."""
     pairs = len(section.group.question.pairs)
-    holm = f", Holm over {pairs} pairs" if pairs > 1 else ""
-    return Measure(
-        "verdict",
-        lambda versus: f"verdict on: steady rate of {versus.arm} over {versus.reference}'s",
-        lambda versus: [(versus.verdict, behind(section, versus))],
-        text(f"paired t test of log ratios at 5 %{holm}"), left=True,
-        n=_of_blocks_or_records(section),
-    )  # fmt: skip
+    how = f"paired t test of log ratios at 5 %{f', Holm over {pairs} pairs' if pairs > 1 else ''}"
 
+    def cell(versus: Against) -> Cell:
+        what = f"verdict on: steady rate of {versus.arm} over {versus.reference}'s"
+        return plain(versus.verdict, behind(section, versus), what, how, versus.log_ratio.n)
 
-def _of_blocks_or_records(section: Section) -> Callable[[Against], int]:
-    return lambda versus: _blocks(versus) or len(behind(section, versus))
+    return given("verdict", cell, left=True)
 
 
 def _excluded(section: Section) -> Table:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from harness.config import Frozen
 from harness.evidence.searches import EDGE, Point, Search, searches
 from harness.evidence.sections import Section
 from harness.optim.tuning import DECAYS, RATES
-from harness.report.columns import Found, Measure, interval, tabulate, text
+from harness.report.columns import Found, Measure, given, tabulate, text
 from harness.report.draw import Figure, Shown, figure_of
-from harness.report.table import ABSENT, Cell, Table, plain
+from harness.report.table import ABSENT, Cell, Table, estimate, plain
 from harness.report.views.loss import LOSS_DIGITS
+from harness.stats.inference import t_interval
 
 
 class Grid(Frozen):
@@ -64,23 +64,18 @@ def _grid(section: Section, found: Sequence[Search]) -> Table:
 
 
 def _at_rate(rate: str) -> Measure[tuple[Search, str]]:
-    def values(row: tuple[Search, str]) -> Found:
+    def cell(row: tuple[Search, str]) -> Cell:
         one, decay = row
+        what = f"validation loss of {one.arm} at {rate}, {decay}, nats a token"
         point = next((p for p in one.points if (p.rate, p.decay) == (rate, decay)), None)
-        return [] if point is None else [((point, point is one.best), point.paths)]
-
-    def how(values: Sequence[Any], files: tuple[str, ...], what: str) -> Cell:
-        point, best = values[0] if values else (None, False)
         if point is not None and point.diverged:
-            return plain("diverged", files, what, "a seed's loss was not finite")
-        losses = point.losses if point else ()
-        cell = interval("seeds", digits=LOSS_DIGITS)(losses, files, what)
-        return dataclasses.replace(cell, text=f"{cell.text} best") if best else cell
+            return plain("diverged", point.paths, what, "a seed's loss was not finite")
+        losses, files = (point.losses, point.paths) if point else ((), ())
+        found = estimate(t_interval(losses), files, what, "seeds", digits=LOSS_DIGITS)
+        best = point is not None and point is one.best
+        return dataclasses.replace(found, text=f"{found.text} best") if best else found
 
-    return Measure(
-        rate, lambda row: f"validation loss of {row[0].arm} at {rate}, {row[1]}, nats a token",
-        values, how, "nats/token",
-    )  # fmt: skip
+    return given(rate, cell, "nats/token")
 
 
 def figure(section: Section) -> Figure | None:
