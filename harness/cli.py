@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 
 from harness.commands import DOOR, Command, Group
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
+from harness.launch import terminal
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -66,23 +67,30 @@ def _group(name: str, group: Group, *, root: bool = False) -> LazyGroup:
         name=name, help=group.summary, cls=LazyGroup, add_completion=root, rich_markup_mode=None,
         context_settings=SETTINGS,
     )  # fmt: skip
-    app.callback()(_version_option if root else lambda: None)
+    app.callback()(_root if root else lambda: None)
     made = typer.main.get_command(app)
     assert isinstance(made, LazyGroup)
     made.group = group
     return made
 
 
-def _version_option(
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"smol-harness {version('smol-harness')}")
+        raise typer.Exit
+
+
+def _root(
     version: typing.Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        print(f"smol-harness {installed('smol-harness')}")
-        raise typer.Exit
+    """The options of `smol` itself."""
 
 
 def _command(name: str, command: Command) -> Any:
@@ -163,7 +171,8 @@ def _check_surroundings() -> None:
 def _say(error: Exception | str, code: int) -> int:
     text = " ".join(str(error).split())
     if text:
-        print(f"smol: {text}", file=sys.stderr)
+        said = f"smol: {text}"  # one line for a program, as many as a terminal needs
+        print(terminal.wrapped(said) if sys.stderr.isatty() else said, file=sys.stderr)
     return code
 
 

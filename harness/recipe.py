@@ -28,6 +28,10 @@ from harness.config import NAME, Frozen, RunConfig
 from harness.errors import RequestError, nearest
 
 Scale = Literal["smoke", "proxy", "full"]
+Role = Literal["", "noise", "compile", "kernels", "bundle"]
+"""What others use a recipe's records for: `noise`, the spread over seeds that stands beside every
+difference; `compile` and `kernels`, the timings that `auto` chooses by; `bundle`, nothing, since
+its arms differ in several things at once and no difference belongs to one of them."""
 PATIENCE_SECONDS = 20.0
 """How long a user's file may take to load, or a recipe to be built."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
@@ -167,6 +171,8 @@ class Recipe:
     matches: Sequence[Match] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     """Arm -> a remark that stands beside it in every table."""
+    role: Role = ""
+    """What others use its records for; most recipes have no such role."""
     tuned_by: str | None = None
     """The recipe whose equal searches choose the arms' learning rates and weight decay. The card
     holds what was used against what its records found."""
@@ -175,7 +181,8 @@ class Recipe:
     devices: Sequence[str] = ()
     """The kinds that it can be run on; none named is any."""
     views: Sequence[str] = ("comparison", "curves")
-    """Names of views in `harness.report.views`, by name so that a recipe stays light."""
+    """Names of views in `harness.report.views`, by name so that a recipe stays light; or
+    `FILE.py:OBJECT` of one's own, beside the recipe (`harness.report.own`)."""
 
     def runs_on(self, device: str) -> bool:
         """Whether it can be run on a kind of device."""
@@ -194,6 +201,9 @@ class Entry:
     summary: str
     first_seed: int = 0
     """The seeds are this and those that follow: a search keeps clear of the verdict's."""
+    about: str | None = None
+    """`FILE.py:FUNCTION` beside the recipe, which gives the words, tables and figures that its page
+    of the card shows below its results (`harness.report.own`)."""
 
     def at(self, scale: Scale) -> Recipe:
         """The recipe at a scale. Raises RequestError if it has none there."""
@@ -296,6 +306,7 @@ def recipe(
     primary: Primary,
     seeds: Mapping[str, int],
     first_seed: int = 0,
+    about: str | None = None,
 ) -> Callable[[Callable[[Any], Recipe]], Callable[[Any], Recipe]]:
     """Register a function `scale -> Recipe` under a name; its docstring is the summary.
 
@@ -311,7 +322,7 @@ def recipe(
         if name in _registering:
             raise ValueError(f"recipe '{name}' is declared twice")
         summary = document.strip().splitlines()[0]
-        _registering[name] = Entry(name, primary, dict(seeds), build, summary, first_seed)
+        _registering[name] = Entry(name, primary, dict(seeds), build, summary, first_seed, about)
         return build
 
     return register

@@ -57,6 +57,7 @@ class Options:
         list[str],
         typer.Option(
             "--text",
+            metavar="TEXT",
             show_default=False,
             help="The text to score: validation (a run's own rows), stdlib-topics, stdlib-prose, "
             "heldout-proxy, or a file. Default: validation for a run, else stdlib-topics.",
@@ -86,11 +87,15 @@ class Options:
     ] = None
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="With --tasks: use the first samples only."),
+        typer.Option(
+            "--limit", min=1, metavar="N", help="With --tasks: use the first samples only."
+        ),
     ] = None
     fewshot: Annotated[
         int | None,
-        typer.Option("--fewshot", min=0, help="With --tasks: how many examples a prompt shows."),
+        typer.Option(
+            "--fewshot", min=0, metavar="N", help="With --tasks: how many examples a prompt shows."
+        ),
     ] = None
     chat: Annotated[
         bool,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.commands import places
-from harness.commands.options import ResultsOption
+from harness.commands.options import JsonOption, ReadResultsOption
 from harness.files import IDLE_SECONDS, remove_litter
 from harness.launch.protocol import RunFiles
 from harness.records import store
@@ -20,12 +21,13 @@ class Options:
     With them goes what killed processes left half-written. Final models and records stay.
     """
 
-    results: ResultsOption = None
+    results: ReadResultsOption = None
+    as_json: JsonOption = False
 
 
 def records_clean(options: Options) -> None:
     """Delete rolling, branch and damaged checkpoints of finished runs, and litter."""
-    folder = places.existing_results(None, options.results)
+    folder = places.existing_results(options.results)
     keys = {record.key[:8] for record in store.read_all(folder) if record.status == "ok"}
     freed = count = 0
     checkpoints = places.checkpoints_folder(folder)
@@ -38,11 +40,15 @@ def records_clean(options: Options) -> None:
                 freed += path.stat().st_size
                 path.unlink()
                 count += 1
-    print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
     litter = sum(
         remove_litter(Path(place), idle_seconds=IDLE_SECONDS)
         for root in {folder, checkpoints}
         for place, _, _ in os.walk(root)
     )
+    if options.as_json:
+        said = {"results": str(folder), "deleted": count, "bytes": freed, "litter_bytes": litter}
+        print(json.dumps(said))
+        return
+    print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
     if litter:
         print(f"deleted what killed processes left half-written, {litter / 1e6:,.0f} MB")

@@ -97,28 +97,21 @@ class Manifest(Frozen):
     """Of all the above, so that a changed manifest shows."""
 
 
-def content_digest(spec: DataConfig, tokenizer: str, train: str, val: str) -> str:
+def content_digest(spec: DataConfig, tokenizer: str, *content: Any) -> str:
     """The manifest's digest. Where `files` sources lie does not enter, only what they hold."""
     plain = as_before(spec, "data")
     for source in plain["sources"]:
         del source["paths"]
-    return digest([plain, tokenizer, train, val], length=64)
+    return digest([plain, tokenizer, *content], length=64)
 
 
-def columns_digest(
-    spec: DataConfig, tokenizer: str, splits: Mapping[str, Split], preparation: Mapping[str, Any]
-) -> str:
-    """The manifest's digest where a `PREPARATION` lies beside it: of every column of both splits,
-    and of that file's content."""
-    columns = {
+def column_digests(train: Split, val: Split) -> dict[str, str]:
+    """Of every column of both splits: the content, where a `PREPARATION` lies beside it."""
+    return {
         f"{name}.{column}": array_digest(*split.chunks(column))
-        for name, split in splits.items()
+        for name, split in (("train", train), ("validation", val))
         for column in sorted(split.names)
     }
-    plain = as_before(spec, "data")
-    for source in plain["sources"]:
-        del source["paths"]
-    return digest([plain, tokenizer, columns, preparation], length=64)
 
 
 def seal(fields: Mapping[str, Any]) -> str:
@@ -166,10 +159,8 @@ class Prepared:
             )
         asked = self.folder / PREPARATION
         if asked.is_file():
-            columns = {"train": train, "validation": val}
-            whole = columns_digest(
-                said.spec, said.tokenizer_digest, columns, json.loads(asked.read_bytes())
-            )
+            content = [column_digests(train, val), json.loads(asked.read_bytes())]
+            whole = content_digest(said.spec, said.tokenizer_digest, *content)
             if whole != said.digest:
                 raise RequestError(
                     f"{self.folder} is corrupt: a column of its tokens, or {PREPARATION}, is not "

@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError
 
 from harness.config import Frozen, explain
 from harness.errors import RequestError
-from harness.records.foreign import read_json
 from harness.records.store import files_below
+from harness.records.untrusted import read_json
 
 FOLDER = "bench"
 KERNELS = f"{FOLDER}/kernels.json"

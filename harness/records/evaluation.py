@@ -16,9 +16,9 @@ from pydantic import ValidationError, model_validator
 from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import write_atomically
-from harness.records.foreign import read_json
 from harness.records.schema import Code, Command
 from harness.records.store import check_writable, files_below
+from harness.records.untrusted import read_json
 
 FOLDER = "evaluations"
 

@@ -48,6 +48,8 @@ class Question(Frozen):
     """Seeds per arm that the recipe froze for this scale."""
     first_seed: int = 0
     """They are this and those that follow."""
+    role: str = ""
+    """What the recipe is for (`harness.recipe.Role`), where others make use of its records."""
     tuned_by: Name | None
     """The search recipe that chooses the arms' settings; None names none."""
     arms: tuple[Name, ...]

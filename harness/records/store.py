@@ -18,13 +18,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.config import explain
+from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import read_regular, write_atomically
 from harness.records import configuration, gates
-from harness.records.foreign import json_without_controls
 from harness.records.migrations import to_current
 from harness.records.schema import Record
+from harness.records.untrusted import json_without_controls
 
 FOLDER = "records"
 MAX_BYTES = 4_000_000
@@ -109,7 +109,7 @@ def contradictions(record: Record) -> list[str]:
     return configuration.faults(record.config) or gates.check(record)
 
 
-def to_json(record: Record) -> str:
+def to_json(record: Frozen) -> str:
     """A record as JSON that is compact and yet shows a change on one line: a key or a point a line.
 
     Raises Refused for NaN or infinity.

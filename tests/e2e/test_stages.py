@@ -107,7 +107,7 @@ def test_answers_before_and_after_stand_in_the_record_and_the_card(trained):
     assert [answer.prompt for answer in samples.before] == ["What is number 3?"]
     assert samples.before[0].tokens
     assert samples.after[0].text != samples.before[0].text
-    card = (trained.results / "MODEL_CARD.md").read_text()
+    card = (trained.results / "cards/tiny_stages.md").read_text()
     assert "tiny_stages.smoke.cpu.sft`" in card
     assert "tiny_stages.smoke.cpu.sft-samples`" in card
     assert (trained.results / "figures" / "tiny_stages.smoke.cpu.stages.png").is_file()

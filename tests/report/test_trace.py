@@ -9,10 +9,10 @@ import pytest
 from harness.errors import RequestError
 from harness.records import store
 from harness.report import card, cells
-from harness.report.tables import Cell, Column, Row, Table, escape, markdown
-from harness.report.trace import Tracer, all_cells, trace
+from harness.report.table import Cell, Column, Row, Table, escape, markdown
+from harness.report.trace import Tracer, trace
 from tests.report.factory import broken, campaign, of, older, swap
-from tests.report.followed import addresses, follow
+from tests.report.followed import addresses, everything, follow
 
 VIEW = "dense_vs_moe.smoke.cpu.loss"
 
@@ -31,7 +31,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_number_of_the_card_is_traced(results: Path) -> None:
     """Addresses are composed as a reader would: from the printed card alone."""
     tracer = Tracer(results)
-    text = card.render(results)
+    text = everything(results)
     seen = follow(text, tracer)
     assert seen == set(tracer.cells())
     assert len(seen) > 100
@@ -43,8 +43,10 @@ def test_every_number_of_the_card_is_traced(results: Path) -> None:
 
 def test_every_number_of_the_committed_card_is_traced() -> None:
     committed = Path(__file__).parents[2] / "results"
-    seen = follow((committed / card.CARD).read_text("utf-8"), Tracer(committed))
-    assert len(seen) > 100
+    tracer = Tracer(committed)
+    files = [committed / card.CARD, *sorted((committed / "cards").glob("*.md"))]
+    seen = {one for file in files for one in follow(file.read_text("utf-8"), tracer)}
+    assert seen == set(tracer.cells())
 
 
 def test_what_would_break_a_table_is_traced_as_it_is_printed() -> None:
@@ -81,7 +83,7 @@ def test_an_arm_that_was_never_run_is_traced_to_what_was_asked(tmp_path: Path) -
         if record.arm != "moe-160m":
             store.write(tmp_path, record)
     tracer = Tracer(tmp_path)
-    follow(card.render(tmp_path), tracer)
+    follow(everything(tmp_path), tracer)
     counts = tracer.cells()["dense_vs_moe.smoke.cpu.runs/moe-160m/finished"]
     assert (counts.text, counts.n, len(counts.records)) == ("0 of 3", 0, 1)
 
@@ -147,6 +149,6 @@ def test_a_near_miss_is_helped(results: Path, cell: str, message: str) -> None:
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    assert all_cells(tmp_path) == {}
+    assert Tracer(tmp_path).cells() == {}
     with pytest.raises(RequestError, match="nothing has been measured"):
         trace(tmp_path, f"{VIEW}/dense/val_loss@tokens")

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import RequestError
 from harness.files import read_regular
-from harness.records.foreign import cleaned
+from harness.records.untrusted import cleaned
 
 MAX_BYTES = 2**20
 """Of a file of facts or claims: many times what the longest of ours has."""
