@@ -89,12 +89,12 @@ class DataConfig(Frozen):
 
 
 class BatchConfig(Frozen):
-    """`micro_batch x grad_accum x seq_len x world_size` tokens make one update."""
+    """`micro_batch x grad_accum x seq_len` tokens make one update, of all processes together."""
 
     micro_batch: int
-    """Sequences in one micro-step of one rank."""
+    """Sequences in one micro-step of one process, at most."""
     grad_accum: int
-    """Micro-steps in one update."""
+    """Micro-steps in one update, those of all processes together."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -284,11 +284,9 @@ def check_text(what: str, text: str) -> None:
 
 
 def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, RunConfig]:
-    import torch
 
     from harness.optim import build
     from harness.train import checkpoint
-    from models.lm import LanguageModel
 
     content = checkpoint.load(found.path)
     if "config" not in content or "model" not in content:
@@ -305,16 +303,8 @@ def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, Ru
         raise RequestError(
             f"checkpoint {found.path.name} is of another version: {explain(error)}"
         ) from None
-    with torch.device("meta"):
-        model = LanguageModel(config.model, build.DTYPES[dtype or config.train.dtype])
-    model.to_empty(device="cpu")
-    try:
-        model.load_state_dict(content["model"], strict=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise RequestError(
-            f"checkpoint {found.path.name} does not fit its configuration: {' '.join(lines[1:2])}"
-        ) from None
+    dtype_of_forward = build.DTYPES[dtype or config.train.dtype]
+    model = checkpoint.model_of(found.path, config.model, dtype_of_forward, content["model"])
     return model, config
 
 

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from harness.data import hub_limits
 from harness.data import rows as local_rows
 from harness.data.mix import shuffled
 from harness.data.streams import Batch, Position
@@ -210,6 +211,7 @@ def _load(table: Table) -> Any:
 
 def _opened(table: Table, attempt: Callable[[], Any], progress: Callable[[str], None]) -> Any:
     """Raises RequestError saying what was tried, after a few tries."""
+    hub_limits.limit_answers()
     for number in range(1, OPENING_TRIES + 1):
         try:
             return attempt()

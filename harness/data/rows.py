@@ -14,6 +14,8 @@ from typing import Any
 
 from harness.errors import RequestError, nearest
 
+ROWS = 256
+"""Read at a time of a parquet file, which may hold gigabytes of equal texts in a few kilobytes."""
 ENDINGS = (".txt", ".jsonl", ".parquet")
 
 
@@ -102,7 +104,7 @@ def _parquet(path: Path, column: str) -> Iterator[Row]:
             if parts(column)[0] not in schema.names:
                 raise RequestError(f"{path}: {Absent(parts(column)[0], tuple(schema.names))}")
             number, held = 0, [name for name in parts(column) if name in schema.names]
-            for batch in file.iter_batches(columns=held):
+            for batch in file.iter_batches(batch_size=ROWS, columns=held):
                 for value in values(batch, schema, column):
                     number += 1
                     yield Row(f"row {number}", value)

@@ -8,8 +8,10 @@ from harness.records.schema import Flops
 from models.config import flops_per_token
 
 
-def account(config: RunConfig, gpu: str | None, steady_tokens_per_second: float | None) -> Flops:
-    """FLOPs a token under both conventions, and the share of the device's peak they come to.
+def account(
+    config: RunConfig, gpu: str | None, steady_tokens_per_second: float | None, devices: int = 1
+) -> Flops:
+    """FLOPs a token under both conventions, and the share of the devices' peak they come to.
 
     MFU = tokens/s x FLOPs a token / peak (PaLM, arXiv 2204.02311, appendix B). The peak is the
     bf16 one with fp32 accumulation; runs in other precisions and devices without a known peak
@@ -21,7 +23,7 @@ def account(config: RunConfig, gpu: str | None, steady_tokens_per_second: float 
     rate = steady_tokens_per_second if peak else None
 
     def share(per_token: float) -> float | None:
-        return rate * per_token / peak.bf16_flops if peak and rate else None
+        return rate * per_token / (devices * peak.bf16_flops) if peak and rate else None
 
     return Flops(
         per_token_causal=causal,

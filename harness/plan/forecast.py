@@ -49,7 +49,7 @@ class Forecast:
         self._flops: dict[str, list[float]] = {}
         for record in records:
             rate = record.timing.steady_tokens_per_second if record.timing else None
-            if rate and record.flops:
+            if rate and record.flops and record.world_size == 1:
                 # A precision that the hardware lacks costs a multiple: rates do not carry over.
                 dtype = str(record.config.get("train", {}).get("dtype"))
                 model = _sizes(record.config.get("model", {}))
@@ -118,7 +118,8 @@ class Forecast:
             + FORWARD_SHARE * validations * config.data.val_tokens
         )
         compiling = COMPILE_SECONDS.get(config.train.compile, 0.0)
-        return devices.of(run.device).start_seconds + compiling + tokens / rate
+        training = tokens / (rate * run.world_size)  # as if sharing an update cost nothing
+        return devices.of(run.device).start_seconds + compiling + training
 
     def together(self, runs: Sequence[Run], at_once: int) -> tuple[float | None, str]:
         """Of runs that are started together, so many at a time, and what the least certain of

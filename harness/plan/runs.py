@@ -68,6 +68,9 @@ class Run(Frozen):
     parent: str | None
     """The key of the run that this one starts from: a decay's stem, or the stage before."""
     key: str
+    key_alone: str = ""
+    """The key that the run would have with one process. It is the same for all numbers of them,
+    so it tells whose checkpoints a run may go on from."""
     start: Literal["init", "branch", "final", "given"] = "init"
     """From what: an initialisation, the parent's branch (optimizer and all), the weights that
     the parent ended with, or a model that the user gave."""
@@ -161,6 +164,7 @@ def make(
         raise RequestError(f"--seeds must be at least 1, not {count}")
     taken, first = stages.chosen(recipe.stages, start, given is not None)
     recipe = dataclasses.replace(recipe, stages=taken)
+    _check_shared(grid, world_size)
     runs: list[Run] = []
     for seed in range(entry.first_seed, entry.first_seed + count):
         for arm in grid:
@@ -242,6 +246,18 @@ def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
             )
 
 
+def _check_shared(grid: Sequence[Arm], processes: int) -> None:
+    """Raises RequestError where an update has fewer sequences than processes to share it."""
+    for arm in grid:
+        configs = (arm.config, *(step.config for step in arm.steps))
+        fewest = min(config.sequences_per_update for config in configs)
+        if fewest < processes:
+            raise RequestError(
+                f"--processes {processes}: arm '{arm.name}' has only {fewest} sequences in an "
+                "update"
+            )
+
+
 def horizon_names(recipe: Recipe) -> list[str]:
     """What a recipe's horizons are called; a stage's end has the stage's name."""
     return [one.name for one in (recipe.stages or recipe.horizons)]
@@ -302,18 +318,18 @@ def _runs_of(
         return [
             run(
                 stage=f"train-{together[0].horizon}", first_update=0, last_update=update,
-                decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=None,
+                decay_start=starts[update], branch_at=(), endpoints=tuple(together), after=None,
             )
             for update, together in by_update.items()
         ]  # fmt: skip
     stem = run(
         stage="stem", first_update=0, last_update=max(starts.values()), decay_start=None,
-        branch_at=tuple(sorted(set(starts.values()))), endpoints=(), parent=None,
+        branch_at=tuple(sorted(set(starts.values()))), endpoints=(), after=None,
     )  # fmt: skip
     decays = [
         run(
             stage=f"decay-{together[0].horizon}", first_update=starts[update], last_update=update,
-            decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=stem.key,
+            decay_start=starts[update], branch_at=(), endpoints=tuple(together), after=stem,
             start="branch",
         )
         for update, together in by_update.items()
@@ -341,7 +357,7 @@ def _stages_of(
         first, given = beginning
         if step.stage.name != first:
             given = None
-        parent = runs[step.stage.after].key if step.stage.after and not given else None
+        parent = runs[step.stage.after] if step.stage.after and not given else None
         schedule = step.config.schedule
         length = Tokens(step.config.train.tokens, step.stage.name)
         end = endpoint(length, dataclasses.replace(arm, config=step.config), ())
@@ -352,7 +368,7 @@ def _stages_of(
             stage=step.stage.name, first_update=0, last_update=end.update,
             decay_start=min(schedule.warmup_updates, end.update)
             if schedule.name == "cosine" else end.update - decay,
-            branch_at=(), endpoints=(end,), parent=parent, given=given,
+            branch_at=(), endpoints=(end,), after=parent, given=given,
             start="given" if given else "final" if parent else "init",
             stage_diff=dict(step.changed), prompts=tuple(step.stage.prompts),
         )  # fmt: skip
@@ -368,11 +384,20 @@ def _run(
     config: RunConfig,
     place: Mapping[str, Any],
     outside: Mapping[str, Any],
+    after: Run | None,
     **fields: Any,
 ) -> Run:
     chain = {k: v for k, v in fields.items() if k not in NO_RESULT}
-    key = key_of(config, place["seed"], **outside, **chain)
-    return Run(**place, arm=arm.name, repeat=0, config=config, **fields, key=key)
+
+    def key(parent: str | None, **changed: Any) -> str:
+        return key_of(config, place["seed"], **{**outside, **changed}, **chain, parent=parent)
+
+    parent = after.key if after else None
+    alone = key(after.key_alone if after else None, world_size=1)
+    return Run(
+        **place, arm=arm.name, repeat=0, config=config, **fields, parent=parent,
+        key=key(parent), key_alone=alone,
+    )  # fmt: skip
 
 
 def describe(plan: Plan) -> list[dict[str, Any]]:

@@ -127,6 +127,8 @@ def _compute(record: Record) -> str:
         known.insert(1, f"Newton-Schulz in {inner}")
     if threads := train.get("threads"):
         known.append(f"{threads} thread{'s' if threads != 1 else ''}")
+    if record.world_size > 1:
+        known.append(f"each update shared by {record.world_size} processes")
     return ", ".join(known)
 
 
