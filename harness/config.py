@@ -34,11 +34,9 @@ class Source(Frozen):
 
     name: str
     """How the mix, the manifest and the card call it."""
-    kind: Literal[
-        "stdlib-prose", "stdlib-code", "wheel-prose", "wheel-code", "files", "hub",
-        "stdlib-functions", "wheel-talk",
-    ]  # fmt: skip
-    """Texts, but for the last two, which are conversations; `hub` holds what `dataset` holds."""
+    kind: str
+    """By the name of its class in `harness/data/sources` (`files`, `hub`, `stdlib-prose` ...), or a
+    user's own as `FILE.py:CLASS`."""
     share: float
     """Of the training tokens, or of the conversations; the shares of a specification sum to 1."""
     paths: tuple[str, ...] = ()
@@ -87,9 +85,6 @@ class DataConfig(Frozen):
             raise ValueError(f"data.val_fraction must be inside (0, 1), not {self.val_fraction}")
         if self.seq_len < 2:
             raise ValueError(f"data.seq_len must be at least 2, not {self.seq_len}")
-        for source in self.sources:
-            if (source.kind == "hub") != bool(source.dataset):
-                raise ValueError(f"source '{source.name}': `dataset` goes with kind hub alone")
         return self
 
 
@@ -108,6 +103,9 @@ class BatchConfig(Frozen):
         return self
 
 
+Precision = Literal["bf16", "fp32", "fp64", "auto"]
+
+
 class OptimConfig(Frozen):
     """Muon for the matrices inside blocks (`muon` is ours, `torch-muon` PyTorch's), AdamW for the
     rest; or AdamW for all.
@@ -124,7 +122,8 @@ class OptimConfig(Frozen):
     muon_ns_iterations: int
     muon_ns_coefficients: tuple[float, float, float]
     muon_ns_eps: float
-    muon_ns_dtype: Literal["bf16", "fp32", "fp64"]
+    muon_ns_dtype: Precision
+    """Of Newton-Schulz. `auto`: the plan resolves it, by what the device multiplies natively."""
     muon_scale: Literal["spectral", "rms"]
     """Of the orthogonal update: `spectral` sqrt(max(1, rows/cols)); `rms` 0.2 sqrt(max(rows,
     cols)), which matches AdamW's update size (Moonlight, arXiv 2502.16982)."""
@@ -148,7 +147,7 @@ class OptimConfig(Frozen):
         ):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"optim.{name} must be inside [0, 1), not {value}")
-        if self.name == "torch-muon" and self.muon_ns_dtype != "bf16":
+        if self.name == "torch-muon" and self.muon_ns_dtype not in ("bf16", "auto"):
             raise ValueError(
                 "optim.name torch-muon orthogonalises in bf16 alone, so optim.muon_ns_dtype "
                 f"cannot be {self.muon_ns_dtype}"
@@ -190,8 +189,9 @@ class TrainConfig(Frozen):
 
     tokens: int
     """The base budget that a recipe's horizons refer to."""
-    dtype: Literal["bf16", "fp32", "fp64"]
-    """Of the forward and backward pass; masters, optimizer state and losses are at least fp32."""
+    dtype: Precision
+    """Of the forward and backward pass; masters, optimizer state and losses are at least fp32.
+    `auto`: the plan resolves it, by what the device multiplies natively."""
     compile: Compile | Literal["auto"]
     """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph;
     `auto`: the plan resolves it, by the length of the run and what was measured."""
@@ -387,6 +387,8 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 

@@ -23,7 +23,7 @@ LIGHT = [
     "harness.launch.local", "harness.data.assets", "harness.commands.models",
     "harness.commands.evaluate", "harness.records.evaluation", "harness.commands.bench_step",
     "harness.commands.campaign", "harness.bench.contest", "harness.bench.saved",
-    "harness.plan.campaign", "harness.plan.profiles",
+    "harness.plan.campaign", "harness.plan.profiles", "harness.commands.referee",
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")
 

@@ -50,6 +50,7 @@ DOOR = Group(
         "card": Command("card", "Write the model card and its figures from the records."),
         "trace": Command("trace", "Say which runs a number of the card comes from."),
         "audit": Command("audit", "Check published claims against arithmetic and physics."),
+        "referee": Command("referee", "Judge training scripts that are not ours."),
         "fetch": Command("fetch", "Bring SmolLM2-135M's tokenizer and weights here."),
         "sample": Command("sample", "Continue a prompt with a model."),
         "chat": Command("chat", "Talk with a model, turn by turn."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shlex
 import time
@@ -95,9 +94,11 @@ def _device(text: str, dry_run: bool, results: Path) -> Target:
 def _missing(device: Target, results: Path) -> list[Unit]:
     entries, _ = load()
     records = store.read_all(results)
+    here = device.kind if device.product else None  # a card of the table is asked nothing
     return planning.units(
-        entries.values(), records, device, this_code, functools.partial(evidence, records)
-    )
+        entries.values(), records, device, this_code,
+        lambda scale, device_class: evidence(records, scale, device_class, here),
+    )  # fmt: skip
 
 
 def spend(device: Target, results: Path, budget: float) -> None:

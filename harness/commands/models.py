@@ -22,7 +22,7 @@ from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError, nearest
-from harness.evidence import query
+from harness.evidence import precision, query
 from harness.launch.protocol import RunFiles, run_folder
 from harness.records import store
 from harness.records.schema import Record
@@ -214,7 +214,8 @@ def _final(results: Path, record: Record) -> Path:
 def load(
     found: Found, *, dtype: str | None = None, device: str = "cpu", tokenizer: Path | None = None
 ) -> Loaded:
-    """The model on a device, computing in `dtype` (as it was trained, bf16 for folders).
+    """The model on a device, computing in `dtype` (as it was trained; for folders what the
+    device multiplies natively).
 
     `tokenizer` is a folder to take instead of the one that is found. Raises RequestError for
     weights, a configuration or a tokenizer that are missing, damaged or do not fit together, and
@@ -229,7 +230,7 @@ def load(
     if found.path.is_dir():
         from models.hf import from_transformers
 
-        dtype = dtype or "bf16"
+        dtype = dtype or precision.of_machine(device).dtype
         try:
             model = from_transformers(found.path, build.DTYPES[dtype])
         except ValueError as error:

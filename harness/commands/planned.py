@@ -12,7 +12,7 @@ from typing import Any, get_args
 from harness.code import behaviour, provenance
 from harness.config import parse_overrides
 from harness.errors import RequestError, nearest
-from harness.evidence import query
+from harness.evidence import precision, query
 from harness.machine import devices, hardware
 from harness.plan import profiles
 from harness.plan.auto import Evidence
@@ -82,13 +82,16 @@ def this_code(manifest_digest: query.Manifests) -> query.Current:
     )
 
 
-def evidence(records: Sequence[Record], scale: Scale, device_class: str) -> Evidence:
+def evidence(
+    records: Sequence[Record], scale: Scale, device_class: str, here: str | None
+) -> Evidence:
     """What was timed at this scale on a device of this class, for fields that say `auto`."""
     from harness.evidence import launches
 
     return Evidence(
         compile_lines=lambda: launches.lines_of(records, scale, device_class),
         kernel_ratios=lambda: launches.kernel_ratios(records, scale, device_class),
+        native=lambda: precision.of_machine(here) if here else precision.unasked(),
     )
 
 

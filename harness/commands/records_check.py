@@ -26,13 +26,13 @@ class Options:
 
 
 def records_check(options: Options) -> None:
-    """Read and validate all records and evaluations, and compare their files with the digests in
-    `cells.json` where a card was written.
+    """Read and validate all records, those of scripts too, and evaluations, and compare their
+    files with the digests in `cells.json` where a card was written.
 
     Raises RequestError for the first file that is none, CheckFailed for what is not sound, and
     where there is nothing to check.
     """
-    from harness.records import evaluation, keys
+    from harness.records import evaluation, foreign, keys
     from harness.report import cells
 
     folder = places.existing_results(options.results)
@@ -48,19 +48,21 @@ def records_check(options: Options) -> None:
     if index is not None:
         faults += cells.changed(folder, index)
     scored = evaluation.read_all(folder)
+    judged = [r for name in foreign.names(folder) for r in foreign.read_name(folder, name)[0]]
     if options.as_json:
-        counts = {"records": len(records), "evaluations": len(scored)}
+        counts = {"records": len(records), "evaluations": len(scored), "scripts": len(judged)}
         print(json.dumps({"results": str(folder), **counts, "faults": faults}, indent=1))
     else:
         for fault in faults:
             print(fault)
     if faults:
         raise CheckFailed(f"{len(faults)} broken invariants in {folder}")
-    if not records and not scored:
+    if not records and not scored and not judged:
         raise CheckFailed(f"there are no records in {folder}")
     if options.as_json:
         return
     more = f" and {len(scored)} evaluations" if scored else ""
+    more += f" and {len(judged)} runs of scripts" if judged else ""
     same = ", and the files that its card was made from" if index is not None else ""
     print(f"{len(records)} records{more} in {folder} are sound{same}")
 

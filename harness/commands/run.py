@@ -43,6 +43,7 @@ from harness.config import canonical
 from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
+from harness.evidence import precision
 from harness.launch import terminal
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
@@ -104,6 +105,16 @@ class Options:
             help="A prepared folder instead of the recipe's data: ours, or any that `datasets` "
             "saved with input_ids (and labels) of one length. It is for --stage, else for the "
             "first stage.",
+        ),
+    ] = field(default_factory=list)
+    text: Annotated[
+        list[Path],
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            show_default=False,
+            help="Text of your own instead of the recipe's: a .txt, .jsonl or .parquet file, or a "
+            "folder of them. May be repeated. Few documents are cut into spans.",
         ),
     ] = field(default_factory=list)
     tokenizer: Annotated[
@@ -230,8 +241,14 @@ def _execute(request: Request, asked: Resolved) -> list[Record]:
         profile=asked.profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(records, request.scale, devices.of(request.device).product()),
+        evidence=evidence(
+            records, request.scale, devices.of(request.device).product(), request.device
+        ),
     )
+    if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
+        terminal.note(slow)
+    if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
+        print(f"note: {slow}", file=sys.stderr)
     todo = _select(plan, records, prepared, request)
     places.remember(request.results)
     if todo:
@@ -256,7 +273,7 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
         only = lambda run: run.arm in options.arms  # noqa: E731
     request = Request(
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        read_overrides(options.config, options.sets), only=only,
+        read_overrides(options.config, options.sets) | run_data.own_text(options.text), only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request

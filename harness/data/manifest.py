@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from harness.config import DataConfig, Frozen, as_before, digest, explain
+from harness.config import DataConfig, Frozen, digest, explain
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
@@ -93,14 +93,6 @@ class Manifest(Frozen):
     """Every other file of the folder and its size in bytes."""
     seal: str
     """Of all the above, so that a changed manifest shows."""
-
-
-def content_digest(spec: DataConfig, tokenizer: str, train: str, val: str) -> str:
-    """The manifest's digest. Where `files` sources lie does not enter, only what they hold."""
-    plain = as_before(spec, "data")
-    for source in plain["sources"]:
-        del source["paths"]
-    return digest([plain, tokenizer, train, val], length=64)
 
 
 def seal(fields: Mapping[str, Any]) -> str:

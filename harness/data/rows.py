@@ -37,6 +37,12 @@ class Absent:
         return f"no column '{self.column}'{nearest(self.column, self.others)}"
 
 
+def parts(column: str) -> tuple[str, ...]:
+    """The columns that `prompt+completion` joins; of any other name, itself."""
+    joined = tuple(column.split("+"))
+    return joined if all(joined) else (column,)
+
+
 def is_readable(path: Path) -> bool:
     """By its ending, in whichever case."""
     return path.suffix.lower() in ENDINGS
@@ -48,7 +54,10 @@ def either() -> str:
 
 
 def read(path: Path, column: str) -> Iterator[Row]:
-    """Row by row. Raises RequestError that names the file, and the line where there is one."""
+    """Row by row; where `column` joins several by `+`, a value is a dict of them, None for
+    one that is missing; the first must be there. Raises RequestError that names the file, and the
+    line where there is one.
+    """
     readers = {".txt": _txt, ".jsonl": _jsonl, ".parquet": _parquet}
     try:
         yield from readers[path.suffix.lower()](path, column)
@@ -73,7 +82,14 @@ def _jsonl(path: Path, column: str) -> Iterator[Row]:
                 raise RequestError(f"{path}: {where}: not JSON ({error})") from None
             if not isinstance(row, dict):
                 raise RequestError(f"{path}: {where}: not an object but {type(row).__name__}")
-            yield Row(where, row[column] if column in row else Absent(column, tuple(row)))
+            yield Row(where, _pick(row, column))
+
+
+def _pick(row: dict[str, Any], column: str) -> Any:
+    names = parts(column)
+    if names[0] not in row:
+        return Absent(names[0], tuple(row))
+    return row[column] if len(names) == 1 else {name: row.get(name) for name in names}
 
 
 def _parquet(path: Path, column: str) -> Iterator[Row]:
@@ -83,16 +99,41 @@ def _parquet(path: Path, column: str) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            if column not in schema.names:
-                raise RequestError(f"{path}: {Absent(column, tuple(schema.names))}")
-            number, decode = 0, decoder(schema, column)
-            for batch in file.iter_batches(columns=[column]):
-                for value in decode(batch.column(column).to_pylist()):
+            if parts(column)[0] not in schema.names:
+                raise RequestError(f"{path}: {Absent(parts(column)[0], tuple(schema.names))}")
+            number, held = 0, [name for name in parts(column) if name in schema.names]
+            for batch in file.iter_batches(columns=held):
+                for value in values(batch, schema, column):
                     number += 1
                     yield Row(f"row {number}", value)
     except pa.ArrowException as error:
         why = str(error).splitlines()[0]
         raise RequestError(f"{path}: not a readable parquet file ({why})") from None
+
+
+def values(batch: Any, schema: Any, column: str) -> list[Any]:
+    """A column's values in an Arrow batch or table, as `read` gives them."""
+    names = parts(column)
+    found = [
+        decoder(schema, name)(batch.column(name).to_pylist())
+        if name in schema.names
+        else [None] * batch.num_rows
+        for name in names
+    ]
+    if len(names) == 1:
+        return found[0]
+    return [dict(zip(names, row, strict=True)) for row in zip(*found, strict=True)]
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The names of a file's columns; of .jsonl, those of its first row. Raises RequestError."""
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            return tuple(file.schema_arrow.names)
+    first = next(read(path, "\0"), Row("", ""))  # a name that no column has
+    return first.value.others if isinstance(first.value, Absent) else ()
 
 
 def decoder(schema: Any, column: str) -> Callable[[list[Any]], list[Any]]:

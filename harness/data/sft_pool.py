@@ -12,7 +12,7 @@ import math
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ import numpy as np
 
 from harness.data import left_out
 from harness.data.chat import ChatFormat, Encoded, Message
-from harness.data.conversations import Talk
 from harness.data.left_out import Entry, Refused
 from harness.data.sealing import Progress
+from harness.data.streams import Position, Stream
+from harness.data.talks import Talk, talk
 from harness.data.units import held_out
 from harness.errors import RequestError
 
@@ -31,46 +32,7 @@ PART = 2048
 """Conversations kept in one file."""
 BEGUN = "pool-0-00000.npz"
 """Stands in the working folder once something was kept."""
-_BATCH = 256
 _SAY_EVERY = 5000
-
-Position = dict[str, Any]
-"""Plain JSON."""
-
-
-@dataclass(frozen=True)
-class TalkBatch:
-    """Consecutive rows of a source."""
-
-    before: Position
-    """Where reading starts with exactly these rows."""
-    talks: Sequence[Talk | Refused]
-    places: Sequence[str]
-    """Of each row, for people."""
-
-
-@dataclass(frozen=True)
-class TalkSource:
-    """A source of conversations that can start from any of its positions."""
-
-    name: str
-    kind: str
-    share: float
-    batches: Callable[[Position | None], Iterator[TalkBatch]]
-    origin: str
-    """For the manifest: where it was read."""
-
-
-def listed(talks: Sequence[Talk | Refused]) -> Callable[[Position | None], Iterator[TalkBatch]]:
-    """The batches of conversations that are in memory."""
-
-    def batches(start: Position | None) -> Iterator[TalkBatch]:
-        for row in range(start["row"] if start else 0, len(talks), _BATCH):
-            part = talks[row : row + _BATCH]
-            places = [f"conversation {row + i + 1}" for i in range(len(part))]
-            yield TalkBatch({"row": row}, part, places)
-
-    return batches
 
 
 @dataclass
@@ -150,7 +112,7 @@ class _Kept:
 class _Reading:
     """A pool that grows, and what of it is not kept yet."""
 
-    def __init__(self, source: TalkSource, kept: _Kept, progress: Progress) -> None:
+    def __init__(self, source: Stream, kept: _Kept, progress: Progress) -> None:
         self.source, self.kept, self.progress = source, kept, progress
         self.pool = Pool()
         self.fresh: list[tuple[bool, Encoded]] = []
@@ -200,7 +162,7 @@ class _Reading:
 
 
 def read(
-    source: TalkSource,
+    source: Stream,
     number: int,
     chat: ChatFormat,
     progress: Progress,
@@ -224,10 +186,11 @@ def read(
         for batch in source.batches(reading.position):
             if len(reading.fresh) >= part:
                 reading.keep(batch.before, done=False)
+            talks = [one if isinstance(one, Talk | Refused) else talk(one) for one in batch.values]
             usable = chat.encode_each([
-                one.messages for one in batch.talks if isinstance(one, Talk) and _answered(one)
+                one.messages for one in talks if isinstance(one, Talk) and _answered(one)
             ])  # fmt: skip
-            for one, place in zip(batch.talks, batch.places, strict=True):
+            for one, place in zip(talks, batch.places, strict=True):
                 if len(pool.train) >= enough:
                     break
                 pool.rows += 1

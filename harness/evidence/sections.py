@@ -241,10 +241,15 @@ class Section:
     others: tuple[Group, ...]
     """Groups that no table uses, newest first."""
     search: Section | None = None
-    """The section of the search that chose its arms' settings, of the same scale and device class.
-    """
+    """The section of the search that chose its arms' settings, of the same scale, device class and
+    precision."""
     noise: Section | None = None
-    """The section of a recipe whose role is `noise`, of the same scale and device class."""
+    """The section of a recipe whose role is `noise`, likewise."""
+
+    @property
+    def precisions(self) -> set[str]:
+        """That its runs compute in: one, unless an arm is about it."""
+        return {str(r.config.get("train", {}).get("dtype")) for r in self.group.records}
 
     @property
     def role(self) -> str:
@@ -301,6 +306,8 @@ def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
         for other in found
         if (other.scale, other.device_class, other.overrides)
         == (section.scale, section.device_class, {})
+        # A search's optimum holds, and a spread is noise, in the precision that it was run in.
+        and other.precisions & section.precisions
     }
     noise = next((other for other in there.values() if other.role == "noise"), None)
     return dataclasses.replace(

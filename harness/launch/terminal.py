@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -30,6 +31,11 @@ def wrapped(text: str, first: str = "", rest: str | None = None) -> str:
 def say(text: str, first: str = "", rest: str | None = None) -> None:
     """Print a wrapped text."""
     print(wrapped(text, first, rest), flush=True)
+
+
+def note(text: str) -> None:
+    """A wrapped remark beside the answer: on stderr, so that a program that reads does not."""
+    print(wrapped(f"note: {text}"), file=sys.stderr, flush=True)
 
 
 def command(words: str, indent: int = 0) -> str:

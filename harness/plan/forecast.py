@@ -45,14 +45,16 @@ class Forecast:
         """`records` are those of this device; whatever their status, their rates count. With
         `guess` a device without records and without a peak has an assumed speed, not none."""
         self.device, self.peak, self._guess = device, peak, guess
-        self._rates: dict[str, list[float]] = {}
-        flops = []
+        self._rates: dict[tuple[str, str], list[float]] = {}
+        self._flops: dict[str, list[float]] = {}
         for record in records:
             rate = record.timing.steady_tokens_per_second if record.timing else None
             if rate and record.flops:
-                self._rates.setdefault(_sizes(record.config.get("model", {})), []).append(rate)
-                flops.append(rate * record.flops.per_token_causal)
-        self._flops = statistics.median(flops) if flops else None
+                # A precision that the hardware lacks costs a multiple: rates do not carry over.
+                dtype = str(record.config.get("train", {}).get("dtype"))
+                model = _sizes(record.config.get("model", {}))
+                self._rates.setdefault((model, dtype), []).append(rate)
+                self._flops.setdefault(dtype, []).append(rate * record.flops.per_token_causal)
 
     @classmethod
     def of_this_machine(
@@ -65,17 +67,19 @@ class Forecast:
 
     def rate(self, config: RunConfig) -> tuple[float | None, str]:
         """Tokens/s of a run, and where that comes from."""
-        found = self._rates.get(_sizes(config.model))
-        if found:
+        dtype = config.train.dtype
+        if found := self._rates.get((_sizes(config.model), dtype)):
             return statistics.median(found), "measured here"
         per_token = flops_per_token(config.model, config.data.seq_len)
-        if self.peak is None:
-            if self._flops is None and self._guess:
+        if self.peak is None or dtype != "bf16":  # which is what a peak is known in
+            flops = self._flops.get(dtype)
+            if flops is None and self._guess and self.peak is None:
                 rate = CORE_FLOPS * config.train.threads / per_token
                 return rate, f"of {CORE_FLOPS / 1e9:.0f} GFLOP/s a core, a guess: none was measured"
-            if self._flops is None:
-                return None, "no rate was measured on this device"
-            return self._flops / per_token, "scaled by FLOPs from other models measured here"
+            if flops is None:
+                return None, f"no rate in {dtype} was measured on this device"
+            scaled = statistics.median(flops) / per_token
+            return scaled, "scaled by FLOPs from other models measured here"
         share = self._share(config)
         update = config.tokens_per_update * per_token / (share * self.peak.bf16_flops)
         update = max(update, self._launches(config))

@@ -19,6 +19,7 @@ from harness.config import (
     flatten,
     replace,
 )
+from harness.data import sources
 from harness.errors import RequestError, nearest
 from harness.plan import auto as automatic
 from harness.plan import stages
@@ -98,6 +99,11 @@ class Plan:
     runs: Sequence[Run]
     choices: Mapping[str, str] = field(default_factory=dict)
     """Field that was `auto` -> what was chosen, and why."""
+
+    @property
+    def configs(self) -> list[RunConfig]:
+        """Of its runs."""
+        return [run.config for run in self.runs]
 
 
 def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
@@ -192,6 +198,7 @@ def resolve(
         micro = common_micro_batch([arm.config for arm in grid], profile)
         recipe = dataclasses.replace(recipe, base=split(recipe.base, micro))
         grid = arms(recipe, overrides)
+    automatic.check_resolved(grid)
     check_question(entry, recipe, grid)
     return recipe, grid
 
@@ -218,8 +225,10 @@ def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
         check_name("a stage" if recipe.stages else "a horizon", name)
         check_name("a run", f"decay-{name}")
     configs = [arm.config for arm in grid] + [step.config for arm in grid for step in arm.steps]
-    for name in {source.name for config in configs for source in config.data.sources}:
-        check_name("a source", name)
+    for data in {config.data for config in configs}:
+        sources.check(data)
+        for source in data.sources:
+            check_name("a source", source.name)
     if entry.primary.at not in horizons:
         raise RequestError(
             f"recipe '{entry.name}' asks at a horizon '{entry.primary.at}' that it does not have"

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.config import explain
+from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records import configuration, gates
@@ -108,7 +108,7 @@ def contradictions(record: Record) -> list[str]:
     return configuration.faults(record.config) or gates.check(record)
 
 
-def to_json(record: Record) -> str:
+def to_json(record: Frozen) -> str:
     """A record as JSON that is compact and yet shows a change on one line: a key or a point a line.
 
     Raises Refused for NaN or infinity.

@@ -15,6 +15,7 @@ from typing import Any
 from harness import recipe as recipes
 from harness.evidence.sections import Section, sections
 from harness.machine import devices
+from harness.records.schema import Record
 from harness.report import cells, fresh, metadata, own, views
 from harness.report.cells import Index
 from harness.report.draw import Figure
@@ -169,7 +170,10 @@ PARTS: Mapping[str, Callable[[_Made], list[Part]]] = {
     "texts": lambda made: _some(findings.texts(made.found)),
     "spent": lambda made: _some(findings.spent(made.inputs.records)),
     "answers": lambda made: _some(answers.answers(made.found)),
-    "references": lambda made: list(references.tables(made.inputs.evaluations)),
+    "references": lambda made: [
+        *references.tables(made.inputs.evaluations),
+        *references.paired(made.inputs.evaluations, _references(made.inputs.records)),
+    ],
     "impact": lambda made: [hours.impact(made.inputs.records)] if made.inputs.records else [],
     "benches": _benches,
     "kernels": _kernels,
@@ -224,3 +228,9 @@ def _text(part: Part, file: str) -> str:
         image = f"![{one_line(part.alt)}]({up}{fresh.FOLDER}/{part.file})"
         return fence(part.name, f"{image}\n\n{escape(part.caption)}")
     return part
+
+
+def _references(records: Sequence[Record]) -> dict[str, str]:
+    """Recipe -> the arm that its question sets the others against."""
+    asked = {record.recipe: record.question.pairs for record in records if record.question.pairs}
+    return {recipe: pairs[0][0] for recipe, pairs in asked.items()}

@@ -6,7 +6,6 @@ Exit code 0 when the record says `ok`, 1 when it says otherwise, 2 when there wa
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 import time
@@ -265,9 +264,7 @@ def peak_memory(device: str, earlier: int) -> Memory | None:
     if devices.of(device).own_memory:
         peak = max(torch.get_device_module(device).max_memory_allocated(), earlier)
         return Memory(peak_bytes=peak, kind=device) if peak else None
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Memory(peak_bytes=max(peak, earlier), kind="rss")
+    return Memory(peak_bytes=max(hardware.peak_resident_bytes(), earlier), kind="rss")
 
 
 def _line(error: BaseException) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.data import conversations, sft, sources, tokenizer
+from harness.config import Source
+from harness.data import sft, sources, talks, tokenizer
 from harness.data.batches import read_split
-from harness.data.hub import Table
 from harness.data.left_out import FEWEST, FILE, Refused
 from harness.errors import RequestError
 from tests.data.conftest import texts
@@ -42,14 +42,13 @@ def asked(number: int, answer: Any = "yes") -> list[dict[str, Any]]:
     return [turn("user", f"question {number}"), turn("assistant", answer)]
 
 
-def prepare(tmp_path: Path, fitted: Path, talks: list[Any], name: str) -> Path:
+def prepare(tmp_path: Path, fitted: Path, rows: list[Any], name: str) -> Path:
     path = tmp_path / f"{name}.jsonl"
-    path.write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in talks))
-    table = Table(str(path), None, "train", "messages")
-    streamed = sources.streamed_talks(table, 0, lambda line: None)
+    path.write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in rows))
+    source = Source(name="mine", kind="files", share=1.0, paths=(str(path),))
+    stream = sources.make(source, chat=True).stream(0)
     request = sft.SftRequest(None, 1, SEQ, 0.2, 0)
-    source = sft.TalkSource("mine", "files", 1.0, streamed, "here")
-    sft.build(request, [source], fitted, tmp_path / name, lambda line: None)
+    sft.build(request, [stream], fitted, tmp_path / name, lambda line: None)
     return tmp_path / name
 
 
@@ -98,5 +97,5 @@ def test_parts_of_text_are_one_text(tmp_path: Path, strict: Path) -> None:
     plain = [asked(i) for i in range(60)]
     in_parts = [[turn(m["role"], parts(m["content"])) for m in talk] for talk in plain]
     for one, other in zip(plain, in_parts, strict=True):
-        assert conversations.talk(one) == conversations.talk(other)
-    assert isinstance(conversations.talk([turn("user", [{"type": "text"}])]), Refused)
+        assert talks.talk(one) == talks.talk(other)
+    assert isinstance(talks.talk([turn("user", [{"type": "text"}])]), Refused)

@@ -14,10 +14,11 @@ import pytest
 
 from harness.commands.data_pretrain import Options, data_pretrain
 from harness.config import Source
-from harness.data import files, hub, tokenizer
+from harness.data import hub, tokenizer
 from harness.data.batches import read_split
 from harness.data.hub import Table
 from harness.data.left_out import FEWEST, FILE
+from harness.data.sources.tables import Files
 from harness.errors import RequestError
 from tests.data.conftest import texts
 
@@ -74,7 +75,7 @@ def test_the_hubs_files_are_read_through_their_decoding(monkeypatch, tmp_path: P
     assert local(parquet) == stored["text"][:] == [ODD, 7, ODD]
     source = Source(name="s", kind="files", share=1.0, paths=(str(parquet),))
     with pytest.raises(RequestError, match="row 2: 'text' is no text but int"):
-        files.read(source)
+        Files(source).read()
 
 
 def folder(tmp_path: Path, name: str, *tables: dict[str, Any]) -> Path:
@@ -99,7 +100,7 @@ def test_only_the_wanted_column_matters(tmp_path: Path) -> None:
         place = folder(tmp_path, name, *tables)
         each = [datasets.Dataset(pq.read_table(p))["text"][:] for p in sorted(place.iterdir())]
         assert sorted(local(place)) == sorted(text for part in each for text in part), name
-        plain = files.read(Source(name="s", kind="files", share=1.0, paths=(str(place),)))
+        plain = Files(Source(name="s", kind="files", share=1.0, paths=(str(place),))).read()
         assert [unit.text for unit in plain] == a + b
     nulls = folder(tmp_path, "nulls", {"text": pa.array([None] * 2, pa.null())}, {"text": a})
     assert sorted(filter(None, local(nulls))) == sorted(a)

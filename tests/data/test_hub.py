@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, load_from_disk
 
-from harness.data import stdlib, tokenizer
+from harness.data import tokenizer
 from harness.data.batches import TrainStream, read_validation
-from harness.data.conversations import functions
 from harness.data.manifest import load_folder
 from harness.data.mix import shuffled
+from harness.data.sources import stdlib
+from harness.data.sources.stdlib import functions
 from harness.data.tokens import END_OF_TEXT
 from harness.data.units import cut, held_out
 from tests.data.hub_bench import (

@@ -10,6 +10,7 @@ from harness.records.schema import Record
 from tests.report.factory import broken, campaign, of, older, swap
 
 NEW = [record.model_copy(update={"attempt": 2}) for record in campaign()]
+FP32 = {"dtype": "fp32"}
 TORCH = {"python": "3.12.3", "torch": "2.14.0", "numpy": "2.4.0"}
 
 
@@ -71,6 +72,7 @@ def test_more_seeds_than_frozen_are_complete() -> None:
         ("world_size", {"world_size": 2}),
         ("manifest", {"data": NEW[0].data.model_copy(update={"manifest_digest": "m1"})}),  # type: ignore[union-attr]
         ("records", {"config": NEW[0].config | {"batch": {"micro_batch": 4, "grad_accum": 2}}}),
+        ("records", {"config": NEW[0].config | {"train": NEW[0].config["train"] | FP32}}),
     ],
 )
 def test_groups_mix_nothing(what: str, changes: dict[str, object]) -> None:

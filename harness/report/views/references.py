@@ -5,13 +5,16 @@ Bits per byte compare across tokenizers; whoever wins is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 from harness.records.evaluation import Evaluation, Unigram, path_of
 from harness.report.columns import Block, Measure, given, tabulate, text
 from harness.report.table import ABSENT, Cell, Table, millions
+from harness.stats.bootstrap import bits_per_byte_interval
 
 
 def tables(evaluations: Sequence[Evaluation]) -> list[Table]:
@@ -20,6 +23,73 @@ def tables(evaluations: Sequence[Evaluation]) -> list[Table]:
     for evaluation in evaluations:
         texts.setdefault((evaluation.text, evaluation.text_digest), []).append(evaluation)
     return [_table(texts[key]) for key in sorted(texts)]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs of one recipe, scale and seed on the same documents: an arm and its reference."""
+
+    arm: Evaluation
+    reference: Evaluation
+
+    @property
+    def documents(self) -> list[tuple[float, int]]:
+        """(nats of the arm less those of its reference, bytes), a document one."""
+        both = zip(self.arm.document_nats, self.reference.document_nats, strict=True)
+        less = [ours - theirs for ours, theirs in both]
+        return list(zip(less, self.arm.document_bytes, strict=True))
+
+    @property
+    def difference(self) -> float:
+        """Bits a byte, below 0 the arm is better."""
+        return self.arm.bits_per_byte - self.reference.bits_per_byte
+
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """Of the difference, over documents drawn together for both."""
+        nats, sizes = zip(*self.documents, strict=True)
+        return bits_per_byte_interval(nats, sizes)
+
+
+def paired(evaluations: Sequence[Evaluation], reference_of: Mapping[str, str]) -> list[Table]:
+    """Every arm less its recipe's reference on each text, both on the same documents.
+
+    `reference_of` names a recipe's reference arm. The rows' intervals of the tables above are too
+    wide to tell two models apart: most of what they hold is how hard the documents are, for both.
+    """
+    rows = [
+        (f"{pair.arm.subject.name}@{pair.arm.text}", pair)
+        for pair in _pairs(evaluations, reference_of)
+    ]
+    if not rows:
+        return []
+    return [
+        tabulate(
+            "references.paired",
+            "An arm less its recipe's reference in bits per byte, below 0 the arm is better: both "
+            "on the same documents, which the interval resamples together. One seed: it says "
+            "nothing of others.",
+            "run@text",
+            PAIRED,
+            rows,
+        )
+    ]
+
+
+def _pairs(evaluations: Sequence[Evaluation], reference_of: Mapping[str, str]) -> list[Pair]:
+    runs = {
+        (e.text, e.text_digest, e.context, e.subject.scale, e.subject.name): e
+        for e in evaluations
+        if e.subject.kind == "run"
+    }
+    found = []
+    for (*where, name), one in sorted(runs.items()):
+        recipe, arm, *rest = name.split("/")
+        reference = reference_of.get(recipe)
+        other = runs.get((*where, "/".join([recipe, str(reference), *rest])))  # type: ignore[arg-type]
+        if arm != reference and other is not None:
+            found.append(Pair(one, other))
+    return found
 
 
 def _table(scored: Sequence[Evaluation]) -> Table:
@@ -96,6 +166,32 @@ MEASURES = (
     _as_evaluated(
         "compute", "precision and device", lambda e: f"{e.dtype}, {e.device_class}", left=True
     ),
+)  # fmt: skip
+
+
+def _paired(
+    name: str, value: Callable[[Pair], str], how: str, unit: str = "", *, left: bool = False
+) -> Measure[Pair]:
+    def cell(pair: Pair) -> Cell:
+        files = (path_of(pair.arm), path_of(pair.reference))
+        what = f"{name} of {pair.arm.subject.name} and {pair.reference.subject.name}"
+        return Cell(value(pair), files, what, how, pair.arm.documents)
+
+    return given(name, cell, unit, left=left)
+
+
+def _range(pair: Pair) -> str:
+    return ABSENT if pair.interval is None else "{:+.4f} to {:+.4f}".format(*pair.interval)
+
+
+PAIRED = (
+    _paired("reference", lambda p: p.reference.subject.name.split("/")[1], "declared", left=True),
+    _paired(
+        "difference", lambda p: f"{p.difference:+.4f}", "summed nats / ln 2 / bytes, subtracted",
+        "bits/byte",
+    ),
+    _paired("interval", _range, "percentiles 2.5 and 97.5 of resamples of the documents"),
+    _paired("documents", lambda p: f"{p.arm.documents:,}", "as evaluated"),
 )  # fmt: skip
 
 Scored = tuple[Evaluation, Unigram]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.code.provenance import SOFTWARE_SET
+from harness.data import sources
 from harness.evidence import searches as tuning
 from harness.evidence.machines import kind, kinds
 from harness.evidence.sections import Section
@@ -120,6 +121,10 @@ def _forecast(records: Sequence[Record]) -> str:
 def _compute(record: Record) -> str:
     train = record.config.get("train", {})
     known = [str(train[name]) for name in ("dtype", "compile") if name in train]
+    optim = record.config.get("optim", {})
+    inner = optim.get("muon_ns_dtype") if optim.get("name") != "adamw" else None
+    if inner and inner != train.get("dtype"):
+        known.insert(1, f"Newton-Schulz in {inner}")
     if threads := train.get("threads"):
         known.append(f"{threads} thread{'s' if threads != 1 else ''}")
     return ", ".join(known)
@@ -129,7 +134,11 @@ def _data(record: Record) -> str:
     if record.data is None:
         return ""
     mix = ", ".join(f"{share:.0%} {name}" for name, share in record.data.mix.items())
-    return f"{mix}; {quantity(record.data.train_tokens)} training tokens in one epoch"
+    kinds = {source.get("kind", "") for source in record.config.get("data", {}).get("sources", ())}
+    notes = [f"; {said}" for said in map(sources.note, sorted(kinds)) if said]
+    return f"{mix}; {quantity(record.data.train_tokens)} training tokens in one epoch" + "".join(
+        notes
+    )
 
 
 def data(records: Sequence[Record]) -> str:

