@@ -28,7 +28,8 @@ def test_every_recipe_of_ours_resolves_at_every_scale_it_has():
 
 
 def test_the_readmes_example_is_a_recipe(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    (code,) = [block for block in blocks if "@recipe(" in block]
     (tmp_path / "mine.py").write_text(code)
     assert len(code.strip().splitlines()) <= 17
     entry = recipe.find("muon_rates", tmp_path)
