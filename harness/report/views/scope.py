@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from harness.code.provenance import SOFTWARE_SET
 from harness.data import sources
@@ -132,12 +133,12 @@ def _compute(record: Record) -> str:
     return ", ".join(known)
 
 
-def _data(record: Record) -> str:
+def _data(record: Record, note: Callable[[str], str]) -> str:
     if record.data is None:
         return ""
     mix = ", ".join(f"{share:.0%} {name}" for name, share in record.data.mix.items())
     kinds = {source.get("kind", "") for source in record.config.get("data", {}).get("sources", ())}
-    notes = [f"; {said}" for said in map(sources.note, sorted(kinds)) if said]
+    notes = [f"; {said}" for said in map(note, sorted(kinds)) if said]
     return f"{mix}; {quantity(record.data.train_tokens)} training tokens in one epoch" + "".join(
         notes
     )
@@ -145,7 +146,8 @@ def _data(record: Record) -> str:
 
 def data(records: Sequence[Record]) -> str:
     """Training tokens by source, and in one epoch."""
-    return _each(records, _data)
+    note = cache(sources.note)  # thousands of records name a few kinds
+    return _each(records, lambda record: _data(record, note))
 
 
 def _validation(record: Record) -> str:
