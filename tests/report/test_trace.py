@@ -70,6 +70,10 @@ def test_what_would_break_a_table_is_traced_as_it_is_printed() -> None:
         ("</td><!-- x", "&lt;/td>&lt;!-- x"),
         ("[here](javascript:x) ![](http://x)", r"[here]\(javascript:x) ![]\(http://x)"),
         ("[section](#its-heading) [0.1, 0.2]", "[section](#its-heading) [0.1, 0.2]"),
+        (
+            "[x](cards/a.md#b) [x](a.md) [x](//h.md#b)",
+            r"[x](cards/a.md#b) [x]\(a.md) [x]\(//h.md#b)",
+        ),
         ("`smol run x`", "`smol run x`"),
         ("out of ` the span", r"out of \` the span"),
     ],
