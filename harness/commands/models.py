@@ -259,7 +259,7 @@ def load(
             tokens["eos_token_id"] = [end, turn]  # a model of conversations ends turns with it
     rows, added = model.config.vocab_size, fitted.get_added_tokens_decoder()
     beyond = {i: name for name, i in fitted.get_vocab(True).items() if i >= rows}
-    if learnt := [name for i, name in beyond.items() if i not in added]:
+    if learnt := [name for i, name in beyond.items() if i not in added or not added[i].special]:
         raise RequestError(
             f"{found.name} has a vocabulary of {rows:,}, and the tokenizer in {folder} "
             f"{len(beyond):,} tokens more ({learnt[0]!r}): it is another model's"

@@ -150,7 +150,12 @@ def decoder(schema: Any, column: str) -> Callable[[list[Any]], list[Any]]:
     """What turns a column's stored values into those that `datasets` hands out for an Arrow schema:
     a feature such as its `Json` is text in a file, and something else to its reader."""
     import pyarrow as pa
-    from datasets import Features
+
+    kind = schema.field(column).type
+    if b"huggingface" not in (schema.metadata or {}) and not isinstance(kind, pa.BaseExtensionType):
+        return lambda values: values  # nothing says that `datasets` stored it
+
+    from datasets import Features  # a second to import
 
     try:
         one = Features.from_arrow_schema(pa.schema([schema.field(column)], schema.metadata))
