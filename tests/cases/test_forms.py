@@ -86,6 +86,19 @@ def test_an_input_stands_below_its_instruction_and_a_missing_answer_is_left_out(
     assert "?\n\nof ten<|im_end|>" in text
 
 
+def test_files_of_other_endings_are_counted(
+    tmp_path: Path, fitted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "own"
+    place.mkdir()
+    for name in ("a.md", "b.md", "LICENSE"):
+        (place / name).write_text("not data")
+    rows = (json.dumps(FORMS["messages"](*pair)) for pair in PAIRS)
+    (place / "talks.jsonl").write_text("\n".join(rows))
+    _prepared(place, fitted, tmp_path / "out")
+    assert "are passed over: 2 .md, 1 no ending" in capsys.readouterr().out
+
+
 def test_columns_without_a_conversation_are_named(tmp_path: Path, fitted: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "no", "score": 1}\n')
