@@ -210,7 +210,7 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
     scale = read_scale(options.scale)
     request = Request(
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        parse_overrides(options.sets) | run_data.own_text(options.text), only=only,
+        parse_overrides(options.sets) | run_data.own_text(options.text, options.data), only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request
