@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -97,7 +98,9 @@ class Loaded:
         """A prompt's tokens. Names of special tokens are special tokens; a folder's tokenizer adds
         what its post-processor says (often a first token), as transformers and `HFLM` do it; a run
         of ours was trained without."""
-        return list(self.prompting.encode(text, add_special_tokens=self.adds).ids)
+        ids: list[int] = self.prompting.encode(text, add_special_tokens=self.adds).ids
+        check_rows(self.prompting, ids, self.model.config.vocab_size)
+        return ids
 
     @property
     def adds(self) -> bool:
@@ -256,16 +259,25 @@ def load(
         turn = fitted.token_to_id(_END_OF_TURN)
         if config is not None and config.data.format == "chat" and None not in (end, turn):
             tokens["eos_token_id"] = [end, turn]  # a model of conversations ends turns with it
-    entries, rows = fitted.get_vocab_size(), model.config.vocab_size
-    if entries > rows:
-        beyond = fitted.id_to_token(rows)
+    rows, added = model.config.vocab_size, fitted.get_added_tokens_decoder()
+    beyond = {i: name for name, i in fitted.get_vocab(True).items() if i >= rows}
+    if learnt := [name for i, name in beyond.items() if i not in added or not added[i].special]:
         raise RequestError(
-            f"{found.name} has a vocabulary of {rows:,}, and the tokenizer in {folder} one of "
-            f"{entries:,}: it is another model's, or the model has no row yet for what was added "
-            f"({beyond!r})"
+            f"{found.name} has a vocabulary of {rows:,}, and the tokenizer in {folder} "
+            f"{len(beyond):,} tokens more ({learnt[0]!r}): it is another model's"
         )
     model = model.to(device).eval()
     return Loaded(found, model, dtype, context, folder, fitted, prepared, config, tokens)
+
+
+def check_rows(tokenizer: Tokenizer, ids: Sequence[int], rows: int) -> None:
+    """Raises RequestError for a token that a model of `rows` rows does not know: one that was added
+    to the tokenizer and not to the model, as padding often is, and that a text now names."""
+    if beyond := [i for i in ids if i >= rows]:
+        raise RequestError(
+            f"the text holds {tokenizer.id_to_token(beyond[0])!r}, which was added to the "
+            f"tokenizer and has no row in the model (token {beyond[0]:,} of {rows:,})"
+        )
 
 
 def check_dtype(dtype: str | None) -> None:

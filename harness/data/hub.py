@@ -180,7 +180,7 @@ def _files(table: Table) -> list[Path]:
     path = Path(table.dataset).expanduser()
     files = [path]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if local_rows.is_readable(p) and p.is_file())
+        files, _ = local_rows.inside(path)
     kinds = {file.suffix.lower() for file in files}
     if len(kinds) > 1 or not all(map(local_rows.is_readable, files)):
         found = "".join(files[0].suffixes) if path.is_file() else " and ".join(sorted(kinds))
