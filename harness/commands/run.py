@@ -280,7 +280,8 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
         only = lambda run: run.arm in options.arms  # noqa: E731
     request = Request(
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        read_overrides(options.config, options.sets) | run_data.own_text(options.text, options.data),
+        read_overrides(options.config, options.sets)
+        | run_data.own_text(options.text, options.data),
         launchers.find(options.launcher, options.processes), only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:

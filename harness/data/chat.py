@@ -210,7 +210,12 @@ def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
     if not isinstance(source, str):
         raise RequestError(f"the chat template of {folder} is no text but {type(source).__name__}")
     try:
-        template = _environment().from_string(source)
+        # Compiling folds constants: `'x' * 9999999999` takes its memory here, not on rendering.
+        with memory_limit(TEMPLATE_BYTES), time_limit(TEMPLATE_SECONDS):
+            template = _environment().from_string(source)
+    except (TooLong, MemoryError) as error:
+        said = str(error) or "MemoryError"
+        raise RequestError(f"the chat template of {folder} fails: {said}") from None
     except jinja2.TemplateError as error:
         raise RequestError(f"the chat template of {folder} is not one: {error}") from None
     names = {
