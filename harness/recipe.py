@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from harness.config import Frozen, RunConfig
+from harness.config import PART_OF_NAME, Frozen, RunConfig
 from harness.errors import RequestError, nearest
 
 Scale = Literal["smoke", "proxy", "full"]
@@ -86,11 +86,18 @@ class Axis:
         )
 
     def allows(self, path: str) -> bool:
-        """Whether the axis declares a dotted path."""
+        """Whether the axis declares a dotted path: itself, what it is below (a part by its field
+        alone), or a part's name, which brings its settings and its code."""
         return any(
-            path == known or (known.endswith(".*") and path.startswith(known[:-1]))
+            path == known
+            or path.startswith(f"{known.removesuffix('.*')}.")
+            or (known.endswith(".name") and path.startswith(_belonging(known)))
             for known in self.fields
         )
+
+
+def _belonging(name_field: str) -> tuple[str, ...]:
+    return tuple(f"{name_field.removesuffix('name')}{field}" for field in PART_OF_NAME)
 
 
 @dataclass(frozen=True)
