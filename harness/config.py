@@ -261,7 +261,7 @@ class RunConfig(Frozen):
 NEUTRAL_FIELDS = frozenset({"train.log_every", "train.checkpoint_every"})
 """Fields that cannot change a result: left out of the key and of arms' differences."""
 
-_PART = {"": {}, ".name": "", ".settings": {}, ".code": "", ".counted": None}
+_PART: dict[str, Any] = {"": {}, ".name": "", ".settings": {}, ".code": "", ".counted": None}
 
 ADDED: dict[str, Any] = {
     "optim.settings": {},
@@ -384,7 +384,7 @@ def _assign(data: dict[str, Any], path: str, value: Any) -> None:
         raise RequestError(f"no field '{path}'{nearest(path, known)}")
     if isinstance(value, BaseModel):
         value = value.model_dump()
-    if isinstance(node[leaf] if leaf in node else None, dict) and isinstance(value, str):
+    if isinstance(node.get(leaf), dict) and isinstance(value, str):
         value = {"name": value}  # a part by its name alone
     if leaf == "name" and value != node[leaf]:
         node.update({name: empty for name, empty in PART_OF_NAME.items() if name in node})

@@ -195,6 +195,12 @@ class Entry:
     first_seed: int = 0
     """The seeds are this and those that follow: a search keeps clear of the verdict's."""
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where its file lies: a user's parts may lie beside it."""
+        code = getattr(inspect.unwrap(self.build), "__code__", None)
+        return (Path(code.co_filename).parent,) if code is not None else ()
+
     def at(self, scale: Scale) -> Recipe:
         """The recipe at a scale. Raises RequestError if it has none there."""
         if scale not in self.seeds:

@@ -17,6 +17,7 @@ from harness.commands.options import DeviceOption, JsonOption, ScaleOption
 from harness.commands.planned import read_device, read_scale
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.machine import devices, hardware
+from harness.optim import registry
 from harness.stats import rounds as ratios
 from models.config import ModelConfig, flops_per_token
 from models.presets import KINDS, model
@@ -56,7 +57,9 @@ class Options:
     compile_: Annotated[
         str, typer.Option("--compile", help="How our code is compiled: eager, blocks or whole.")
     ] = "blocks"
-    optim: Annotated[str, typer.Option("--optim", help="The optimizer: adamw or muon.")] = "adamw"
+    optim: Annotated[str, typer.Option("--optim", help="The optimizer, such as adamw or muon.")] = (
+        "adamw"
+    )
     against: Annotated[
         str,
         typer.Option(
@@ -145,8 +148,8 @@ def _setting(options: Options) -> Setting:
     if options.compile_ not in COMPILE:
         how = options.compile_
         raise RequestError(f"no way to compile '{how}'{nearest(how, COMPILE)}")
-    if options.optim not in ("adamw", "muon"):
-        known = ("adamw", "muon")
+    known = [name for name in registry.files() if registry.is_flat(name)]
+    if options.optim not in known:
         raise RequestError(f"no optimizer '{options.optim}'{nearest(options.optim, known)}")
     if batch < 1 or not 2 <= seq <= config.max_seq_len:
         raise RequestError(

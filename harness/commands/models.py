@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from harness.commands import places
-from harness.config import RunConfig, explain
+from harness.config import RunConfig, digest, explain
 from harness.data import assets
 from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FINAL = "final_model.pt"
 _END_OF_TURN = "<|im_end|>"
+TRUST = "SMOL_TRUST"
+"""The environment's variable that holds the digest of code that a checkpoint may bring."""
 DTYPES = ("bf16", "fp32")
 """That a model can be asked to compute in."""
 
@@ -183,16 +186,16 @@ def load(
     """
     check_dtype(dtype)
     from harness.data import tokenizer as tokenizers
-    from harness.optim import build
 
     config: RunConfig | None = None
     prepared: Prepared | None = None
     if found.path.is_dir():
+        from models.dtypes import DTYPES as BY_NAME
         from models.hf import from_transformers
 
         dtype = dtype or "bf16"
         try:
-            model = from_transformers(found.path, build.DTYPES[dtype])
+            model = from_transformers(found.path, BY_NAME[dtype])
         except ValueError as error:
             raise RequestError(str(error)) from None
         context = model.config.max_seq_len
@@ -240,8 +243,8 @@ def check_text(what: str, text: str) -> None:
 def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, RunConfig]:
     import torch
 
-    from harness.optim import build
     from harness.train import checkpoint
+    from models.dtypes import DTYPES as BY_NAME
     from models.lm import LanguageModel
 
     content = checkpoint.load(found.path)
@@ -259,9 +262,12 @@ def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, Ru
         raise RequestError(
             f"checkpoint {found.path.name} is of another version: {explain(error)}"
         ) from None
-    with torch.device("meta"):
-        model = LanguageModel(config.model, build.DTYPES[dtype or config.train.dtype])
-    model.to_empty(device="cpu")
+    own = _own_code(found, config)
+    # A user's class may compute what no checkpoint holds: it is built where it computes.
+    with torch.device("cpu" if own else "meta"):
+        model = LanguageModel(config.model, BY_NAME[dtype or config.train.dtype])
+    if not own:
+        model.to_empty(device="cpu")
     try:
         model.load_state_dict(content["model"], strict=True)
     except RuntimeError as error:
@@ -270,6 +276,21 @@ def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, Ru
             f"checkpoint {found.path.name} does not fit its configuration: {' '.join(lines[1:2])}"
         ) from None
     return model, config
+
+
+def _own_code(found: Found, config: RunConfig) -> bool:
+    """Whether a model is in part made by code that its checkpoint brings.
+
+    Raises RequestError where nobody has said that it may run: a file may come from anywhere.
+    """
+    parts = [part for part in (config.model.feed_forward, config.model.attention) if part.code]
+    known = digest([part.code for part in parts])
+    if parts and found.kind != "run" and os.environ.get(TRUST) != known:
+        raise RequestError(
+            f"checkpoint {found.path.name} brings code of its own "
+            f"({', '.join(part.name for part in parts)}); if you trust it, set {TRUST}={known}"
+        )
+    return bool(parts)
 
 
 def _prepared(found: Found, config: RunConfig) -> Prepared:

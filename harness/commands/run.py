@@ -36,7 +36,7 @@ from harness.commands.planned import (
 )
 from harness.commands.run_end import report
 from harness.commands.start import Given
-from harness.config import canonical, parse_overrides
+from harness.config import RunConfig, canonical, parse_overrides
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.launch.protocol import Job, RunFiles, run_folder
@@ -339,8 +339,8 @@ def _launch(
             run=run,
             question=asked,
             code=code.model_copy(
-                # No trajectory goes through a Triton kernel.
-                update={"behaviour_digest": None if run.config.train.kernels else known}
+                # No trajectory goes through a Triton kernel, nor through a user's part.
+                update={"behaviour_digest": None if unseen(run.config) else known}
             ),
             arm_values=dict(arms[run.arm].values),
             diff=dict(arms[run.arm].diff),
@@ -374,6 +374,12 @@ def _launch(
                 _report(request, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
+
+
+def unseen(config: RunConfig) -> bool:
+    """Whether a run goes through code that no reference trajectory does."""
+    parts = (config.optim, config.model.feed_forward, config.model.attention)
+    return bool(config.train.kernels) or any(part.code for part in parts)
 
 
 @contextlib.contextmanager

@@ -123,9 +123,11 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
         changes = ", ".join(f"{path.removeprefix('model.')}={v}" for path, v in row["diff"].items())
         print(f"  differs from the base in: {changes or 'nothing'}")
         state = row["total_parameters"] * BYTES_PER_PARAMETER / 1e9
+        flops = row["flops_per_token"]
+        cost = "FLOPs not known" if flops is None else f"{flops / 1e6:,.1f} MFLOP a token"
         print(
             f"  parameters: {row['total_parameters']:,} total, {row['active_parameters']:,} "
-            f"active; {row['flops_per_token'] / 1e6:,.1f} MFLOP a token; "
+            f"active; {cost}; "
             f"{state:.2f} GB of weights, gradients and optimizer state"
         )
         for step in row["stages"]:
@@ -135,7 +137,7 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
         for end in row["endpoints"]:
             print(
                 f"  horizon {end['horizon']}: {end['update']:,} updates, {end['tokens']:,} tokens, "
-                f"{end['flops']:.3g} FLOPs"
+                + ("FLOPs not known" if end["flops"] is None else f"{end['flops']:.3g} FLOPs")
             )
     runs = plan.runs
     print(_time(plan, records))

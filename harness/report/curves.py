@@ -6,7 +6,10 @@ May not import torch, seaborn or matplotlib.
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+from pydantic import Field
 
 from harness.config import Frozen, digest
 from harness.evidence.sections import Section
@@ -18,8 +21,8 @@ class Point(Frozen):
 
     seed: int
     tokens: int
-    flops: float
-    """Active training FLOPs."""
+    flops: float = Field(allow_inf_nan=True)
+    """Active training FLOPs; NaN, which no panel draws, where they are not known."""
     val_loss: float
 
 
@@ -37,7 +40,7 @@ class End(Frozen):
     arm: str
     horizon: str
     tokens: int
-    flops: float
+    flops: float = Field(allow_inf_nan=True)
     val_loss: float
     interval: tuple[float, float] | None
     n: int
@@ -104,7 +107,7 @@ def curves(section: Section) -> Curves:
         if branch and (not own or branch[-1].update < own[0].update):
             own.insert(0, branch[-1])
         points += [
-            Point(seed=record.seed, tokens=p.tokens, flops=p.flops, val_loss=p.val_loss)
+            Point(seed=record.seed, tokens=p.tokens, flops=_or_nan(p.flops), val_loss=p.val_loss)
             for p in own
         ]
     unigrams = [end.unigram for end in group.ends if end.unigram is not None]
@@ -126,6 +129,10 @@ def curves(section: Section) -> Curves:
     )
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _end(section: Section, arm: str, horizon: str) -> dict[str, Any] | None:
     rows = section.group.reached(arm, horizon)
     if not rows:
@@ -135,7 +142,7 @@ def _end(section: Section, arm: str, horizon: str) -> dict[str, Any] | None:
         "arm": arm,
         "horizon": horizon,
         "tokens": rows[0].tokens,
-        "flops": rows[0].flops,
+        "flops": _or_nan(rows[0].flops),
         "val_loss": value.mean,
         "interval": value.interval,
         "n": value.n,

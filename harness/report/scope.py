@@ -160,7 +160,9 @@ def _budget(section: Section, horizon: str) -> str:
     tokens = [end.tokens for end in ends]
     if len(set(tokens)) <= 1:
         return f"{tokens[0]:,} tokens each" if tokens else "not reached yet"
-    flops = [end.flops for end in ends]
+    flops = [end.flops for end in ends if end.flops is not None]
+    if len(flops) < len(ends):
+        return f"{min(tokens):,} to {max(tokens):,} tokens"
     return (
         f"{quantity(flops[0])} active training FLOPs each (to {max(flops) / min(flops) - 1:.1%}); "
         f"{min(tokens):,} to {max(tokens):,} tokens"

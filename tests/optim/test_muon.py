@@ -7,10 +7,11 @@ import torch
 
 from harness import presets
 from harness.config import OptimConfig
-from harness.optim import muon
-from harness.optim.build import REGISTRY, build
-from harness.optim.muon import Muon
+from harness.optim import registry
+from harness.optim.build import build
 from harness.optim.newton_schulz import orthogonalise
+from harness.optim.optimizers import muon
+from harness.optim.optimizers.muon import Muon
 from models.lm import LanguageModel
 from models.presets import model
 
@@ -143,7 +144,7 @@ def test_slices_that_do_not_add_up_are_refused():
 
 
 @pytest.mark.parametrize("kind", ["dense", "moe-active"])
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", registry.files())
 def test_weight_decay_spares_norms_and_embeddings(kind, name):
     config = optim(name, weight_decay=0.5)
     lm = LanguageModel(model(kind, "smoke"), torch.float32)
@@ -157,7 +158,7 @@ def test_weight_decay_spares_norms_and_embeddings(kind, name):
     assert decayed == {n for n, r in roles.items() if r.kind in ("matrix", "expert", "router")}
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", registry.files())
 def test_every_parameter_has_one_optimizer(name):
     lm = LanguageModel(model("moe-active", "smoke"), torch.float32)
     optimizers = build(optim(name), lm)
@@ -199,7 +200,7 @@ def test_torchs_muon_says_what_it_cannot_do():
         optimizers.step()
 
 
-@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("name", registry.files())
 def test_a_restored_optimizer_goes_on_as_the_saved_one(name):
     def model_and_optimizers():
         lm = LanguageModel(model("moe-active", "smoke"), torch.float32)
