@@ -6,6 +6,7 @@ unsaid. May not import torch.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -387,7 +388,7 @@ def _assign(data: dict[str, Any], path: str, value: Any) -> None:
     if isinstance(node.get(leaf), dict) and isinstance(value, str):
         value = {"name": value}  # a part by its name alone
     if leaf == "name" and value != node[leaf]:
-        node.update({name: empty for name, empty in PART_OF_NAME.items() if name in node})
+        node.update(copy.deepcopy({k: v for k, v in PART_OF_NAME.items() if k in node}))
     node[leaf] = value
 
 

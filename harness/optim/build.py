@@ -48,7 +48,8 @@ class Optimizers:
 def build(config: OptimConfig, model: LanguageModel) -> Optimizers:
     """The optimizers that a configuration names, over all parameters of a model.
 
-    Raises RequestError for an unknown name, and whatever a user's own code raises.
+    Raises RequestError for an unknown name or what an optimizer does not take, and whatever a
+    user's own code raises.
     """
     parameters = dict(model.named_parameters())
     roles = model.roles()
@@ -56,4 +57,6 @@ def build(config: OptimConfig, model: LanguageModel) -> Optimizers:
         raise ValueError(f"parameters without a role: {sorted(set(parameters) ^ set(roles))}")
     if config.code:
         return Optimizers(own.build(config, parameters, roles))
-    return Optimizers(registry.module(config.name).build(config, parameters, roles))
+    module = registry.module(config.name)
+    registry.check(config)
+    return Optimizers(module.build(config, parameters, roles))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from harness.config import RunConfig, flatten
+from harness.config import RunConfig, as_before, flatten
 from harness.plan import grid
 from harness.recipe import SCALES, Scale, find
 from harness.report.tables import Cell, Column, Row, Table
@@ -81,7 +81,7 @@ def hyperparameters() -> Table:
 
 def settings() -> Table:
     """Every field of optimizer, schedule, batch and training at `full`, stage by stage."""
-    fields = {stage: flatten(config) for stage, config in stages(FULL).items()}
+    fields = {stage: flatten(as_before(config)) for stage, config in stages(FULL).items()}
     first = next(iter(fields.values()))
     return Table(
         name="pipeline.settings",

@@ -15,7 +15,7 @@ from harness.errors import RequestError, nearest
 from harness.records import evaluation, store
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import cells, document
+from harness.report import cells, document, own_code
 from harness.report.cells import Entry, Index
 
 WORDS = ("caption", "figure", "note-")
@@ -70,6 +70,7 @@ class Tracer:
             lines += [f"    {path} = {value!r}" for path, value in diff.items()] or [
                 "    no difference"
             ]
+        lines += own_code.told(runs)
         if not commands and (command := self._index.views[view].command):
             commands.add(command)
         lines += [f"  reproduce    {command}" for command in sorted(commands)]

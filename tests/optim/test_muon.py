@@ -7,6 +7,7 @@ import torch
 
 from harness import presets
 from harness.config import OptimConfig
+from harness.errors import RequestError
 from harness.optim import registry
 from harness.optim.build import build
 from harness.optim.newton_schulz import orthogonalise
@@ -191,9 +192,9 @@ def test_torchs_muon_moves_every_matrix_as_ours_does(scale):
 
 
 def test_torchs_muon_says_what_it_cannot_do():
-    with pytest.raises(ValueError, match="bf16 alone"):
-        optim("torch-muon", muon_ns_dtype="fp64")
     lm = LanguageModel(model("dense", "smoke"), torch.float32)
+    with pytest.raises(RequestError, match="bf16 alone, not fp64"):
+        build(optim("torch-muon", muon_ns_dtype="fp64"), lm)
     optimizers = build(optim("torch-muon"), lm)
     lm.double()
     with pytest.raises(ValueError, match="replaced"):
