@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -212,9 +212,9 @@ def _try_part(module: Any, model: ModelConfig, dtype: torch.dtype) -> None:
             gives = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
             raise Fault(f"{place}: gives {gives}, not {tuple(x.shape)} {x.dtype}")
         if not y.isfinite().all():
-            with _FirstNaN():
+            with _Spoiled(nan=bool(y.isnan().any())):
                 module(x, *others)
-            raise Fault(f"{place}: gives infinite numbers")
+            raise Fault(f"{place}: gives numbers that are not finite")
         changed = x.clone()
         changed[:, -1] += 1.0
         torch.manual_seed(0)
@@ -229,7 +229,7 @@ def _try_part(module: Any, model: ModelConfig, dtype: torch.dtype) -> None:
 def _finite(compute: Callable[[], Tensor], model: LanguageModel) -> Tensor:
     loss = compute()
     if not loss.isfinite():
-        with _FirstNaN():
+        with _Spoiled(nan=bool(loss.isnan())):
             compute()
         raise FloatingPointError("the loss is not finite")
     return loss
@@ -239,26 +239,33 @@ def _step(made: build.Optimizers, model: LanguageModel) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     states = copy.deepcopy(made.state_dict())
     made.step()
-    if all(parameter.isfinite().all() for parameter in model.parameters()):
+    after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    if after.isfinite().all():
         return
     model.load_state_dict(before)
     made.load_state_dict(states)
-    with _FirstNaN():
+    with _Spoiled(nan=bool(after.isnan().any())):
         made.step()
     raise FloatingPointError("a step makes weights that are not finite")
 
 
-class _FirstNaN(TorchDispatchMode):
-    """Raises where a NaN first appears, so that the error's line is the one that made it."""
+class _Spoiled(TorchDispatchMode):
+    """Raises where a NaN (or else an infinite number) first appears, so that the error's line is
+    the one that made it."""
+
+    def __init__(self, *, nan: bool) -> None:
+        super().__init__()
+        self.bad, self.word = (torch.isnan, "NaN") if nan else (torch.isinf, "infinite numbers")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for one in tree_leaves(made):
+            # What `empty` gives is whatever was there.
             if isinstance(one, Tensor) and one.is_floating_point() and "empty" not in str(func):
-                with torch.utils._python_dispatch._disable_current_modes():
-                    bad = bool(one.isnan().any())
+                with _disable_current_modes():
+                    bad = bool(self.bad(one).any())
                 if bad:
-                    raise FloatingPointError("makes NaN")
+                    raise FloatingPointError(f"makes {self.word}")
         return made
 
 
