@@ -386,7 +386,7 @@ def _assign(data: dict[str, Any], path: str, value: Any) -> None:
     if isinstance(value, BaseModel):
         value = value.model_dump()
     if isinstance(node.get(leaf), dict) and isinstance(value, str):
-        value = {"name": value}  # a part by its name alone
+        value = {"name": value, **copy.deepcopy(PART_OF_NAME)}  # a part by its name alone
     if leaf == "name" and value != node[leaf]:
         node.update(copy.deepcopy({k: v for k, v in PART_OF_NAME.items() if k in node}))
     node[leaf] = value

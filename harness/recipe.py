@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -277,9 +278,17 @@ def load(user_folder: Path | None = None) -> tuple[dict[str, Entry], list[Broken
     folder = user_folder if user_folder is not None else Path.cwd() / "recipes"
     if folder.is_dir() and folder.resolve() not in {Path(p).resolve() for p in ours.__path__}:
         for file in sorted(folder.glob("*.py")):
-            if not file.name.startswith("_"):
+            # Others, such as an optimizer of one's own, may lie beside them, and import torch.
+            if not file.name.startswith("_") and _speaks_of_recipes(file):
                 broken += _load_file(file)
     return dict(_registering), broken
+
+
+def _speaks_of_recipes(file: Path) -> bool:
+    try:
+        return re.search(r"\brecipe\b", file.read_text("utf-8", errors="replace")) is not None
+    except OSError:
+        return True  # loading it will say what is wrong
 
 
 def _load_file(file: Path) -> list[Broken]:
