@@ -40,9 +40,9 @@ class Named(NamedTuple):
 def read_name(name: str) -> Named:
     """`FILE.py[:OBJECT]`, or `package.module:OBJECT`; a plain word is a file without its ending."""
     place, colon, found = name.rpartition(":")
-    if not colon:
-        place, found = name, ""
-    return Named(place, found, not colon or place.endswith(".py"))
+    if colon:
+        return Named(place, found, place.endswith(".py"))
+    return Named(name if name.endswith(".py") else f"{name.replace('-', '_')}.py", "", True)
 
 
 def load(name: str, code: str) -> Any:

@@ -23,7 +23,8 @@ LIGHT = [
     "harness.launch.local", "harness.data.assets", "harness.commands.models",
     "harness.commands.evaluate", "harness.records.evaluation", "harness.commands.bench_step",
     "harness.commands.campaign", "harness.bench.contest", "harness.bench.saved",
-    "harness.plan.campaign", "harness.plan.profiles",
+    "harness.plan.campaign", "harness.plan.profiles", "harness.parts.settle",
+    "harness.optim.registry", "models.own",
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")
 

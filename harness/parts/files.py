@@ -37,7 +37,7 @@ def code_of(kind: str, name: str, beside: Sequence[Path]) -> str:
         if not named.place or not named.found:
             raise RequestError(f"'{name}' names no {WHAT[kind]}: package.module:CLASS does")
         return own.installed_version(named.place)
-    if not named.place.endswith(".py"):
+    if ":" not in name and not name.endswith(".py"):
         ours = {
             file.stem.replace("_", "-"): file
             for file in sorted(FOLDERS[kind].glob("*.py"))

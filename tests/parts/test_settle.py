@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness import presets
 from harness.config import identity, replace
 from harness.errors import RequestError
 from harness.optim import registry
+from harness.parts import files
 from harness.parts import settle as room
 from harness.parts.settle import settle
 from harness.plan import runs as planning
@@ -95,6 +97,17 @@ def grid(overrides: dict[str, Any], **values: Any) -> dict[str, Any]:
     axis = Axis("part", ["optim.name", "model.feed_forward"], values)
     made = arms(Recipe(BASE, [axis]), overrides)
     return {arm.name: arm for arm in made}
+
+
+def test_a_file_in_our_folder_is_a_part_by_its_name(asked, monkeypatch, tmp_path):
+    folder = tmp_path / "optimizers"
+    shutil.copytree(registry.FOLDER, folder)
+    (folder / "new_lion.py").write_text("class NewLion: ...\n")
+    monkeypatch.setattr(registry, "FOLDER", folder)
+    monkeypatch.setitem(files.FOLDERS, "optim", folder)
+    found = settle(replace(BASE, {"optim.name": "new-lion"}), (), {}).config.optim
+    assert (found.code, found.settings) == ("class NewLion: ...\n", {"mix": 0.9})
+    assert not registry.reads("new-lion", "muon_lr")
 
 
 def test_an_axis_that_names_a_part_may_touch_what_belongs_to_it(asked):
