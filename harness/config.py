@@ -325,7 +325,9 @@ def differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tu
     return {
         path: (left.get(path), right.get(path))
         for path in {**left, **right}
-        if left.get(path) != right.get(path) and path not in NEUTRAL_FIELDS
+        if path not in NEUTRAL_FIELDS
+        # A field that is there and None is not one that is not there.
+        and (left.get(path) != right.get(path) or (path in left) != (path in right))
     }
 
 

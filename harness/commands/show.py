@@ -35,6 +35,7 @@ from harness.plan.runs import Plan
 from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
+from models.config import flops_unknown
 
 BYTES_PER_PARAMETER = 16
 """fp32 weight, gradient and two optimizer moments: what training holds beside activations."""
@@ -143,7 +144,7 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
     print(_time(plan, records))
     rented = devices.of(plan.device).rented
     print("dollars: no rate was measured" if rented else f"dollars: n/a on {plan.device}")
-    print(f"{len(runs)} runs, {_total_flops(plan):.3g} FLOPs in all; nothing was started")
+    print(f"{len(runs)} runs, {_total_flops(plan)}; nothing was started")
 
 
 def _short(value: Any) -> str:
@@ -158,7 +159,9 @@ def _print_memory(plan: Plan) -> None:
     print(f"  memory: {need:.1f} GB at most in one run, estimated as eager torch would need it")
 
 
-def _total_flops(plan: Plan) -> float:
+def _total_flops(plan: Plan) -> str:
     from harness.launch.display import work
 
-    return sum(work(run) for run in plan.runs)
+    if any(flops_unknown(run.config.model) for run in plan.runs):
+        return "not all FLOPs known"
+    return f"{sum(work(run) for run in plan.runs):.3g} FLOPs in all"

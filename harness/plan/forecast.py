@@ -18,7 +18,7 @@ from harness.machine.hardware import Peak
 from harness.optim import registry
 from harness.plan.runs import Run
 from harness.records.schema import Record
-from models.config import ModelConfig, flops_per_token
+from models.config import ModelConfig, flops_per_token, flops_unknown
 from models.presets import model as preset
 
 COMPILE_SECONDS = {"eager": 0.0, "blocks": 15.0, "whole": 80.0}
@@ -59,6 +59,8 @@ class Forecast:
         found = self._rates.get(_sizes(config.model))
         if found:
             return statistics.median(found), "measured here"
+        if (reason := flops_unknown(config.model)) is not None:
+            return None, reason
         per_token = flops_per_token(config.model, config.data.seq_len)
         if self.peak is None:
             if self._flops is None:

@@ -21,6 +21,8 @@ from harness.report.tables import NONE, Cell, Column, Row, Table, plain
 NOT_TIMED = "not timed"
 OTHER_KIND = "on another kind of machine"
 UNKNOWN_PEAK = "n/a"
+UNKNOWN = "not known"
+"""FLOPs, where torch cannot count those of a part."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def _cells(here: _Here, arm: str, with_peak: bool) -> tuple[Cell, ...]:
 def _flops(records: Sequence[Record]) -> Cell:
     known = [r for r in records if r.flops]
     values = sorted({r.flops.per_token_causal for r in known if r.flops})
-    text = ", ".join(f"{value / 1e6:.2f}" for value in values) or NONE
+    none = UNKNOWN if records else NONE
+    text = ", ".join(f"{value / 1e6:.2f}" for value in values) or none
     metric = "training FLOPs a token, active parameters and causal attention, millions"
     return plain(text, [path_of(r) for r in known], metric, "the same in all runs")
 

@@ -117,6 +117,8 @@ def test_an_axis_that_names_a_part_may_touch_what_belongs_to_it(asked):
     assert found["ours"].diff == {}
     assert found["lion"].diff["optim.code"].startswith("sha256 ")
     assert found["ff"].config.model.feed_forward.counted is not None
+    # Else a section's arms would not be told to differ in it.
+    assert "model.feed_forward.counted.flops" in found["ff"].diff
     axis = Axis("clip", ["optim.clip_norm"], {"a": {}, "b": {"optim.name": "mine.py:Lion"}})
     with pytest.raises(
         RequestError, match=r"differ in optim\.\w+ .*which their axes do not declare"
