@@ -6,6 +6,7 @@ May not import torch, seaborn or matplotlib.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -89,7 +90,7 @@ class Curves(Frozen):
     @property
     def digest(self) -> str:
         """Of the data drawn."""
-        return digest(self)
+        return digest(json.loads(self.model_dump_json()))  # which has null for NaN
 
 
 def curves(section: Section) -> Curves:
