@@ -11,7 +11,6 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -278,17 +277,22 @@ def load(user_folder: Path | None = None) -> tuple[dict[str, Entry], list[Broken
     folder = user_folder if user_folder is not None else Path.cwd() / "recipes"
     if folder.is_dir() and folder.resolve() not in {Path(p).resolve() for p in ours.__path__}:
         for file in sorted(folder.glob("*.py")):
-            # Others, such as an optimizer of one's own, may lie beside them, and import torch.
-            if not file.name.startswith("_") and _speaks_of_recipes(file):
+            if not file.name.startswith("_") and not _is_part(file):
                 broken += _load_file(file)
     return dict(_registering), broken
 
 
-def _speaks_of_recipes(file: Path) -> bool:
+def _is_part(file: Path) -> bool:
+    """Whether a file is an optimizer or the like that lies beside the recipes: it imports torch,
+    which no plan may wait for, and nothing of the harness."""
     try:
-        return re.search(r"\brecipe\b", file.read_text("utf-8", errors="replace")) is not None
-    except OSError:
-        return True  # loading it will say what is wrong
+        body = ast.parse(file.read_text("utf-8")).body
+    except (OSError, ValueError, SyntaxError):
+        return False  # loading it will say what is wrong
+    names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
+    tops = {name.partition(".")[0] for name in names}
+    return "torch" in tops and "harness" not in tops
 
 
 def _load_file(file: Path) -> list[Broken]:
