@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.groups import Group, Size, Turn
-from harness.data import stdlib, tokenizer
+from harness.data import tokenizer
 from harness.data.batches import TrainStream
+from harness.data.sources import stdlib
 from harness.data.units import cut
 
 SEQ = 1024

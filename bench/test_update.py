@@ -17,6 +17,7 @@ from bench.groups import Group, Size, Turn
 from harness import presets
 from harness.bench.contest import Player
 from harness.bench.setting import Setting
+from harness.evidence import precision
 from harness.machine import hardware
 from models.presets import model
 
@@ -55,6 +56,7 @@ def _group(
         batch=batch,
         seq=seq,
         compile="eager",
+        dtype=precision.of_machine(size.device).dtype,
         optim=optim.model_copy(update={"name": "adamw"}),
         device="cuda" if size.device == "cuda" else "cpu",
         threads=hardware.cores(),
@@ -65,7 +67,7 @@ def _group(
         name: partial(Update, base.model_copy(update={"contestant": name}))
         for name in (*(peers[:1] if size.quick else peers), *ours)
     }
-    name = f"update, {kind} {scale}, {batch} x {seq} tokens, AdamW, bf16"
+    name = f"update, {kind} {scale}, {batch} x {seq} tokens, AdamW, {base.dtype}"
     return Group(name, peers[0], contestants, rounds=5)
 
 

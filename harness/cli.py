@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 
 from harness.commands import DOOR, Command, Group
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
+from harness.launch import terminal
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -66,23 +67,30 @@ def _group(name: str, group: Group, *, root: bool = False) -> LazyGroup:
         name=name, help=group.summary, cls=LazyGroup, add_completion=root, rich_markup_mode=None,
         context_settings=SETTINGS,
     )  # fmt: skip
-    app.callback()(_version_option if root else lambda: None)
+    app.callback()(_root if root else lambda: None)
     made = typer.main.get_command(app)
     assert isinstance(made, LazyGroup)
     made.group = group
     return made
 
 
-def _version_option(
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"smol-harness {version('smol-harness')}")
+        raise typer.Exit
+
+
+def _root(
     version: typing.Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        print(f"smol-harness {installed('smol-harness')}")
-        raise typer.Exit
+    """The options of `smol` itself."""
 
 
 def _command(name: str, command: Command) -> Any:
@@ -124,6 +132,7 @@ def main() -> None:
     """Run the door and turn errors into one line and an exit code."""
     code: int | None = 0
     try:
+        _check_surroundings()
         code = _group("smol", DOOR, root=True)(prog_name="smol", standalone_mode=False)
         sys.stdout.flush()
     except RequestError as error:
@@ -140,21 +149,30 @@ def main() -> None:
         code = _say("interrupted", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left, as `| head` does
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # wherever a path may stand
-            code = _say(f"'{error.filename}': {error.strerror}", 2)
-        elif error.errno == errno.ENOSPC:
-            code = _say(f"the output could not be written: {error.strerror}", 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python repeats it
-        else:
-            raise
+    except OSError as error:  # wherever a path may stand, and whatever a disk may do
+        named = error.filename is not None
+        place = error.filename if named else "the output could not be written"
+        code = _say(f"{place}: {error.strerror}" if error.strerror else error, 2)
+        if not named:  # Python would write what is left once more at its end, and say so again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code or 0)
+
+
+def _check_surroundings() -> None:
+    """Raise OSError where what every command needs is not there: it would end half-way."""
+    if sys.stdout is None:  # as after `>&-`: the next file that is opened would get what we print
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "<stdout>")
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "the working folder") from None
 
 
 def _say(error: Exception | str, code: int) -> int:
     text = " ".join(str(error).split())
     if text:
-        print(f"smol: {text}", file=sys.stderr)
+        said = f"smol: {text}"  # one line for a program, as many as a terminal needs
+        print(terminal.wrapped(said) if sys.stderr.isatty() else said, file=sys.stderr)
     return code
 
 

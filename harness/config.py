@@ -10,13 +10,18 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import RequestError, nearest
 from models.config import ModelConfig
 from models.kernels.names import KERNELS
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._+=@,-]{0,99}"
+"""What a recipe, arm, stage, horizon or source of text may be called. Such names become folders,
+files and cells of a table, here and wherever a record is sent: none may lead out of its place."""
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Frozen(BaseModel):
@@ -30,11 +35,9 @@ class Source(Frozen):
 
     name: str
     """How the mix, the manifest and the card call it."""
-    kind: Literal[
-        "stdlib-prose", "stdlib-code", "wheel-prose", "wheel-code", "files", "hub",
-        "stdlib-functions", "wheel-talk",
-    ]  # fmt: skip
-    """Texts, but for the last two, which are conversations; `hub` holds what `dataset` holds."""
+    kind: str
+    """By the name of its class in `harness/data/sources` (`files`, `hub`, `stdlib-prose` ...), or a
+    user's own as `FILE.py:CLASS`."""
     share: float
     """Of the training tokens, or of the conversations; the shares of a specification sum to 1."""
     paths: tuple[str, ...] = ()
@@ -83,25 +86,25 @@ class DataConfig(Frozen):
             raise ValueError(f"data.val_fraction must be inside (0, 1), not {self.val_fraction}")
         if self.seq_len < 2:
             raise ValueError(f"data.seq_len must be at least 2, not {self.seq_len}")
-        for source in self.sources:
-            if (source.kind == "hub") != bool(source.dataset):
-                raise ValueError(f"source '{source.name}': `dataset` goes with kind hub alone")
         return self
 
 
 class BatchConfig(Frozen):
-    """`micro_batch x grad_accum x seq_len x world_size` tokens make one update."""
+    """`micro_batch x grad_accum x seq_len` tokens make one update, of all processes together."""
 
     micro_batch: int
-    """Sequences in one micro-step of one rank."""
+    """Sequences in one micro-step of one process, at most."""
     grad_accum: int
-    """Micro-steps in one update."""
+    """Micro-steps in one update, those of all processes together."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.micro_batch < 1 or self.grad_accum < 1:
             raise ValueError("batch.micro_batch and batch.grad_accum must be at least 1")
         return self
+
+
+Precision = Literal["bf16", "fp32", "fp64", "auto"]
 
 
 class OptimConfig(Frozen):
@@ -122,7 +125,8 @@ class OptimConfig(Frozen):
     muon_ns_iterations: int
     muon_ns_coefficients: tuple[float, float, float]
     muon_ns_eps: float
-    muon_ns_dtype: Literal["bf16", "fp32", "fp64"]
+    muon_ns_dtype: Precision
+    """Of Newton-Schulz. `auto`: the plan resolves it, by what the device multiplies natively."""
     muon_scale: Literal["spectral", "rms"]
     """Of the orthogonal update: `spectral` sqrt(max(1, rows/cols)); `rms` 0.2 sqrt(max(rows,
     cols)), which matches AdamW's update size (Moonlight, arXiv 2502.16982)."""
@@ -187,8 +191,9 @@ class TrainConfig(Frozen):
 
     tokens: int
     """The base budget that a recipe's horizons refer to."""
-    dtype: Literal["bf16", "fp32", "fp64"]
-    """Of the forward and backward pass; masters, optimizer state and losses are at least fp32."""
+    dtype: Precision
+    """Of the forward and backward pass; masters, optimizer state and losses are at least fp32.
+    `auto`: the plan resolves it, by what the device multiplies natively."""
     compile: Compile | Literal["auto"]
     """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph;
     `auto`: the plan resolves it, by the length of the run and what was measured."""
@@ -414,6 +419,8 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 

@@ -54,7 +54,7 @@ def optim(muon_lr: float, adamw_lr: float, weight_decay: float) -> OptimConfig:
         muon_ns_iterations=5,
         muon_ns_coefficients=MUON_COEFFICIENTS,
         muon_ns_eps=1e-7,
-        muon_ns_dtype="bf16",
+        muon_ns_dtype="auto",
         muon_scale="spectral",
         adamw_lr=adamw_lr,
         adamw_betas=(0.9, 0.95),
@@ -89,7 +89,7 @@ def _smoke() -> RunConfig:
         optim=optim(muon_lr=0.02, adamw_lr=0.006, weight_decay=0.0),
         schedule=_wsd(warmup_updates=5),
         train=TrainConfig(
-            tokens=80 * 1024, dtype="bf16", compile="eager", kernels=(), recompute=False,
+            tokens=80 * 1024, dtype="auto", compile="eager", kernels=(), recompute=False,
             document_mask=False, threads=1, eval_every=20,
             eval_batch=16, log_every=10, checkpoint_every=50,
         ),
@@ -115,7 +115,7 @@ def _proxy() -> RunConfig:
         optim=optim(muon_lr=0.02, adamw_lr=0.003, weight_decay=0.0),
         schedule=_wsd(warmup_updates=15),
         train=TrainConfig(
-            tokens=200 * 4096, dtype="bf16", compile="eager", kernels=(), recompute=False,
+            tokens=200 * 4096, dtype="auto", compile="eager", kernels=(), recompute=False,
             document_mask=False, threads=1, eval_every=50,
             eval_batch=16, log_every=10, checkpoint_every=100,
         ),
@@ -142,7 +142,7 @@ def _full() -> RunConfig:
         optim=optim(muon_lr=0.003, adamw_lr=0.0003, weight_decay=0.01),
         schedule=_wsd(warmup_updates=50),
         train=TrainConfig(
-            tokens=1000 * 98_304, dtype="bf16", compile="auto", kernels=(), recompute=False,
+            tokens=1000 * 98_304, dtype="auto", compile="auto", kernels=(), recompute=False,
             document_mask=False, threads=1, eval_every=100,
             eval_batch=4, log_every=10, checkpoint_every=100,
         ),

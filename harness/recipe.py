@@ -7,22 +7,33 @@ one primary question. It is declarative and imports no torch.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
+import re
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel
 
-from harness.config import PART_OF_NAME, Frozen, RunConfig
+from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
 from harness.errors import RequestError, nearest
 
 Scale = Literal["smoke", "proxy", "full"]
+Role = Literal["", "noise", "compile", "kernels", "bundle"]
+"""What others use a recipe's records for: `noise`, the spread over seeds that stands beside every
+difference; `compile` and `kernels`, the timings that `auto` chooses by; `bundle`, nothing, since
+its arms differ in several things at once and no difference belongs to one of them."""
+PATIENCE_SECONDS = 20.0
+"""How long a user's file may take to load, or a recipe to be built."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
 
 
@@ -167,6 +178,8 @@ class Recipe:
     matches: Sequence[Match] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     """Arm -> a remark that stands beside it in every table."""
+    role: Role = ""
+    """What others use its records for; most recipes have no such role."""
     tuned_by: str | None = None
     """The recipe whose equal searches choose the arms' learning rates and weight decay. The card
     holds what was used against what its records found."""
@@ -175,7 +188,8 @@ class Recipe:
     devices: Sequence[str] = ()
     """The kinds that it can be run on; none named is any."""
     views: Sequence[str] = ("comparison", "curves")
-    """Names of views in `harness.report.views`, by name so that a recipe stays light."""
+    """Names of views in `harness.report.views`, by name so that a recipe stays light; or
+    `FILE.py:OBJECT` of one's own, beside the recipe (`harness.report.own`)."""
 
     def runs_on(self, device: str) -> bool:
         """Whether it can be run on a kind of device."""
@@ -194,6 +208,9 @@ class Entry:
     summary: str
     first_seed: int = 0
     """The seeds are this and those that follow: a search keeps clear of the verdict's."""
+    about: str | None = None
+    """`FILE.py:FUNCTION` beside the recipe, which gives the words, tables and figures that its page
+    of the card shows below its results (`harness.report.own`)."""
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -208,12 +225,10 @@ class Entry:
                 f"recipe '{self.name}' has no scale '{scale}'; it has {', '.join(self.seeds)}"
             )
         try:
-            built = self.build(scale)
-        except RequestError:
-            raise
-        except Exception as error:  # whatever a user's function may raise: named, not a traceback
-            why = f"{type(error).__name__}: {error}"
-            raise RequestError(f"recipe '{self.name}' could not be built: {why}") from None
+            with users_code():
+                built = self.build(scale)
+        except UsersFault as fault:
+            raise RequestError(f"recipe '{self.name}' could not be built: {fault}") from None
         if not isinstance(built, Recipe):
             raise RequestError(
                 f"recipe '{self.name}' returned {type(built).__name__}, not a Recipe"
@@ -230,7 +245,72 @@ class Broken:
     error: str
 
 
+class UsersFault(Exception):
+    """What a user's code raised or did, in one line."""
+
+
+class TooLong(BaseException):
+    """Code took longer than it may. Not an Exception: code that catches these must not go on."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TooLong inside after so many seconds: in the main thread of POSIX alone, where a signal
+    can interrupt what runs; elsewhere it may go on."""
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        yield
+        return
+
+    def too_long(number: int, frame: object) -> NoReturn:
+        raise TooLong(f"it took more than {seconds:g} s")
+
+    earlier = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, earlier)
+
+
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """Run a user's code inside. It may raise, exit, print or hang, and harms no command.
+
+    What it prints goes to stderr, since stdout is the command's. Raises UsersFault for what it
+    raises, but for Ctrl-C and RequestError, and where it tries to end the process or takes longer
+    than `PATIENCE_SECONDS`.
+    """
+    exit_now = os._exit
+
+    def leave(status: int) -> NoReturn:
+        raise SystemExit(f"os._exit({status})")
+
+    try:
+        os._exit = leave
+        with time_limit(PATIENCE_SECONDS), contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (RequestError, KeyboardInterrupt):
+        raise
+    except TooLong as error:
+        raise UsersFault(str(error)) from None
+    except BaseException as error:
+        text = " ".join(str(error).split())[:300]
+        raise UsersFault(f"{type(error).__name__}: {text}") from None
+    finally:
+        os._exit = exit_now
+
+
 _registering: dict[str, Entry] = {}
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raise RequestError for a name that a record could not carry; `kind` says whose it is."""
+    if not re.fullmatch(NAME, name):
+        raise RequestError(
+            f"'{name}' cannot name {kind}: at most 100 letters, digits and ._+=,@- "
+            "with a letter or digit first"
+        )
 
 
 def recipe(
@@ -239,8 +319,14 @@ def recipe(
     primary: Primary,
     seeds: Mapping[str, int],
     first_seed: int = 0,
+    about: str | None = None,
 ) -> Callable[[Callable[[Any], Recipe]], Callable[[Any], Recipe]]:
-    """Register a function `scale -> Recipe` under a name; its docstring is the summary."""
+    """Register a function `scale -> Recipe` under a name; its docstring is the summary.
+
+    Raises RequestError for a name that no record could carry.
+    """
+
+    check_name("a recipe", name)
 
     def register(build: Callable[[Any], Recipe]) -> Callable[[Any], Recipe]:
         document = build.__doc__ or _written_docstring(build)
@@ -249,7 +335,7 @@ def recipe(
         if name in _registering:
             raise ValueError(f"recipe '{name}' is declared twice")
         summary = document.strip().splitlines()[0]
-        _registering[name] = Entry(name, primary, dict(seeds), build, summary, first_seed)
+        _registering[name] = Entry(name, primary, dict(seeds), build, summary, first_seed, about)
         return build
 
     return register
@@ -303,15 +389,12 @@ def _load_file(file: Path) -> list[Broken]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a user's file may raise: reported, not hidden
+        with users_code():
+            spec.loader.exec_module(module)
+    except (UsersFault, RequestError) as fault:  # reported, not hidden
         _registering.clear()
         _registering.update(before)
-        text = str(error).splitlines()[0] if str(error) else ""
-        return [Broken(file.stem, file.name, f"{type(error).__name__}: {text}")]
+        return [Broken(file.stem, file.name, str(fault))]
     return []
 
 

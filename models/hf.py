@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,10 @@ from models.config import ModelConfig
 from models.lm import LanguageModel
 
 WEIGHTS = "model.safetensors"
+READ = ("F32", "BF16", "F16")
+"""Types that weights may have, as safetensors calls them."""
+INDEX = f"{WEIGHTS}.index.json"
+"""Which of several files holds which tensor, where there are several."""
 
 # What must stand in config.json, or may be absent: any other value changes the computation into
 # one that these models do not do.
@@ -42,6 +47,16 @@ ROPE_FIXED: dict[str, tuple[Any, ...]] = {
     "type": ("default", None),
     "partial_rotary_factor": (1.0, None),
 }
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "llama": {"rope_theta": 10_000.0, "rms_norm_eps": 1e-6, "max_position_embeddings": 2048},
+    "mixtral": {
+        "rope_theta": 1e6, "rms_norm_eps": 1e-5, "max_position_embeddings": 131_072,
+        "num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2,
+    },
+}  # fmt: skip
+"""What transformers fills in where a config.json says nothing, as older ones do."""
 
 
 class _Place(NamedTuple):
@@ -199,28 +214,89 @@ def from_transformers(folder: Path, compute_dtype: torch.dtype = torch.bfloat16)
     """The model in a transformers folder, its weights as fp32 masters.
 
     Strict: raises ValueError for another architecture, a setting that these models do not have,
-    tensors that are missing, left over or of another shape, and files that cannot be read.
+    tensors that are missing, left over, of another shape or not finite, and files that cannot be
+    read. Memory is taken once names and shapes are known to fit.
     """
     config = read_config(folder)
-    with torch.device("meta"):
-        model = LanguageModel(config, compute_dtype)
-    model.to_empty(device="cpu")
-    parameters = dict(model.named_parameters())
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file, torch.no_grad():
-            _load(parameters, list(_places(config)), file, folder, config)
-    except FileNotFoundError:
-        raise ValueError(f"{folder} holds no {WEIGHTS}") from None
+        with ExitStack() as stack, torch.no_grad():
+            tensors = _Tensors(
+                [
+                    stack.enter_context(safe_open(path, framework="pt"))
+                    for path in weight_files(folder)
+                ]
+            )
+            if config.layers > len(tensors):  # as many modules would be made first
+                raise ValueError(
+                    f"{folder / WEIGHTS} holds {len(tensors):,} tensors, and config.json says "
+                    f"{config.layers:,} layers"
+                )
+            with torch.device("meta"):
+                model = LanguageModel(config, compute_dtype)
+            places = list(_places(config))
+            _check(dict(model.named_parameters()), places, tensors, folder, config)
+            model.to_empty(device="cpu")
+            parameters = dict(model.named_parameters())
+            for place in places:
+                tensor = tensors.get_tensor(place.theirs)
+                if not tensor.isfinite().all():
+                    raise ValueError(f"'{place.theirs}' holds values that are not finite")
+                place.of(parameters[place.ours]).copy_(tensor)
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder} holds no {Path(error.filename or WEIGHTS).name}") from None
     except (SafetensorError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{folder / WEIGHTS} is damaged or truncated: {reason}") from None
     return model
 
 
-def _load(
+class _Tensors:
+    """Of several open files as of one."""
+
+    def __init__(self, files: Sequence[Any]) -> None:
+        self._holder = {name: file for file in files for name in file.keys()}  # noqa: SIM118
+
+    def __len__(self) -> int:
+        return len(self._holder)
+
+    def keys(self) -> Iterable[str]:
+        """The tensors' names."""
+        return self._holder
+
+    def shape(self, name: str) -> torch.Size:
+        """Of one, without reading it."""
+        return torch.Size(self._holder[name].get_slice(name).get_shape())
+
+    def dtype(self, name: str) -> str:
+        """Of one, as safetensors calls it."""
+        return str(self._holder[name].get_slice(name).get_dtype())
+
+    def get_tensor(self, name: str) -> Tensor:
+        """Read one."""
+        tensor: Tensor = self._holder[name].get_tensor(name)
+        return tensor
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a transformers folder that hold its weights: the one, or those that its index
+    names. Raises ValueError for an index that cannot be read."""
+    index = folder / INDEX
+    if (folder / WEIGHTS).is_file() or not index.is_file():
+        return [folder / WEIGHTS]
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = [folder / Path(name).name for name in sorted(names)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} is not an index of weights ({error})") from None
+    if missing := next((file for file in files if not file.is_file()), None):
+        raise ValueError(f"{folder} holds no {missing.name}, which {INDEX} names")
+    return files
+
+
+def _check(
     parameters: dict[str, torch.nn.Parameter],
     places: list[_Place],
-    file: Any,
+    file: _Tensors,
     folder: Path,
     config: ModelConfig,
 ) -> None:
@@ -242,16 +318,16 @@ def _load(
             raise ValueError(f"{folder / WEIGHTS} {what} the tensor '{names[0]}'{more}")
     for place in places:
         target = place.of(parameters[place.ours])
-        tensor = file.get_tensor(place.theirs)
-        if tensor.shape != target.shape:
+        shape = file.shape(place.theirs)
+        if shape != target.shape:
             field = "vocab_size" if place.theirs == "model.embed_tokens.weight" else "sizes"
             raise ValueError(
-                f"'{place.theirs}' is {tuple(tensor.shape)}, but config.json's {field} "
+                f"'{place.theirs}' is {tuple(shape)}, but config.json's {field} "
                 f"make{'s' if field == 'vocab_size' else ''} it {tuple(target.shape)}"
             )
-        if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-            raise ValueError(f"'{place.theirs}' is {tensor.dtype}; fp32, bf16 and fp16 are read")
-        target.copy_(tensor)
+        dtype = file.dtype(place.theirs)
+        if dtype not in READ:
+            raise ValueError(f"'{place.theirs}' is {dtype}; fp32, bf16 and fp16 are read")
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -285,6 +361,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 def _our_config(theirs: dict[str, Any], rope: dict[str, Any]) -> ModelConfig:
     mixture = theirs["model_type"] == "mixtral"
+    theirs = DEFAULTS[theirs["model_type"]] | theirs
     heads, width = theirs["num_attention_heads"], theirs["hidden_size"]
     rope_theta = rope["rope_theta"] if "rope_theta" in rope else theirs["rope_theta"]
     return ModelConfig(

@@ -81,6 +81,7 @@ def as_published(scale: Scale) -> Recipe:
         axes=[Axis("bundle", FIELDS, bundles)],
         horizons=[Tokens(tokens), ActiveFlops.of("dense")],
         notes=dict.fromkeys(bundles, "a bundle, with the settings published for it"),
+        role="bundle",
         views=["comparison", "curves", "experts"],
     )
 

@@ -41,5 +41,6 @@ def compile_breakeven(scale: Scale) -> Recipe:
         axes=[Axis("compile", ["train.compile"], {m: m for m in ("eager", "blocks", "whole")})],
         horizons=[Tokens(short, "short"), Tokens(long, "long")],
         timing=Launches(margin=MARGIN, cache="private"),
+        role="compile",
         views=["throughput"],
     )

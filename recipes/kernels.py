@@ -41,5 +41,6 @@ def kernels(scale: Scale) -> Recipe:
         horizons=[Tokens(short, "short"), Tokens(long, "long")],
         timing=Launches(margin=MARGIN, cache="shared"),
         devices=("cuda",),
+        role="kernels",
         views=["throughput"],
     )

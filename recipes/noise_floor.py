@@ -28,5 +28,6 @@ def noise_floor(scale: Scale) -> Recipe:
         replace(base, halves),
         axes=[Axis("model", ["model.*"], {"dense": model("dense", scale)})],
         horizons=[Tokens(base.train.tokens)],
+        role="noise",
         views=["comparison"],
     )

@@ -76,6 +76,7 @@ def _gentler(rate: float) -> float:
     "pretrain_sft",
     primary=Primary(metric="val_loss", at="sft", pairs=()),
     seeds={"smoke": 1, "proxy": 3, "full": 1},
+    about="about/pretrain_sft.py:about",
 )
 def pretrain_sft(scale: Scale) -> Recipe:
     """Pretraining, then fine-tuning on conversations from its weights."""

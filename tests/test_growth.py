@@ -34,9 +34,9 @@ import json, sys
 from pathlib import Path
 from pydantic import ValidationError
 from harness.config import RunConfig, flatten, identity
-from harness.data import manifest, prepare
+from harness.data import prepare, sealing, sources
 from harness.plan.forecast import Forecast
-from harness.plan.backlog import Recorded
+from harness.evidence.query import Recorded
 from harness.records import keys, store
 from harness.recipe import load
 from harness.evidence import sections
@@ -51,7 +51,7 @@ def read_as_written(config):
 records = store.read_all(Path(sys.argv[1]))
 device_class = records[0].hardware.device_class
 data = Recorded(records)
-prepare._fingerprint = lambda source: source.name  # the texts are the same, and reading them slow
+sources.fingerprint = lambda kind: kind.source.name  # the texts are the same, and reading them slow
 planned, specifications, rates = {}, {}, {}
 for entry in load()[0].values():
     if "proxy" not in entry.seeds or not entry.at("proxy").runs_on("cpu"):
@@ -62,8 +62,8 @@ for entry in load()[0].values():
     forecast = Forecast(device_class, None, records)
     for run in made.runs:
         spec = run.config.data
-        specifications[run.key] = [manifest.content_digest(spec, "t", "a", "b"),
-                                   prepare._place(spec).name]
+        specifications[run.key] = [sealing.content_digest(spec, "t", "a", "b"),
+                                   prepare._place(spec, sources.make_all(spec)).name]
         rates[run.key] = forecast.rate(run.config)[1]
 print(json.dumps({
     "fields": [path for path in flatten(run.config) if "gained" in path],

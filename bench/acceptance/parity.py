@@ -56,7 +56,7 @@ def setting(contestant: str, kind: str, scale: str, device: str) -> Setting:
     constants = presets.optim(muon_lr=0.02, adamw_lr=3e-4, weight_decay=0.1)
     return Setting(
         contestant=contestant, model=model(kind, scale), batch=2,
-        seq=512 if device == "cuda" else 128, compile="eager",
+        seq=512 if device == "cuda" else 128, compile="eager", dtype="bf16",
         optim=constants.model_copy(update={"name": "adamw"}),
         device="cuda" if device == "cuda" else "cpu", threads=2, seed=0,
     )  # fmt: skip

@@ -1,17 +1,20 @@
-"""Do a claim's numbers agree with each other? Every relation, sums, shares and ranges.
+"""Do a claim's numbers agree with each other? Relations, sizes, sums, shares, samples, limits.
 
 Interval arithmetic on what was printed: only what no rounding explains is held against a claim.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
 from harness.audit import readings
-from harness.audit.checks import FAILS, HOLDS, Check
-from harness.audit.claims import Claim, Sum
-from harness.audit.interval import Interval, exact
-from harness.audit.pool import Pool
+from harness.audit.claims import Claim, PrintedSum
+from harness.audit.pool import FAILS, HOLDS, Check, Statements
+from harness.audit.printed import Interval, exact
 from harness.audit.sizes import released_with
-from harness.audit.solve import Agreement, Conflict, check, number, quantity, shown, solve
+from harness.audit.solve import Agreement, Conflict, Value, check, number, quantity, shown, solve
 
 _LIMITS: dict[str, tuple[float, float, str]] = {
     "mfu": (0.0, 1.0, "a share of the peak is between 0 and 100 %"),
@@ -22,14 +25,25 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "perplexity": (1.0, float("inf"), "a perplexity is at least 1"),
     "bits_per_byte": (0.0, float("inf"), "bits a byte are not negative"),
 }
+MANY_QUESTIONS = 1e9
+"""Beyond, any share is a whole number of them."""
+OPTIMIZER_BYTES = {
+    2: "two moments in 8 bits", 4: "two moments in 16 bits, or one in 32",
+    8: "two moments in 32 bits", 12: "two moments and a master copy in 32 bits",
+    16: "two moments, a master copy and gradients in 32 bits",
+}  # fmt: skip
+"""Bytes a parameter that optimizers keep, and what of."""
 
 
-def checks(pool: Pool) -> list[Check]:
+def checks(pool: Statements) -> list[Check]:
     """All arithmetic tests of a claim."""
-    found = [*_limits(pool.claim), *_relations(pool), *_parameters(pool)]
-    if pool.claim.sum is not None:
-        found += _sums(pool.claim.sum)
-    return [*found, *_shares(pool.claim)]
+    claim = pool.claim
+    found = [*_limits(claim), *_relations(pool), *_parameters(pool)]
+    if claim.impossible is not None:
+        found.append(Check("arithmetic", str(claim.impossible), FAILS, (claim.impossible.reading,)))
+    if claim.sum is not None:
+        found += _sums(claim.sum)
+    return [*found, *_shares(claim), *_half_width(pool), *_whole(pool), *_optimizer(pool)]
 
 
 def _limits(claim: Claim) -> list[Check]:
@@ -44,11 +58,12 @@ def _limits(claim: Claim) -> list[Check]:
     return found
 
 
-def _relations(pool: Pool) -> list[Check]:
+def _relations(pool: Statements) -> list[Check]:
     # Utilisation is physics': it depends on how FLOPs are counted.
     known = {n: v for n, v in pool.known.items() if n not in ("mfu", "peak_flops")}
     values = solve(known, pool.relations)
     conflicts, agreements = check(values, pool.relations)
+    conflicts = conflicts or _of_ranges(pool, known)
     found = [
         Check("arithmetic", _shown(one), FAILS, readings.of_conflict(pool, one))
         for one in conflicts
@@ -62,7 +77,27 @@ def _relations(pool: Pool) -> list[Check]:
     return found + [Check("arithmetic", _shown(one), HOLDS) for one in told]
 
 
-def implications(pool: Pool, most: int = 3) -> list[str]:
+def _of_ranges(pool: Statements, known: Mapping[str, Value]) -> list[Conflict]:
+    """Conflicts between two ranges end by end: both must go with the other's, whichever way."""
+    ranged = [name for name, value in known.items() if value.ends is not None]
+    if len(ranged) != 2:
+        return []
+    first, second = ranged
+    told: list[list[Conflict]] = []
+    for ways in (((0, 0), (1, 1)), ((0, 1), (1, 0))):
+        conflicts: list[Conflict] = []
+        for i, j in ways:
+            at_ends = {
+                name: replace(known[name], interval=ends[end], text=f"{known[name].text} ({word})")
+                for name, end in ((first, i), (second, j))
+                if (ends := known[name].ends) and (word := ("from", "to")[end])
+            }
+            conflicts += check(solve({**known, **at_ends}, pool.relations), pool.relations)[0]
+        told.append(conflicts)
+    return [] if not all(told) else told[0][:1]
+
+
+def implications(pool: Statements, most: int = 3) -> list[str]:
     """What follows from the claim's own numbers in one step, where nothing tests them."""
     known = {name: value for name, value in pool.known.items() if name != "peak_flops"}
     values = solve(known, pool.relations, limit=1)
@@ -91,7 +126,7 @@ def _factor(factor: Interval) -> str:
     return f"stated {number(middle)}× too little"
 
 
-def _parameters(pool: Pool) -> list[Check]:
+def _parameters(pool: Statements) -> list[Check]:
     """Stated counts against the sizes of the model, if the claim states either."""
     model, found = pool.model, []
     if model is None:
@@ -112,12 +147,15 @@ def _parameters(pool: Pool) -> list[Check]:
     return found
 
 
-def _counted_otherwise(pool: Pool, name: str, real: int, stated: Interval) -> tuple[str, ...]:
+def _counted_otherwise(pool: Statements, name: str, real: int, stated: Interval) -> tuple[str, ...]:
     model = pool.model
     assert model is not None  # the caller has one
     others = [
         (real - model.embedding, "the embedding is left out"),
-        (real + model.embedding, "the head is not tied to the embedding"),
+        (
+            real + model.embedding if model.tied else real - model.embedding,
+            "the head is not tied to the embedding" if model.tied else "the head is tied",
+        ),
         (model.active if name == "parameters" else model.total, "the other count is meant"),
     ]
     found = [f"if {why}: {count:,}" for count, why in others if stated.holds(count)]
@@ -125,26 +163,118 @@ def _counted_otherwise(pool: Pool, name: str, real: int, stated: Interval) -> tu
     return (*found, f"if it read {real:,}")
 
 
-def _sums(entry: Sum) -> list[Check]:
-    total = exact(0.0)
-    for part in entry.parts:
-        total = total + part.interval
-    shown_parts = " + ".join(part.text for part in entry.parts)
+def _sums(entry: PrintedSum) -> list[Check]:
+    parts = [part.interval for part in entry.parts]
+    listed = " + ".join(part.text for part in entry.parts)
     found = []
-    for stated, scale, word in ((entry.total, 1.0, ""), (entry.mean, 1 / len(entry.parts), "mean")):
-        if stated is None:
-            continue
-        real = total.scaled(scale)
-        text = (
-            f"{shown_parts} = {number(real.middle)}"
-            if not word
-            else (f"mean of {shown_parts} = {number(real.middle)}")
+    if entry.total is not None:
+        found.append(_compared(f"{listed}", _total(parts), entry.total.interval, entry.total.text))
+    if entry.mean is not None and not entry.weights:
+        mean = _total(parts).scaled(1 / len(parts))
+        found.append(_compared(f"mean of {listed}", mean, entry.mean.interval, entry.mean.text))
+    if entry.mean is not None and entry.weights:
+        weights = [weight.interval for weight in entry.weights]
+        # Weights are chosen: their nominal values count.
+        whole = sum(weight.middle for weight in weights)
+        mean = _total(
+            [part.scaled(w.middle / whole) for part, w in zip(parts, weights, strict=True)]
         )
-        agrees = real.overlaps(stated.interval)
-        reading = () if agrees else (f"if it read {number(real.middle)}",)
-        verdict = HOLDS if agrees else FAILS
-        found.append(Check("arithmetic", f"{text}, stated {stated.text}", verdict, reading))
+        told = " + ".join(
+            f"{w.text} × {part.text}" for w, part in zip(entry.weights, entry.parts, strict=True)
+        )
+        found.append(_compared(f"mean of {told}", mean, entry.mean.interval, entry.mean.text))
+    if entry.sd is not None:
+        found.append(_spread(entry, listed))
     return found
+
+
+def _total(parts: list[Interval]) -> Interval:
+    total = exact(0.0)
+    for part in parts:
+        total = total + part
+    return total
+
+
+def _compared(what: str, real: Interval, stated: Interval, text: str) -> Check:
+    line = f"{what} = {number(real.middle)}, stated {text}"
+    if real.overlaps(stated):
+        return Check("arithmetic", line, HOLDS)
+    return Check("arithmetic", line, FAILS, (f"if it read {number(real.middle)}",))
+
+
+def _spread(entry: PrintedSum, listed: str) -> Check:
+    """The standard deviation of the parts, with n - 1 below or with n: both are in use."""
+    assert entry.sd is not None  # the caller has one
+    middles = [part.interval.middle for part in entry.parts]
+    n, mean = len(middles), sum(middles) / len(middles)
+    squares = sum((value - mean) ** 2 for value in middles)
+    # Moving every part by its rounding moves their deviation by at most the largest rounding
+    # times the root of n / (n - 1).
+    most = max(part.interval.high - part.interval.middle for part in entry.parts)
+    told = []
+    for below, word in ((n - 1, "n - 1"), (n, "n")):
+        real, room = math.sqrt(squares / below), most * math.sqrt(n / below)
+        fits = Interval(max(real - room, 0.0), real + room, real)
+        what = f"sd of {listed} over {word}"
+        told.append(_compared(what, fits, entry.sd.interval, entry.sd.text))
+    return next((check for check in told if check.verdict == HOLDS), told[0])
+
+
+def _half_width(pool: Statements) -> list[Check]:
+    """A 95 % interval of a mean: Student's t of n - 1, or the normal's 1.96."""
+    names = ("half_width", "sd", "seeds")
+    if not all(name in pool.known for name in names):
+        return []
+    stated, sd, seeds = (pool.known[name] for name in names)
+    n = seeds.interval.middle
+    if not pool.is_own([stated, sd, seeds]) or n < 2:
+        return []
+    from scipy import special  # a second to import: only where a claim asks
+
+    quantiles = (("t", float(special.stdtrit(n - 1, 0.975))), ("z", 1.96))
+    lines = []
+    for word, quantile in quantiles:
+        real = sd.interval.scaled(quantile / math.sqrt(n))
+        what = f"half width: {number(quantile)} ({word}) × {sd.text} / √{number(n)}"
+        lines.append(_compared(what, real, stated.interval, stated.text))
+        if lines[-1].verdict == HOLDS:
+            return lines[-1:]
+    return lines[:1]
+
+
+def _whole(pool: Statements) -> list[Check]:
+    """A share of right answers is a whole number of questions: not every percentage is one."""
+    score, asked = pool.known.get("accuracy"), pool.known.get("questions")
+    if score is None or asked is None or "correct" in pool.known:
+        return []
+    if not pool.is_own([score, asked]):
+        return []
+    seeds = pool.known.get("seeds")
+    runs = seeds.interval.middle if seeds else pool.claim.evidence.get("runs_each", 1)
+    n = asked.interval.middle * runs
+    right = score.interval.scaled(n)
+    if not right.high < MANY_QUESTIONS:
+        return []
+    near = round(right.middle)
+    text = f"{score.text} of {number(n)} questions = {right.middle:,.2f} right answers"
+    if math.floor(right.high + 1e-6) >= math.ceil(right.low - 1e-6):
+        return [Check("arithmetic", text, HOLDS)]
+    reading = f"if it read {near / n:.2%}, which is {near:,}" if n else "if there were questions"
+    return [Check("arithmetic", f"{text}: no whole number", FAILS, (reading,))]
+
+
+def _optimizer(pool: Statements) -> list[Check]:
+    stated, count = pool.known.get("optimizer_bytes"), pool.known.get("parameters")
+    given = "optimizer_bytes_per_parameter" in pool.known
+    if stated is None or count is None or given or not pool.is_own([stated, count]):
+        return []
+    each = stated.interval / count.interval
+    text = f"optimizer: {stated.text} / {count.text} = {number(each.middle)} bytes a parameter"
+    for size, what in OPTIMIZER_BYTES.items():
+        if each.holds(size):
+            return [Check("arithmetic", f"{text} ({what})", HOLDS)]
+    told = "; ".join(f"{size}: {what}" for size, what in OPTIMIZER_BYTES.items())
+    return [Check("arithmetic", text, FAILS, (f"at one of the usual sizes: {told}",))]
 
 
 def _shares(claim: Claim) -> list[Check]:

@@ -10,37 +10,39 @@
     id = "cost-1b"
     kind = "cost"                          # see KINDS
     quote = "..."                          # verbatim
-    note = "..."                           # optional: what else is known, printed with the verdict
+    note = "..."                           # optional: what else is known or printed elsewhere
     with = ["basis"]                       # claims whose numbers this one rests on
     device = "rtx-4090"                    # a name of hardware.toml, or any other (then no peak)
     step = "update"                        # what "step" means in it: "update" or "micro-step"
     numbers = { tokens = 1_000_000_000, time = "~1.4 hours" }
     model = { width = 576, layers = 30, heads = 9, ... }
     runs = [ { steps = 300, time = "2.16 min" }, ... ]     # one arm at two lengths or more
-    sum = { parts = ["25.82", ...], total = "77.76" }       # or mean = "..."
+    sum = { parts = ["25.82", ...], total = "77.76" }       # or mean, sd, weights = ["70%", ...]
     shares = ["70%", "30%"]                # parts of one whole
     evidence = { runs_each = 1, timer_includes = ["compilation"] }
     compares = { recipe = "dense_vs_moe", arm = "moe-160m", against = "dense" }  # in our records
 
-A number in quotes is as printed, with its unit, and means whatever rounds to it; a bare number is
-exact, in seconds, USD, bytes or a fraction. Reads and checks; judges nothing. No torch.
+A number in quotes is as printed, with its unit, and means whatever rounds to it (see `printed`);
+it stands in `quote`, or in `note` where the page has it elsewhere. A bare number is the file's
+own: exact, in seconds, money, bytes or a fraction. Reads and checks; judges nothing. No torch.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from graphlib import CycleError, TopologicalSorter
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from harness.audit import printed
+from harness.audit import printed, tomlfile
 from harness.audit import sizes as model_size
-from harness.audit.printed import Printed
-from harness.audit.relations import STEPS
+from harness.audit.printed import Printed, exact, shown
+from harness.audit.relations import DIMENSIONS, SAME_UNIT, STEPS
+from harness.audit.units import CURRENCIES, UNSCALED
 from harness.errors import RequestError, nearest
-from harness.machine.facts import parse_toml, read_toml
 
 FORMAT = 1
 PUBLISHED = "harness.audit.published"
@@ -66,7 +68,7 @@ COUNTS = ("steps", "updates", "micro_steps", "tokens")
 
 
 @dataclass(frozen=True)
-class Run:
+class TimedRun:
     """One timed run of an arm that was run at several lengths."""
 
     counted: str
@@ -78,12 +80,15 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Sum:
-    """Parts with their printed total, or their mean."""
+class PrintedSum:
+    """Parts with what is printed of them together."""
 
     parts: tuple[Printed, ...]
-    total: Printed | None
-    mean: Printed | None
+    weights: tuple[Printed, ...] = ()
+    """Of the mean; none: all count alike."""
+    total: Printed | None = None
+    mean: Printed | None = None
+    sd: Printed | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,10 @@ class Claim:
     step: str | None = None
     numbers: Mapping[str, Printed] = field(default_factory=dict)
     model: model_size.Size | None = None
-    runs: tuple[Run, ...] = ()
-    sum: Sum | None = None
+    impossible: model_size.ImpossibleModel | None = None
+    """Why the sizes that were printed are of no model."""
+    runs: tuple[TimedRun, ...] = ()
+    sum: PrintedSum | None = None
     shares: tuple[Printed, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     compares: Mapping[str, str] = field(default_factory=dict)
@@ -119,34 +126,30 @@ class ClaimsFile:
     copy: str | None
     claims: tuple[Claim, ...]
 
-    def with_all(self, claim: Claim) -> list[Claim]:
-        """The claim and all that it rests on, nearest first."""
-        by_id = {one.id: one for one in self.claims}
-        found, waiting = {claim.id: claim}, deque(claim.rests_on)
-        while waiting:
-            one = by_id[waiting.popleft()]
-            if one.id not in found:
-                found[one.id] = one
-                waiting += one.rests_on
-        return list(found.values())
+    order: tuple[str, ...]
+    """Ids, each after those it rests on."""
 
 
 def load(path: Path | None, results: Path | None = None) -> ClaimsFile:
     """A claims file; without a path the seed card's, which a results folder may override.
 
-    Raises RequestError with one line naming the claim and what is wrong with it.
+    Raises RequestError with one line naming the claim, its line and what is wrong with it.
     """
+    if path is None and results is not None and (results / "facts" / SEED).exists():
+        path = results / "facts" / SEED
     if path is None:
-        return parse(read_toml(SEED, results, package=PUBLISHED), SEED)
-    return parse(parse_toml(path), path.name)
+        text = resources.files(PUBLISHED).joinpath(SEED).read_text("utf-8")
+        return parse(text, SEED)
+    return parse(tomlfile.toml_text(path), path.name)
 
 
-def parse(content: Mapping[str, Any], name: str) -> ClaimsFile:
-    """A claims file from its TOML content. Raises RequestError."""
+def parse(text: str, name: str) -> ClaimsFile:
+    """A claims file from its TOML. Raises RequestError."""
+    content = tomlfile.parse_toml(text, name)
     try:
         _known(content, _CARD, "field")
         if content.get("format") != FORMAT:
-            raise RequestError(f"format is {content.get('format')!r}, and {FORMAT} is read")
+            raise RequestError(f"format is {shown(content.get('format'))}, and {FORMAT} is read")
         for wanted, kind in (("title", str), ("address", str), ("read", date)):
             if not isinstance(content.get(wanted), kind):
                 raise RequestError(f"'{wanted}' is missing or not a {kind.__name__}")
@@ -157,41 +160,32 @@ def parse(content: Mapping[str, Any], name: str) -> ClaimsFile:
             raise RequestError("no [[claim]] in it")
         if not all(isinstance(entry, Mapping) for entry in entries):
             raise RequestError("'claim' is not a list of tables: write [[claim]]")
-        claims = tuple(_claim(entry, content, number) for number, entry in enumerate(entries, 1))
-        _references(claims)
     except RequestError as error:
         raise RequestError(f"{name}: {error}") from None
+    claims: list[Claim] = []
+    number = 0
+    try:
+        for number, entry in enumerate(entries, 1):
+            claims.append(_claim(entry, content, number))
+        number = 0
+        order = _order(claims)
+    except RequestError as error:
+        line = tomlfile.line_of(text, number, str(error)) if number else None
+        raise RequestError(f"{name}{f':{line}' if line else ''}: {error}") from None
     return ClaimsFile(
-        content["title"], content["address"], content["read"], content.get("copy"), claims
-    )
+        content["title"], content["address"], content["read"], content.get("copy"),
+        tuple(claims), order,
+    )  # fmt: skip
 
 
 def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Claim:
-    label = entry.get("id") if isinstance(entry.get("id"), str) else f"number {number}"
+    label = shown(entry["id"])[1:-1] if isinstance(entry.get("id"), str) else f"number {number}"
     try:
-        _known(entry, _CLAIM, "field")
-        for wanted in ("id", "kind", "quote"):
-            if not isinstance(entry.get(wanted), str) or not entry[wanted].strip():
-                raise RequestError(f"'{wanted}' is missing or not a text")
-        if entry["kind"] not in KINDS:
-            raise RequestError(f"no kind '{entry['kind']}'{nearest(entry['kind'], KINDS)}")
-        if entry.get("step") not in (None, *STEPS):
-            raise RequestError(f"step is '{entry['step']}', not {' or '.join(STEPS)}")
-        _types(entry)
-        evidence = _table(entry, "evidence")
-        _known(evidence, set(_EVIDENCE), "evidence")
-        for name, kind in _EVIDENCE.items():
-            if name in evidence and type(evidence[name]) is not kind:
-                raise RequestError(f"evidence {name} = {evidence[name]!r} is no {kind.__name__}")
-            if kind is list:
-                _texts(f"evidence {name}", evidence.get(name, []))
-        if evidence.get("runs_each", 1) < 1:
-            raise RequestError(f"evidence runs_each = {evidence['runs_each']} is below 1")
-        numbers = _table(entry, "numbers")
-        compares = _table(entry, "compares")
-        if compares and set(compares) != {"recipe", "arm", "against"}:
-            raise RequestError("'compares' states recipe, arm and against")
-        _texts("compares", compares.values())
+        _fields(entry)
+        numbers = {name: printed.read(name, n) for name, n in _table(entry, "numbers").items()}
+        _units(numbers)
+        _unsigned(numbers)
+        model, impossible = _model(entry)
         return Claim(
             id=entry["id"],
             kind=entry["kind"],
@@ -202,22 +196,83 @@ def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Cl
             rests_on=tuple(entry.get("with", ())),
             device=entry.get("device"),
             step=entry.get("step"),
-            numbers={name: printed.read(name, text) for name, text in numbers.items()},
-            model=model_size.read(entry["model"]) if "model" in entry else None,
+            numbers=numbers,
+            model=model,
+            impossible=impossible,
             runs=tuple(_run(run) for run in entry.get("runs", ())),
             sum=_sum(entry["sum"]) if "sum" in entry else None,
             shares=tuple(printed.read("share", share) for share in entry.get("shares", ())),
-            evidence=evidence,
-            compares=compares,
+            evidence=_table(entry, "evidence"),
+            compares=_table(entry, "compares"),
         )
     except RequestError as error:
         raise RequestError(f"claim {label}: {error}") from None
 
 
+def _fields(entry: Mapping[str, Any]) -> None:
+    _known(entry, _CLAIM, "field")
+    for wanted in ("id", "kind", "quote"):
+        if not isinstance(entry.get(wanted), str) or not entry[wanted].strip():
+            raise RequestError(f"'{wanted}' is missing or not a text")
+    if entry["kind"] not in KINDS:
+        raise RequestError(f"no kind {shown(entry['kind'])}{nearest(entry['kind'], KINDS)}")
+    if entry.get("step") not in (None, *STEPS):
+        raise RequestError(f"step is {shown(entry['step'])}, not {' or '.join(STEPS)}")
+    _types(entry)
+    evidence = _table(entry, "evidence")
+    _known(evidence, set(_EVIDENCE), "evidence")
+    for name, kind in _EVIDENCE.items():
+        if name in evidence and type(evidence[name]) is not kind:
+            raise RequestError(f"evidence {name} = {shown(evidence[name])} is no {kind.__name__}")
+        if kind is list:
+            _texts(f"evidence {name}", evidence.get(name, []))
+    if evidence.get("runs_each", 1) < 1:
+        raise RequestError(f"evidence runs_each = {evidence['runs_each']} is below 1")
+    compares = _table(entry, "compares")
+    if compares and set(compares) != {"recipe", "arm", "against"}:
+        raise RequestError("'compares' states recipe, arm and against")
+    _texts("compares", compares.values())
+
+
+def _units(numbers: Mapping[str, Printed]) -> None:
+    """Values that are compared stand in one unit, money in one currency."""
+    money = tuple(name for name in numbers if DIMENSIONS[name] in ("money", "money rate"))
+    for names in (*SAME_UNIT, money):
+        kinds = {name: numbers[name].kind for name in names if name in numbers}
+        told = {kind for kind in kinds.values() if kind}
+        mixed = "" in kinds.values() and not told <= {*UNSCALED, *CURRENCIES.values()}
+        if len(told) > 1 or mixed:
+            words = ", ".join(f"{name} = '{numbers[name].text}'" for name in kinds)
+            raise RequestError(f"{words}: not of one unit")
+
+
+def _unsigned(numbers: dict[str, Printed]) -> None:
+    """A difference without a sign says how far, not which way: it takes that of the two values."""
+    if not {"before", "after", "difference"} <= set(numbers):
+        return
+    before, after, told = (numbers[name] for name in ("before", "after", "difference"))
+    if told.kind is None or "+" in told.text or told.interval.middle < 0:
+        return
+    if after.interval.middle < before.interval.middle:
+        turned = exact(0.0) - told.interval
+        numbers["difference"] = Printed(turned, told.text, told.kind)
+
+
+def _model(
+    entry: Mapping[str, Any],
+) -> tuple[model_size.Size | None, model_size.ImpossibleModel | None]:
+    if "model" not in entry:
+        return None, None
+    try:
+        return model_size.read(entry["model"]), None
+    except model_size.ImpossibleModel as error:
+        return None, error
+
+
 def _types(entry: Mapping[str, Any]) -> None:
     for name, wanted in _TYPES.items():
         if name in entry and not isinstance(entry[name], wanted):
-            raise RequestError(f"'{name}' is {entry[name]!r}, not a {wanted.__name__}")
+            raise RequestError(f"'{name}' is {shown(entry[name])}, not a {wanted.__name__}")
     _texts("with", entry.get("with", ()))
     if not all(isinstance(run, Mapping) for run in entry.get("runs", ())):
         raise RequestError("'runs' is not a list of tables")
@@ -226,7 +281,7 @@ def _types(entry: Mapping[str, Any]) -> None:
 def _texts(what: str, content: Iterable[Any]) -> None:
     for one in content:
         if not isinstance(one, str):
-            raise RequestError(f"{what}: {one!r} is not a text")
+            raise RequestError(f"{what}: {shown(one)} is not a text")
 
 
 def _table(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -236,26 +291,31 @@ def _table(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return table
 
 
-def _run(run: Mapping[str, Any]) -> Run:
+def _run(run: Mapping[str, Any]) -> TimedRun:
     counted = [name for name in COUNTS if name in run]
     if len(counted) != 1 or "time" not in run:
         raise RequestError(f"a run states its time and one of {', '.join(COUNTS)}")
     _known(run, {counted[0], "time", "rate"}, "field of a run")
     rate = printed.read("steady_per_second", run["rate"]) if "rate" in run else None
     amount, time = printed.read(counted[0], run[counted[0]]), printed.read("time", run["time"])
-    return Run(counted[0], amount, time, rate)
+    return TimedRun(counted[0], amount, time, rate)
 
 
-def _sum(entry: Mapping[str, Any]) -> Sum:
-    _known(entry, {"parts", "total", "mean"}, "field of a sum")
-    parts = entry.get("parts")
-    if not isinstance(parts, list) or len(parts) < 2 or not ({"total", "mean"} & set(entry)):
-        raise RequestError("a sum states two parts or more, and their total or mean")
-    return Sum(
-        tuple(printed.read("part", part) for part in parts),
-        printed.read("whole", entry["total"]) if "total" in entry else None,
-        printed.read("whole", entry["mean"]) if "mean" in entry else None,
-    )
+def _sum(entry: Mapping[str, Any]) -> PrintedSum:
+    together = ("total", "mean", "sd")
+    _known(entry, {"parts", "weights", *together}, "field of a sum")
+    parts, weights = entry.get("parts"), entry.get("weights", [])
+    if not isinstance(parts, list) or len(parts) < 2 or not set(together) & set(entry):
+        raise RequestError("a sum states two parts or more, and their total, mean or sd")
+    if not isinstance(weights, list) or len(weights) not in (0, len(parts)):
+        raise RequestError("weights: as many as there are parts")
+    told = {name: printed.read("whole", entry[name]) for name in together if name in entry}
+    read = tuple(printed.read("whole", weight) for weight in weights)
+    if any(weight.interval.low < 0 for weight in read) or (
+        read and not any(weight.interval.middle for weight in read)
+    ):
+        raise RequestError("weights: none below zero, and not all of them zero")
+    return PrintedSum(tuple(printed.read("part", part) for part in parts), read, **told)
 
 
 def _known(entry: Mapping[str, Any], known: Iterable[str], what: str) -> None:
@@ -264,13 +324,18 @@ def _known(entry: Mapping[str, Any], known: Iterable[str], what: str) -> None:
             raise RequestError(f"no {what} '{name}'{nearest(name, known)}")
 
 
-def _references(claims: tuple[Claim, ...]) -> None:
-    ids: set[str] = set()
+def _order(claims: Iterable[Claim]) -> tuple[str, ...]:
+    """Ids, each after those it rests on. Raises RequestError for one twice, unknown or circular."""
+    rests: dict[str, tuple[str, ...]] = {}
     for claim in claims:
-        if claim.id in ids:
-            raise RequestError(f"two claims are called '{claim.id}'")
-        ids.add(claim.id)
-    for claim in claims:
-        for other in claim.rests_on:
-            if other not in ids:
-                raise RequestError(f"claim {claim.id}: no claim '{other}'{nearest(other, ids)}")
+        if claim.id in rests:
+            raise RequestError(f"two claims are called {shown(claim.id)}")
+        rests[claim.id] = claim.rests_on
+    for name, others in rests.items():
+        for other in others:
+            if other not in rests:
+                raise RequestError(f"claim {name}: no claim {shown(other)}{nearest(other, rests)}")
+    try:
+        return tuple(TopologicalSorter(rests).static_order())
+    except CycleError as error:
+        raise RequestError(f"claims rest on each other: {', '.join(error.args[1][:6])}") from None

@@ -9,8 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.audit.checks import FAILS, HOLDS, OPEN, Check
-from harness.audit.pool import Pool
+from harness.audit.pool import FAILS, HOLDS, OPEN, Check, Statements
 from harness.machine.hardware import peak_of
 from harness.records.schema import Record
 
@@ -20,7 +19,7 @@ _SIZES = (
 )  # fmt: skip
 
 
-def checks(pool: Pool, records: Sequence[Record]) -> list[Check]:
+def checks(pool: Statements, records: Sequence[Record]) -> list[Check]:
     """All that the records have to say."""
     same = [record for record in records if _same_sizes(record, pool)]
     found = [*_parameters(pool, same), *_rates(pool, same)]
@@ -29,14 +28,14 @@ def checks(pool: Pool, records: Sequence[Record]) -> list[Check]:
     return found
 
 
-def _same_sizes(record: Record, pool: Pool) -> bool:
+def _same_sizes(record: Record, pool: Statements) -> bool:
     if pool.model is None or pool.model.config is None:
         return False
     ours, theirs = record.config.get("model", {}), pool.model.config.model_dump(mode="json")
     return all(ours.get(name) == theirs[name] for name in _SIZES)
 
 
-def _parameters(pool: Pool, same: Sequence[Record]) -> list[Check]:
+def _parameters(pool: Statements, same: Sequence[Record]) -> list[Check]:
     stated = pool.claim.numbers.get("parameters")
     if stated is None or not same:
         return []
@@ -46,7 +45,7 @@ def _parameters(pool: Pool, same: Sequence[Record]) -> list[Check]:
     return [Check("records", text, HOLDS if agrees else FAILS)]
 
 
-def _rates(pool: Pool, same: Sequence[Record]) -> list[Check]:
+def _rates(pool: Statements, same: Sequence[Record]) -> list[Check]:
     """Timing runs on the claimed device only: a training run's rate describes, no more."""
     stated = pool.claim.numbers.get("tokens_per_second")
     if stated is None or pool.peak is None:
@@ -72,8 +71,8 @@ def _rates(pool: Pool, same: Sequence[Record]) -> list[Check]:
 
 def _verdicts(compares: Mapping[str, Any], records: Sequence[Record]) -> list[Check]:
     """The verdicts of our comparison of the same two arms, wherever it was run."""
+    from harness.evidence.differences import differences  # only where a claim asks
     from harness.evidence.sections import sections
-    from harness.report.comparison import differences  # pandas: only where a claim asks
 
     of_recipe = [record for record in records if record.recipe == compares["recipe"]]
     found = []

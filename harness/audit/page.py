@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.audit import arithmetic, evidence, ours, physics
-from harness.audit.checks import FAILS, HOLDS, OPEN, Check, Verdict
 from harness.audit.claims import Claim, ClaimsFile
-from harness.audit.pool import Pool, gather
+from harness.audit.pool import FAILS, HOLDS, OPEN, Check, Statements, Verdict, gather
 from harness.audit.readings import micro_step
 from harness.records.schema import Record
-from harness.report.tables import escape, one_line
+from harness.report.table import escape, one_line
 
 NOTHING = {
     "score": "a benchmark's score follows from nothing else that is stated: it takes the "
@@ -27,7 +26,7 @@ NOTHING = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditedClaim:
     """One claim, tested."""
 
     claim: Claim
@@ -41,25 +40,30 @@ class Finding:
         return tuple(check.text for check in self.checks)
 
 
-def audit(card: ClaimsFile, records: Sequence[Record] = ()) -> list[Finding]:
+def audit(card: ClaimsFile, records: Sequence[Record] = ()) -> list[AuditedClaim]:
     """Every claim of a file, in its order."""
-    return [_finding(gather(card, claim), records) for claim in card.claims]
+    pools = list(gather(card))
+    physical = physics.checks(pools)
+    return [_audited(pool, own, records) for pool, own in zip(pools, physical, strict=True)]
 
 
-def _finding(pool: Pool, records: Sequence[Record]) -> Finding:
+def _audited(
+    pool: Statements, physical: Sequence[Check], records: Sequence[Record]
+) -> AuditedClaim:
     found = [
         *arithmetic.checks(pool),
-        *physics.checks(pool),
+        *physical,
         *evidence.checks(pool),
         *ours.checks(pool, records),
     ]
-    if not found:
+    if all(check.ground == "quote" for check in found):
         why = NOTHING.get(pool.claim.kind, "nothing that is stated contradicts or confirms it")
-        found = [Check("arithmetic", "; ".join([*arithmetic.implications(pool), why]), OPEN)]
+        text = "; ".join([*arithmetic.implications(pool), why])
+        found.append(Check("arithmetic", text, OPEN))
     found = _unique(found)
     verdict = _verdict(found)
     readings = [] if verdict == HOLDS else _readings(pool, found, verdict)
-    return Finding(pool.claim, tuple(found), verdict, tuple(readings))
+    return AuditedClaim(pool.claim, tuple(found), verdict, tuple(readings))
 
 
 def _unique(checks: list[Check]) -> list[Check]:
@@ -79,14 +83,14 @@ def _verdict(checks: list[Check]) -> Verdict:
     return HOLDS if any(check.verdict == HOLDS for check in checks) else OPEN
 
 
-def _readings(pool: Pool, checks: list[Check], verdict: Verdict) -> list[str]:
+def _readings(pool: Statements, checks: list[Check], verdict: Verdict) -> list[str]:
     told = [reading for check in checks if check.verdict == verdict for reading in check.readings]
     told += [r for check in checks if check.verdict == OPEN for r in check.readings]
     stepped = micro_step(pool) if verdict == FAILS else None
     return list(dict.fromkeys(([stepped] if stepped else []) + told))
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[AuditedClaim]) -> str:
     """`23 claims: 12 hold, 6 do not, 5 cannot be tested`."""
     count = {v: sum(f.verdict == v for f in findings) for v in (HOLDS, FAILS, OPEN)}
     return (
@@ -95,13 +99,13 @@ def summary(findings: Sequence[Finding]) -> str:
     )
 
 
-def markdown(card: ClaimsFile, findings: Sequence[Finding]) -> str:
+def markdown(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
     """The table, as Markdown: claim, what it implies, verdict, reading."""
-    copy = f" ({card.copy})" if card.copy else ""
+    copy = f" ({escape(card.copy)})" if card.copy else ""
     lines = [
-        f"## {card.title}",
+        f"## {escape(card.title)}",
         "",
-        f"{card.address}, read {card.read}{copy}. {summary(findings)}.",
+        f"{escape(card.address)}, read {card.read}{copy}. {summary(findings)}.",
         "",
         "| claim | what it implies | verdict | would hold |",
         "|:---|:---|:---|:---|",
@@ -109,17 +113,17 @@ def markdown(card: ClaimsFile, findings: Sequence[Finding]) -> str:
     for one in findings:
         note = f"<br>*{escape(one.claim.note)}*" if one.claim.note else ""
         lines.append(
-            f"| **{one.claim.id}**: “{escape(one.claim.quote)}”{note} | "
+            f"| **{escape(one.claim.id)}**: “{escape(one.claim.quote)}”{note} | "
             f"{'<br>'.join(escape(text) for text in one.implied)} | {one.verdict} | "
             f"{'<br>'.join(escape(text) for text in one.readings) or '–'} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def plain(card: ClaimsFile, findings: Sequence[Finding]) -> str:
+def plain(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
     """The same for a terminal: one block a claim."""
-    copy = f" ({card.copy})" if card.copy else ""
-    blocks = [f"{card.title}\n{card.address}, read {card.read}{copy}"]
+    copy = f" ({one_line(card.copy)})" if card.copy else ""
+    blocks = [f"{one_line(card.title)}\n{one_line(card.address)}, read {card.read}{copy}"]
     for one in findings:
         lines = [f"[{one.verdict}] {one.claim.id}: “{one_line(one.claim.quote)}”"]
         if one.claim.note:
@@ -130,7 +134,7 @@ def plain(card: ClaimsFile, findings: Sequence[Finding]) -> str:
     return "\n\n".join([*blocks, summary(findings)]) + "\n"
 
 
-def as_json(card: ClaimsFile, findings: Sequence[Finding]) -> dict[str, Any]:
+def as_json(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> dict[str, Any]:
     """The same for a program."""
     return {
         "title": card.title,

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import math
 
-from harness.audit.interval import Interval
-from harness.audit.pool import Pool
-from harness.audit.quantities import DIMENSIONS
-from harness.audit.relations import COMMON, STEPS
+from harness.audit.pool import Statements
+from harness.audit.printed import Interval
+from harness.audit.relations import COMMON, DIMENSIONS, STEPS
 from harness.audit.solve import Conflict, Value, number, quantity, shown, solve
 
 TIMED = ("time", "rate")
@@ -43,7 +42,7 @@ _CONCLUDED = (
 """What a claim concludes from a rate and a number of tokens a step."""
 
 
-def of_conflict(pool: Pool, conflict: Conflict) -> tuple[str, ...]:
+def of_conflict(pool: Statements, conflict: Conflict) -> tuple[str, ...]:
     """What would have to be otherwise for both sides to be equal."""
     rests = conflict.stated.rests_on | conflict.implied.rests_on
     names = {rest.split(".", 1)[1] for rest in rests}
@@ -54,7 +53,7 @@ def of_conflict(pool: Pool, conflict: Conflict) -> tuple[str, ...]:
     return tuple(found[:4])
 
 
-def slips(pool: Pool, factor: Interval, names: set[str]) -> list[str]:
+def slips(pool: Statements, factor: Interval, names: set[str]) -> list[str]:
     """Known confusions whose size is that of the discrepancy, for the dimensions involved."""
     if not 0 < factor.low <= factor.high < factor.low * SHARP or factor.holds(1.0):
         return []
@@ -81,7 +80,7 @@ def _matches(factor: Interval, size: float) -> bool:
     return factor.holds(size) or factor.holds(1 / size)
 
 
-def _others(pool: Pool, conflict: Conflict, names: set[str]) -> list[str]:
+def _others(pool: Statements, conflict: Conflict, names: set[str]) -> list[str]:
     """The other numbers that the claim itself states, each as the rest would have it."""
     found = []
     for name in sorted(names - {conflict.name}):
@@ -95,7 +94,7 @@ def _others(pool: Pool, conflict: Conflict, names: set[str]) -> list[str]:
     return found
 
 
-def micro_step(pool: Pool) -> str | None:
+def micro_step(pool: Statements) -> str | None:
     """What follows if the claim's step is a micro-step: for claims in which it was an update.
 
     The tokens a step are then micro_batch x seq_len, and what the claim concludes is worked out

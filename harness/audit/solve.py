@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.audit.interval import Interval, exact, product
-from harness.audit.quantities import DIMENSIONS
-from harness.audit.relations import Function, Product, Relation
+from harness.audit.printed import Interval, Printed, exact, product
+from harness.audit.relations import DIMENSIONS, DifferenceRule, FunctionRule, ProductRule, Relation
+
+MANY = 100
+"""Updates of which the last may be begun and not ended: of fewer, one is more than a rounding."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Value:
     """Stated quantities that it follows from; itself where stated."""
     steps: int = 0
     """Relations between it and what is stated."""
+    currency: str = ""
+    """Of money that is stated."""
+    ends: tuple[Interval, Interval] | None = None
+    """Of a range that is stated."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,12 @@ def solve(
     for depth in range(1, limit + 1):
         fresh: dict[str, Value] = {}
         for relation in relations:
-            for target in relation.names:
-                if target in values:
-                    continue
-                found = implied(target, relation, values)
-                if found and found.steps <= depth and _narrower(found, fresh.get(target)):
-                    fresh[target] = found
+            unknown = [name for name in relation.names if name not in values]
+            if len(unknown) != 1:
+                continue
+            found = implied(unknown[0], relation, values)
+            if found and found.steps <= depth and _narrower(found, fresh.get(unknown[0])):
+                fresh[unknown[0]] = found
         if not fresh:
             break
         values |= fresh
@@ -87,8 +93,12 @@ def implied(target: str, relation: Relation, values: Mapping[str, Value]) -> Val
     if target not in relation.names or any(name not in values for name in others):
         return None
     sources = [values[name] for name in others]
-    if isinstance(relation, Product):
+    if isinstance(relation, ProductRule):
+        if any(source.interval.low < 0 for source in sources):
+            return None  # factors are amounts: of one below zero its own limits speak
         interval, text = _product(target, relation, values)
+    elif isinstance(relation, DifferenceRule):
+        interval, text = _difference(target, relation, values)
     else:
         interval, text = _function(target, relation, sources[0])
     return Value(
@@ -103,31 +113,51 @@ def implied(target: str, relation: Relation, values: Mapping[str, Value]) -> Val
 
 def _is_alias(relation: Relation) -> bool:
     """Another word for the same quantity: nothing is worked out."""
-    return isinstance(relation, Product) and bool(relation.why)
+    return isinstance(relation, ProductRule) and bool(relation.why)
 
 
-def _product(target: str, relation: Product, values: Mapping[str, Value]) -> tuple[Interval, str]:
+def _product(
+    target: str, relation: ProductRule, values: Mapping[str, Value]
+) -> tuple[Interval, str]:
     exponents = dict(relation.factors)
     if target == relation.result:
-        sign, terms, constant = 1, exponents, relation.constant
+        terms, constant = exponents, relation.constant
     else:
-        # result = c · target^e · rest, so target = (result / c / rest)^e for e = 1 or -1.
-        sign = exponents.pop(target)
-        terms = {relation.result: 1} | {name: -e for name, e in exponents.items()}
-        constant = 1.0 / relation.constant
-    terms = {name: sign * e for name, e in terms.items()}
-    constant = constant if sign == 1 else 1.0 / constant
+        # result = c · target^e · rest, so target = (result / c / rest)^(1/e).
+        root = 1 / exponents.pop(target)
+        terms = {relation.result: root} | {name: -e * root for name, e in exponents.items()}
+        constant = relation.constant**-root
     factors = [values[name].interval.power(e) for name, e in terms.items()]
-    above = [shown(values[name]) for name, e in terms.items() if e == 1]
-    below = [shown(values[name]) for name, e in terms.items() if e == -1]
     if relation.why and len(terms) == 1:  # a name for a name: show what is behind it
         source = values[next(iter(terms))]
         text = f"{source.text} ({relation.why})" if relation.why not in source.text else source.text
         return product(factors), text
+    above = [_to_the(shown(values[name]), e) for name, e in terms.items() if e > 0]
+    below = [_to_the(shown(values[name]), -e) for name, e in terms.items() if e < 0]
     text = " × ".join(above) or "1"
     text += "".join(f" / {part}" for part in below)
     text += _constant(constant)
     return product(factors).scaled(constant), text
+
+
+def _to_the(text: str, exponent: float) -> str:
+    if exponent == 1.0:
+        return text
+    return f"√{text}" if exponent == 0.5 else f"({text})^{number(exponent)}"
+
+
+def _difference(
+    target: str, relation: DifferenceRule, values: Mapping[str, Value]
+) -> tuple[Interval, str]:
+    names = {
+        relation.result: (relation.larger, "-", relation.smaller),
+        relation.larger: (relation.smaller, "+", relation.result),
+        relation.smaller: (relation.larger, "-", relation.result),
+    }
+    first, sign, second = names[target]
+    a, b = values[first], values[second]
+    interval = a.interval + b.interval if sign == "+" else a.interval - b.interval
+    return interval, f"{shown(a)} {sign} {shown(b)}"
 
 
 def _constant(value: float) -> str:
@@ -136,7 +166,7 @@ def _constant(value: float) -> str:
     return f" × {number(value)}" if value > 1 else f" / {number(1 / value)}"
 
 
-def _function(target: str, relation: Function, source: Value) -> tuple[Interval, str]:
+def _function(target: str, relation: FunctionRule, source: Value) -> tuple[Interval, str]:
     forward = target == relation.result
     function = relation.forward if forward else relation.backward
     ends = function(source.interval.low), function(source.interval.high)
@@ -166,13 +196,26 @@ def check(
         held = values[name]
         if other is None:
             continue
-        if not held.interval.overlaps(other.interval):
+        if not held.interval.overlaps(other.interval) and not _but_for_one(relation, values):
             # Numbers that enter both sides only widen the intervals: the conflict is real.
             conflicts.append(Conflict(name, held, other))
         elif not held.rests_on & other.rests_on:  # else a number may only agree with itself
             agreements.append(Agreement(name, held, other))
     told = {a.stated.rests_on | a.implied.rests_on: a for a in reversed(agreements)}
     return _shortest(conflicts), list(told.values())[::-1]
+
+
+def _but_for_one(relation: Relation, values: Mapping[str, Value]) -> bool:
+    """Whether a budget and the whole number of updates that spends it agree within one of them."""
+    if not isinstance(relation, ProductRule) or not relation.whole:
+        return False
+    count = values[relation.whole].interval
+    if not count.middle.is_integer() or count.middle < MANY:
+        return False
+    quotient = implied(relation.whole, relation, values)
+    return quotient is not None and quotient.interval.overlaps(
+        Interval(count.low - 1, count.high + 1)
+    )
 
 
 def _shortest(conflicts: list[Conflict]) -> list[Conflict]:
@@ -201,8 +244,8 @@ def quantity(name: str, interval: Interval) -> str:
         return f"{sign}{number(size / per)} {unit}"
     if dimension == "fraction":
         return f"{value:.1%}"
-    if dimension in ("money", "money rate"):
-        return f"{sign}${number(size)}" + ("/h" if dimension == "money rate" else "")
+    if dimension == "money rate":
+        return f"{sign}{number(size)} an hour"
     if dimension in ("flops", "flop rate", "bytes"):
         unit = {"flops": "FLOP", "flop rate": "FLOP/s", "bytes": "B"}[dimension]
         return f"{sign}{_si(size)}{unit}"
@@ -229,9 +272,14 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def stated(name: str, interval: Interval, text: str, claim: str) -> Value:
+def stated(name: str, number: Printed, claim: str) -> Value:
     """A quantity as a claim prints it."""
-    return Value(name, interval, text, frozenset({claim}), frozenset({f"{claim}.{name}"}))
+    currency = number.kind or "" if DIMENSIONS[name] in ("money", "money rate") else ""
+    rests = frozenset({f"{claim}.{name}"})
+    return Value(
+        name, number.interval, number.text, frozenset({claim}), rests,
+        currency=currency, ends=number.ends,
+    )  # fmt: skip
 
 
 def assumed(name: str, value: float, text: str) -> Value:

@@ -12,12 +12,10 @@ import ctypes
 import gc
 import itertools
 import os
-import resource
 import sys
 import time
 import traceback
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ import torch
 
 from harness.bench.peers import Contestant, build
 from harness.bench.setting import Answer, Command, Setting
-from harness.machine import devices
+from harness.machine import devices, hardware
 from harness.train import allocator
 
 ZIPF_OFFSET = 2.7
@@ -53,13 +51,7 @@ def peak_bytes(device: str) -> int:
     """The highest resident memory of this process, or of the device's allocator on CUDA."""
     if devices.of(device).own_memory:
         return int(torch.get_device_module(device).max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.exists():  # unlike getrusage, not inherited from the parent through exec
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return hardware.peak_resident_bytes()
 
 
 def release(device: str) -> None:

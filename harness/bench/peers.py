@@ -2,7 +2,7 @@
 
 All start from the same initial weights, take the same tokens, clip the same gradient norm and use
 AdamW (fused, the same constants, decay on matrices alone) unless the setting names Muon. Peers
-are written as their users write them: fp32 parameters under bf16 autocast.
+are written as their users write them: fp32 parameters, under autocast where the setting says bf16.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from harness.optim.build import build as build_optimizers
 from harness.seeds import derive
 from harness.train import compiled
 from harness.train.update import update
+from models.dtypes import DTYPES
 from models.hf import to_transformers
 from models.lm import LanguageModel
 
@@ -55,7 +56,7 @@ def build(setting: Setting) -> Contestant:
 
 def initial(setting: Setting) -> LanguageModel:
     """Our model with the weights that every contestant starts from, on the CPU."""
-    model = LanguageModel(setting.model, torch.bfloat16)
+    model = LanguageModel(setting.model, DTYPES[setting.dtype])
     model.init_weights(derive(setting.seed, "init"))
     return model
 
@@ -88,7 +89,7 @@ Losses = Callable[[nn.Module, torch.Tensor], tuple[torch.Tensor, torch.Tensor | 
 
 
 class Autocast:
-    """A peer: fp32 parameters, forward under bf16 autocast, mean loss, clip, fused AdamW.
+    """A peer: fp32 parameters, forward under autocast for bf16, mean loss, clip, fused AdamW.
 
     `losses` gives the mean cross-entropy and what is added to it for the gradient.
     """
@@ -111,7 +112,7 @@ class Autocast:
     def update(self, tokens: np.ndarray) -> float:
         """See Contestant."""
         ids = torch.from_numpy(tokens).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.setting.dtype == "bf16"):
             loss, routing = self.losses(self.model, ids)
         (loss + routing).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.setting.optim.clip_norm)
@@ -191,8 +192,9 @@ class Product:
         c = setting.model
         device = torch.device(setting.device)
         self.device = device
-        self.x = torch.randn(setting.tokens, c.width, device=device, dtype=torch.bfloat16)
-        self.weight = torch.randn(c.ffn, c.width, device=device, dtype=torch.bfloat16)
+        dtype = DTYPES[setting.dtype]
+        self.x = torch.randn(setting.tokens, c.width, device=device, dtype=dtype)
+        self.weight = torch.randn(c.ffn, c.width, device=device, dtype=dtype)
         self.parameters = self.weight.numel()
 
     def prepare(self) -> None:

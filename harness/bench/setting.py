@@ -5,6 +5,8 @@ May not import torch.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from harness.config import Compile, Frozen, OptimConfig
 from models.config import ModelConfig
 
@@ -27,6 +29,8 @@ class Setting(Frozen):
     """Tokens in a sequence."""
     compile: Compile
     """Of `ours`."""
+    dtype: Literal["bf16", "fp32"]
+    """Of the forward and backward pass; masters and optimizer state are fp32."""
     optim: OptimConfig
     device: str
     threads: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from harness.code import provenance
 from harness.commands.options import DeviceOption, JsonOption, ScaleOption
 from harness.commands.planned import read_device, read_scale
 from harness.errors import CheckFailed, RequestError, nearest
+from harness.evidence import precision
 from harness.machine import devices, hardware
 from harness.optim import registry
 from harness.stats import rounds as ratios
@@ -48,18 +49,28 @@ class Options:
     scale: ScaleOption = "full"
     batch: Annotated[
         int | None,
-        typer.Option("--batch", min=1, help="Sequences in an update. Default: by the scale."),
+        typer.Option(
+            "--batch", min=1, metavar="N", help="Sequences in an update. Default: by the scale."
+        ),
     ] = None
     seq: Annotated[
         int | None,
-        typer.Option("--seq", min=2, help="Tokens in a sequence. Default: by the scale."),
+        typer.Option(
+            "--seq", min=2, metavar="N", help="Tokens in a sequence. Default: by the scale."
+        ),
     ] = None
     compile_: Annotated[
         str, typer.Option("--compile", help="How our code is compiled: eager, blocks or whole.")
     ] = "blocks"
-    optim: Annotated[str, typer.Option("--optim", help="The optimizer, such as adamw or muon.")] = (
-        "adamw"
-    )
+    dtype: Annotated[
+        str,
+        typer.Option(
+            "--dtype",
+            help="The precision that everyone computes in: bf16, fp32, or auto, which is what the "
+            "device multiplies natively.",
+        ),
+    ] = "auto"
+    optim: Annotated[str, typer.Option("--optim", help="The optimizer, such as adamw.")] = "adamw"
     against: Annotated[
         str,
         typer.Option(
@@ -72,7 +83,9 @@ class Options:
     device: DeviceOption = "auto"
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, help="Threads of the CPU. Default: one for each core."),
+        typer.Option(
+            "--threads", min=1, metavar="N", help="Threads of the CPU. Default: one for each core."
+        ),
     ] = None
     rounds: Annotated[
         int, typer.Option("--rounds", help="How many turns each contestant takes.")
@@ -102,10 +115,12 @@ def bench_step(options: Options) -> None:
     Raises RequestError; RunFailed where a contestant could not train; CheckFailed where `losses`
     were asked to agree and do not.
     """
-    base = _setting(options)
+    base, names = _setting(options), _contestants(options.against)
+    if "torch-muon" not in names:  # which orthogonalises in bf16, and so must what it is beside
+        ours = base.optim.model_copy(update={"muon_ns_dtype": base.dtype})
+        base = base.model_copy(update={"optim": ours})
     settings = [
-        base.model_copy(update={"contestant": name})
-        for name in ["ours", *_contestants(options.against), contest.MATMUL]
+        base.model_copy(update={"contestant": name}) for name in ["ours", *names, contest.MATMUL]
     ]
     # Rounds to `losses` updates, the first included.
     needed = -(-(options.losses - 1) // (options.updates + 1))
@@ -118,6 +133,16 @@ def bench_step(options: Options) -> None:
     print(json.dumps(report, indent=1) if options.as_json else _text(report))
     if options.losses:
         check_losses(results, options.losses)
+
+
+def read_dtype(text: str, device: str) -> Literal["bf16", "fp32"]:
+    """`auto` is what the device multiplies natively. Raises RequestError for another word."""
+    match text:
+        case "auto":
+            return precision.of_machine(device).dtype
+        case "bf16" | "fp32":
+            return text
+    raise RequestError(f"no dtype '{text}'{nearest(text, ('auto', 'bf16', 'fp32'))}")
 
 
 def _contestants(against: str) -> list[str]:
@@ -155,6 +180,7 @@ def _setting(options: Options) -> Setting:
         raise RequestError(
             f"--batch must be at least 1 and --seq from 2 to the model's {config.max_seq_len}"
         )
+    device = read_device(options.device)
     constants = presets.optim(muon_lr=0.02, adamw_lr=LEARNING_RATE, weight_decay=0.1)
     return Setting(
         contestant="ours",
@@ -162,8 +188,9 @@ def _setting(options: Options) -> Setting:
         batch=batch,
         seq=seq,
         compile=options.compile_,
-        optim=constants.model_copy(update={"name": options.optim}),
-        device=read_device(options.device),
+        dtype=read_dtype(options.dtype, device),
+        optim=constants.model_copy(update={"name": options.optim, "muon_ns_dtype": "bf16"}),
+        device=device,
         threads=options.threads or hardware.cores(),
         seed=0,
         same_allocator=options.same_allocator,
@@ -188,7 +215,7 @@ def _report(
     return {
         "schema": 1,
         "what": f"{model_name} at {scale}, {base.batch} x {base.seq} tokens, {base.optim.name}, "
-        f"{base.compile}, {base.threads} threads",
+        f"{base.compile}, {base.dtype}, {base.threads} threads",
         "model": model_name,
         "scale": scale,
         "parameters": results["ours"].parameters,
@@ -196,6 +223,7 @@ def _report(
         "seq": base.seq,
         "optim": base.optim.name,
         "compile": base.compile,
+        "dtype": base.dtype,
         "threads": base.threads,
         "same_allocator": base.same_allocator,
         "device": machine.device_class,
@@ -228,8 +256,8 @@ def _text(report: dict[str, Any]) -> str:
                 f"most {row['loss_distance']:.4f} apart"
             )
     lines.append(
-        f"matmul: {product['flops_per_second'] / 1e9:,.0f} GFLOP/s for {product['shape']} in bf16, "
-        "in the same rounds; intervals are over rounds of one launch"
+        f"matmul: {product['flops_per_second'] / 1e9:,.0f} GFLOP/s for {product['shape']} in "
+        f"{report['dtype']}, in the same rounds; intervals are over rounds of one launch"
     )
     return "\n".join(lines)
 

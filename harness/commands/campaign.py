@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shlex
 import time
@@ -18,6 +17,7 @@ from harness.commands import run as runs
 from harness.commands.options import JsonOption, ResultsOption
 from harness.commands.planned import evidence, this_code
 from harness.errors import CheckFailed, RequestError, RunFailed
+from harness.launch import terminal
 from harness.machine import devices, hardware
 from harness.machine.hardware import peak_of
 from harness.machine.prices import price_of
@@ -94,9 +94,11 @@ def _device(text: str, dry_run: bool, results: Path) -> Target:
 def _missing(device: Target, results: Path) -> list[Unit]:
     entries, _ = load()
     records = store.read_all(results)
+    here = device.kind if device.product else None  # a card of the table is asked nothing
     return planning.units(
-        entries.values(), records, device, this_code, functools.partial(evidence, records)
-    )
+        entries.values(), records, device, this_code,
+        lambda scale, device_class: evidence(records, scale, device_class, here),
+    )  # fmt: skip
 
 
 def spend(device: Target, results: Path, budget: float) -> None:
@@ -112,17 +114,17 @@ def spend(device: Target, results: Path, budget: float) -> None:
             break
         slot = slots[0]
         tried.add(slot.unit.identity)
-        print(f"campaign: {left / 60:.0f} minutes left; {_line(slot)}", flush=True)
+        terminal.say(f"campaign: {left / 60:.0f} minutes left; {_line(slot)}")
         begun = time.monotonic()
         try:
             _run(slot.unit, device, results)
         except (RunFailed, CheckFailed, RequestError) as error:
             failed.append(f"{slot.unit.recipe}: {error}")
-            print(f"campaign: {error}", flush=True)
+            terminal.say(f"campaign: {error}")
         took = (time.monotonic() - begun) / 60
-        print(f"campaign: predicted {slot.seconds / 60:.1f} minutes, took {took:.1f}", flush=True)
+        terminal.say(f"campaign: predicted {slot.seconds / 60:.1f} minutes, took {took:.1f}")
     spent = (time.monotonic() - started) / 60
-    print(
+    terminal.say(
         f"campaign: {len(tried)} units in {spent:.0f} minutes; {len(missing)} are missing, none of "
         "which fits what is left; the same command goes on"
     )
@@ -157,27 +159,32 @@ def _print(
         print(json.dumps(text, indent=1))
         return
     price = device.price.text if device.price else "n/a"
-    print(f"campaign of {budget / 60:.0f} minutes on {device.name}, price {price}")
-    print("in order of answers per predicted minute; + is within the budget")
-    print(f"  {'minutes':>8}{'$':>7}{'in all':>8}{'value':>7}  what")
+    terminal.say(f"campaign of {budget / 60:.0f} minutes on {device.name}, price {price}")
+    terminal.say("in order of answers per predicted minute; + is within the budget")
     for slot in slots:
-        unit, mark = slot.unit, "+" if slot.unit.identity in chosen else " "
-        dollars = f"{slot.dollars:.2f}" if slot.dollars is not None else "n/a"
-        arms = ", ".join(unit.arms) if len(unit.arms) <= 4 else f"{len(unit.arms)} arms"
-        print(
-            f"{mark} {slot.seconds / 60:>8.1f}{dollars:>7}{slot.ends / 60:>8.0f}{unit.value:>7.3f}"
-            f"  {unit.recipe} {unit.scale} seed {unit.seed}: {arms} "
-            f"({len(unit.runs)} runs; {unit.why}; {unit.basis})"
-        )
+        terminal.say(_described(slot), "+ " if slot.unit.identity in chosen else "  ", "    ")
     within = planning.within(slots, budget)
     total = within[-1].ends / 60 if within else 0.0
     paid = f", ${sum(slot.dollars or 0.0 for slot in within):.2f}" if device.price else ""
-    print(f"within the budget: {len(within)} of {len(slots)} units, {total:.0f} minutes{paid}")
+    terminal.say(
+        f"within the budget: {len(within)} of {len(slots)} units, {total:.0f} minutes{paid}"
+    )
     unknown = len(found) - len(slots)
     if unknown:
-        print(f"{unknown} more have no predicted time: {_unknown(found)}")
+        terminal.say(f"{unknown} more have no predicted time: {_unknown(found)}")
     if not slots and not unknown:
-        print("nothing is missing on this device")
+        terminal.say("nothing is missing on this device")
+
+
+def _described(slot: Slot) -> str:
+    unit = slot.unit
+    arms = ", ".join(unit.arms) if len(unit.arms) <= 4 else f"{len(unit.arms)} arms"
+    dollars = f", ${slot.dollars:.2f}" if slot.dollars is not None else ""
+    return (
+        f"{slot.seconds / 60:.1f} minutes{dollars}, in all {slot.ends / 60:.0f}; value "
+        f"{unit.value:.3f}: {unit.recipe} {unit.scale} seed {unit.seed}: {arms} "
+        f"({len(unit.runs)} runs; {unit.why}; {unit.basis})"
+    )
 
 
 def _unknown(found: Sequence[Unit]) -> str:

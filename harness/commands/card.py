@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from harness.commands import places
-from harness.commands.options import ResultsOption
-from harness.errors import CheckFailed
-from harness.records import store
+from harness.commands.options import JsonOption, ReadResultsOption
+from harness.errors import CheckFailed, RequestError
+from harness.records import evaluation, store
 
 
 @dataclass(frozen=True)
@@ -23,26 +24,35 @@ class Options:
             "--check", help="Change nothing; exit 1 with the difference if the card is stale."
         ),
     ] = False
-    results: ResultsOption = None
+    results: ReadResultsOption = None
+    as_json: JsonOption = False
 
 
 def card(options: Options) -> None:
     """Write the card and its figures, or compare them with the records.
 
-    Raises CheckFailed, after printing the difference, where they do not agree.
+    Raises CheckFailed, after printing the difference, where they do not agree, and RequestError
+    where there is nothing to make a card of.
     """
     from harness.report import card as cards
 
-    folder = places.existing_results(None, options.results)
+    folder = places.existing_results(options.results)
+    path = folder / cards.CARD
     if options.check:
         stale = cards.check(folder)
+        if options.as_json:
+            print(json.dumps({"card": str(path), "agrees": not stale, "difference": stale}))
+        else:
+            print(stale or f"{path} agrees with its records")
         if stale:
-            print(stale)
-            raise CheckFailed(f"{folder / 'MODEL_CARD.md'} does not agree with the records; "
-                              f"`smol card` regenerates it")  # fmt: skip
-        print(f"{folder / 'MODEL_CARD.md'} agrees with its records")
+            raise CheckFailed(f"{path} does not agree with the records; `smol card` regenerates it")
         return
     store.check_writable(folder)
+    if not any((folder / kind).is_dir() for kind in (store.FOLDER, evaluation.FOLDER)):
+        raise RequestError(f"nothing has been measured in '{folder}' yet: `smol run` does")
     written = cards.regenerate(folder)
-    for path in written or [folder / "MODEL_CARD.md"]:
-        print(path if written else f"{path} is up to date")
+    if options.as_json:
+        print(json.dumps({"card": str(path), "written": [str(one) for one in written]}))
+        return
+    for one in written or [path]:
+        print(one if written else f"{one} is up to date")

@@ -129,7 +129,7 @@ class Talk:
             )  # fmt: skip
         except ValueError as error:
             raise RequestError(str(error)) from None
-        pieces, said, last, count = Pieces(self.loaded.tokenizer), "", -1, 0
+        pieces, said, last, count = Pieces(self.loaded.tokenizer, tokens), "", -1, 0
         for last in stream:
             count += 1
             said += _say(pieces.push(last))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.commands import places
-from harness.commands.options import JsonOption, ResultsOption, ScaleOption
+from harness.commands import complete, places
+from harness.commands.options import JsonOption, ReadResultsOption, SetOption
+from harness.commands.planned import read_scale
+from harness.config import parse_overrides
 from harness.errors import CheckFailed
+from harness.launch import terminal
 from harness.records import store
+from harness.records.schema import Record
 
 WAYS = {
     "val_loss": "second less first, below 0 the second is better",
@@ -30,8 +35,18 @@ class Options:
     Exit code 1 where no verdict can be given.
     """
 
-    first: Annotated[str, typer.Argument(metavar="A", show_default=False, help=ARM)]
-    second: Annotated[str, typer.Argument(metavar="B", show_default=False, help=ARM)]
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", show_default=False, help=ARM, autocompletion=complete.measured_arms
+        ),
+    ]
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", show_default=False, help=ARM, autocompletion=complete.measured_arms
+        ),
+    ]
     metric: Annotated[
         str | None,
         typer.Option(
@@ -39,8 +54,16 @@ class Options:
             help="val_loss, bits_per_byte or tokens_per_second. Default: the recipe's question.",
         ),
     ] = None
-    scale: ScaleOption = "smoke"
-    results: ResultsOption = None
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            autocompletion=complete.scales,
+            help="The scale at which the arms were run. Default: the one that was run last.",
+        ),
+    ] = None
+    sets: SetOption = field(default_factory=list)
+    results: ReadResultsOption = None
     as_json: JsonOption = False
 
 
@@ -49,20 +72,38 @@ def compare(options: Options) -> None:
 
     Raises CheckFailed where at no horizon a verdict can be given.
     """
-    from harness.report.compare import compare as side_by_side
+    from harness.evidence.sections import sections
+    from harness.report.compare import choose, of_keys, of_section
+    from harness.report.sentence import sentence
 
-    folder = places.existing_results(options.scale, options.results)
-    records = store.read_all(folder)
-    for record in records:
-        store.refuse_implausible(store.path_of(record), record)
-    found = side_by_side(records, options.first, options.second, options.scale, options.metric)
+    first, second, metric = options.first, options.second, options.metric
+    folders = [_records(folder) for folder in places.candidates(options.results)]
+    found = of_keys([record for records in folders for record in records], first, second, metric)
+    where, verdicts = "", []
+    if found is None:
+        every = [section for records in folders for section in sections(records)]
+        scale = read_scale(options.scale) if options.scale else None
+        sets = parse_overrides(options.sets) or None
+        section, a, b = choose(every, first, second, scale, sets)
+        found = of_section(section, a, b, metric)
+        where = f" ({section.title})"
+        verdicts = [sentence(section, a, b, one) for one in found if one.comparable]
     if options.as_json:
         print(json.dumps([asdict(one) for one in found], indent=1))
     else:
-        print(
-            f"{options.second} against {options.first}, {found[0].metric}: {WAYS[found[0].metric]}"
-        )
+        name = found[0].metric
+        terminal.say(f"{second} against {first}{where}, {name}: {WAYS[name]}")
         for one in found:
-            print(f"  {one.text}")
+            terminal.say(one.text, "  ", "    ")
+        for text in verdicts:
+            terminal.say(text)
     if not any(one.comparable for one in found):
         raise CheckFailed("nothing here allows a verdict; the reasons stand beside each line")
+
+
+def _records(folder: Path) -> list[Record]:
+    """Of one results folder. Raises RequestError for one that contradicts itself."""
+    records = store.read_all(folder)
+    for record in records:
+        store.refuse_implausible(store.path_of(record), record)
+    return records

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from harness.commands.options import OutOption, SourceOption
-from harness.commands.prepared import CORPUS, check_source, say
+from harness.commands.prepared import check_source, say
 from harness.data.sealing import DATA, check_place, resumable
 from harness.errors import RequestError
+from harness.presets import SMOLLM_CORPUS
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,26 @@ class Options:
         ),
     ] = "hub"
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many blobs.")
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="Only the first so many blobs."),
     ] = None
     connections: Annotated[
-        int, typer.Option("--connections", min=1, help="How many requests run at the same time.")
+        int,
+        typer.Option(
+            "--connections", min=1, metavar="N", help="How many requests run at the same time."
+        ),
     ] = 32
     max_bytes: Annotated[
         int,
-        typer.Option("--max-bytes", min=1, help="Leave out files longer than this when unpacked."),
+        typer.Option(
+            "--max-bytes",
+            min=1,
+            metavar="N",
+            help="Leave out files longer than this when unpacked.",
+        ),
     ] = 4_000_000
     part_blobs: Annotated[
-        int, typer.Option("--part-blobs", min=1, help="Blobs in one parquet file.")
+        int, typer.Option("--part-blobs", min=1, metavar="N", help="Blobs in one parquet file.")
     ] = 10_000
 
 
@@ -79,7 +89,7 @@ def _download(options: Options, asked: dict[str, Any]) -> None:
     from harness.data import blobs, hub
 
     request = blobs.BlobRequest(options.connections, options.max_bytes, options.part_blobs)
-    table = hub.Table(CORPUS, "python-edu", "train", "blob_id")
+    table = hub.Table(SMOLLM_CORPUS[0].dataset, "python-edu", "train", "blob_id")
     listed = None if options.blobs == "hub" else Path(options.blobs)
     if listed is not None and not listed.is_file():
         raise RequestError(f"--blobs: no file '{listed}'; 'hub' reads them from the Hub")

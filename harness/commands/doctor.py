@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from harness.code import provenance
 from harness.commands.options import JsonOption
 from harness.data import assets
+from harness.evidence import precision
+from harness.launch import terminal
 from harness.machine import devices, hardware
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
@@ -32,6 +34,13 @@ class Finding:
     present: bool
     detail: str
     mend: str | None = None
+    needed: bool = True
+    """Whether runs at smoke scale on a CPU fail without it."""
+
+    @property
+    def mark(self) -> str:
+        """As printed before it."""
+        return "ok" if self.present else "missing" if self.needed else "optional"
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,9 @@ def doctor(options: Options) -> None:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
         return
     for finding in findings:
-        mark = "ok     " if finding.present else "missing"
-        mend = f"  -> {finding.mend}" if finding.mend and not finding.present else ""
-        print(f"{mark}  {finding.name}: {finding.detail}{mend}")
+        terminal.say(f"{finding.name}: {finding.detail}", f"{finding.mark:8}  ")
+        if finding.mend and not finding.present:
+            terminal.say(finding.mend, f"{'':8}  -> ")
 
 
 def examine() -> list[Finding]:
@@ -66,16 +75,23 @@ def examine() -> list[Finding]:
 def _cpu() -> Finding:
     memory = hardware.memory_bytes() / 2**30
     detail = f"{devices.of('cpu').product()}, {hardware.cores()} cores, {memory:.0f} GiB"
-    return Finding("cpu", True, f"{detail}: smoke and proxy scales")
+    return Finding("cpu", True, f"{detail}: smoke and proxy scales, {_trains_in('cpu')}")
+
+
+def _trains_in(device: str) -> str:
+    native = precision.of_machine(device)
+    return f"which train in {native.dtype} ({native.why})"
 
 
 def _gpu() -> Finding:
     if devices.of("cuda").absence():
-        return Finding("gpu", False, "no NVIDIA driver answers: full scale is out of reach")
+        return Finding(
+            "gpu", False, "no NVIDIA driver answers: full scale is out of reach", needed=False
+        )
     product = devices.of("cuda").product()
     peak = hardware.peak_of(product)
     known = f"peak {peak.bf16_flops / 1e12:.1f} bf16 TFLOP/s" if peak else "no known peak: no MFU"
-    return Finding("gpu", True, f"{product}, {known}")
+    return Finding("gpu", True, f"{product}, {known}: all scales, {_trains_in('cuda')}")
 
 
 def _packages() -> list[Finding]:
@@ -98,7 +114,11 @@ def _compiler() -> Finding:
     found = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
     detail = "torch.compile works on this CPU" if found else "torch.compile needs one on CPU"
     return Finding(
-        "c++ compiler", found is not None, detail, "install g++ with your package manager"
+        "c++ compiler",
+        found is not None,
+        detail,
+        "install g++ with your package manager",
+        needed=False,
     )
 
 
@@ -111,7 +131,7 @@ def _data() -> list[Finding]:
         ready = find_prepared(presets.run(scale).data) is not None
         detail = "prepared" if ready else f"is prepared by the first run ({needs})"
         findings.append(
-            Finding(f"data for {scale}", ready, detail, f"smol run RECIPE --scale {scale}")
+            Finding(f"data for {scale}", ready, detail, f"smol run RECIPE --scale {scale}", False)
         )
     return findings
 
@@ -122,13 +142,13 @@ def _hub() -> Finding:
     address = urlsplit(endpoint)
     without = "smoke, proxy and smollm2 do without it"
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
-        return Finding("Hub", False, f"HF_HUB_OFFLINE is set; {without}")
+        return Finding("Hub", False, f"HF_HUB_OFFLINE is set; {without}", needed=False)
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
         socket.create_connection((address.hostname or "", port), timeout=2).close()
     except OSError as error:
         why = error.strerror or str(error)
-        return Finding("Hub", False, f"{endpoint} does not answer ({why}); {without}")
+        return Finding("Hub", False, f"{endpoint} does not answer ({why}); {without}", needed=False)
     return Finding("Hub", True, f"{endpoint} answers")
 
 
@@ -145,13 +165,13 @@ def _models() -> list[Finding]:
         else:
             wheel = f"{asset.wheel.name.replace('_', '-')} {asset.wheel.version}"
             detail = f"{asset.repository} can be had from the Hub or from PyPI ({wheel}, 93 MB)"
-        findings.append(Finding(name, folder is not None, detail, mend))
+        findings.append(Finding(name, folder is not None, detail, mend, needed=False))
     return findings
 
 
 def _wheels() -> list[Finding]:
     """Pinned wheels of text: in the cache, or where they can be had."""
-    from harness.data import wheels
+    from harness.data.sources import wheels
 
     findings = []
     for wheel in wheels.WHEELS:
@@ -159,5 +179,5 @@ def _wheels() -> list[Finding]:
         detail = "in the cache" if present else "can be had from PyPI; the first proxy run takes it"
         command = "smol run dense_vs_moe --scale proxy"
         name = f"wheel {wheel.name} {wheel.version}"
-        findings.append(Finding(name, present, detail, command))
+        findings.append(Finding(name, present, detail, command, needed=False))
     return findings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from harness.commands.options import (
     ResultsOption,
     TokenizerOption,
 )
-from harness.commands.planned import read_device
+from harness.commands.planned import as_command, read_device
 from harness.data import assets, texts
 from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
@@ -58,6 +57,7 @@ class Options:
         list[str],
         typer.Option(
             "--text",
+            metavar="TEXT",
             show_default=False,
             help="The text to score: validation (a run's own rows), stdlib-topics, stdlib-prose, "
             "heldout-proxy, or a file. Default: validation for a run, else stdlib-topics.",
@@ -87,11 +87,15 @@ class Options:
     ] = None
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="With --tasks: use the first samples only."),
+        typer.Option(
+            "--limit", min=1, metavar="N", help="With --tasks: use the first samples only."
+        ),
     ] = None
     fewshot: Annotated[
         int | None,
-        typer.Option("--fewshot", min=0, help="With --tasks: how many examples a prompt shows."),
+        typer.Option(
+            "--fewshot", min=0, metavar="N", help="With --tasks: how many examples a prompt shows."
+        ),
     ] = None
     chat: Annotated[
         bool,
@@ -342,7 +346,7 @@ def _command(
     for option, value in (("--scale", known), ("--dtype", dtype), ("--context", context)):
         if value is not None:
             words += [option, str(value)]
-    return shlex.join([*words, "--record"])
+    return as_command([*words, "--record"])
 
 
 def _print(done: Evaluation, found: models.Found) -> None:

@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 
 from harness.commands.options import JsonOption
-from harness.recipe import load
+from harness.launch import terminal
+from harness.recipe import SCALES, load
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ def list_recipes(options: Options) -> None:
         rows = [{"name": e.name, "summary": e.summary, "seeds": e.seeds} for e in entries.values()]
         print(json.dumps({"recipes": rows, "broken": [b.__dict__ for b in broken]}, indent=1))
     else:
-        width = max((len(name) for name in entries), default=0)
+        column = max((len(name) for name in entries), default=0)
         for entry in entries.values():
-            print(f"{entry.name:{width}}  {entry.summary} [{', '.join(entry.seeds)}]")
+            limited = set(entry.seeds) != set(SCALES)
+            where = f" (only at {', '.join(entry.seeds)})" if limited else ""
+            terminal.say(f"{entry.summary}{where}", f"{entry.name:{column}}  ")
     for file in broken:
         print(f"smol: recipes/{file.file} could not be loaded: {file.error}", file=sys.stderr)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,7 @@ from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError, nearest
+from harness.evidence import precision, query
 from harness.launch.protocol import RunFiles, run_folder
 from harness.records import store
 from harness.records.schema import Record
@@ -55,8 +57,12 @@ class Found:
             return self.record.key
         if self.kind == "asset":
             return assets.provenance(self.path).weights_sha256
-        path = self.path / assets.WEIGHTS if self.kind == "folder" else self.path
-        return sha256(path)
+        if self.kind == "checkpoint":
+            return sha256(self.path)
+        from models.hf import weight_files
+
+        files = [sha256(path) for path in weight_files(self.path)]
+        return files[0] if len(files) == 1 else hashlib.sha256("".join(files).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,46 @@ class Loaded:
 
     @property
     def start(self) -> int:
-        """The token before a document."""
+        """The token before a document: the end of another, else the one that begins a text."""
         token: int | None = self.tokenizer.token_to_id(END_OF_TEXT)
+        if token is None:
+            token = self.tokens.get("bos_token_id")
         if token is None:
             raise RequestError(
                 f"{self.found.name}'s tokenizer has no {END_OF_TEXT}: a document cannot start"
             )
         return token
+
+    def encode(self, text: str) -> list[int]:
+        """A prompt's tokens. Names of special tokens are special tokens; a folder's tokenizer adds
+        what its post-processor says (often a first token), as transformers and `HFLM` do it; a run
+        of ours was trained without."""
+        return list(self.prompting.encode(text, add_special_tokens=self.adds).ids)
+
+    @property
+    def adds(self) -> bool:
+        """Whether the tokenizer's own additions stand before a prompt."""
+        return self.found.kind in ("asset", "folder")
+
+    @property
+    def prefix(self) -> int:
+        """The token before a text without context: as `HFLM` takes it of a folder's tokenizer,
+        its first token or else its last; of ours, the end of another document."""
+        names = _tokenizer_names(self.tokenizer_folder) if self.adds else {}
+        for role in ("bos_token", "eos_token"):
+            token: int | None = self.tokenizer.token_to_id(names.get(role, ""))
+            if token is not None:
+                return token
+        return self.start
+
+    @cached_property
+    def prompting(self) -> Tokenizer:
+        """The tokenizer, reading names of special tokens as these."""
+        from harness.data import tokenizer as tokenizers
+
+        spoken = tokenizers.load(self.tokenizer_folder)
+        spoken.encode_special_tokens = False
+        return spoken
 
     @property
     def stops(self) -> frozenset[int]:
@@ -130,7 +169,8 @@ def _run(argument: str, scale: str | None, results: Path | None) -> Found:
     if results is not None or scale is not None:
         folders = [places.results_folder(scale, results)]
     else:
-        folders = [places.results_folder("smoke", None), places.results_folder(None, None)]
+        usual = [places.results_folder("smoke", None), places.results_folder(None, None)]
+        folders = places.with_records() or usual
     found: list[tuple[Path, Record]] = []
     names: set[str] = set()
     for folder in folders:
@@ -166,9 +206,8 @@ def _run(argument: str, scale: str | None, results: Path | None) -> Found:
 
 
 def _newest(records: list[Record]) -> list[Record]:
-    """The newest attempt of each run of each recipe."""
-    recipes = sorted({record.recipe for record in records})
-    return [r for recipe in recipes for r in store.latest(records, recipe).values()]
+    """The attempt of each run that counts."""
+    return query.attempts(records)
 
 
 def _final(results: Path, record: Record) -> Path:
@@ -178,7 +217,8 @@ def _final(results: Path, record: Record) -> Path:
 def load(
     found: Found, *, dtype: str | None = None, device: str = "cpu", tokenizer: Path | None = None
 ) -> Loaded:
-    """The model on a device, computing in `dtype` (as it was trained, bf16 for folders).
+    """The model on a device, computing in `dtype` (as it was trained; for folders what the
+    device multiplies natively).
 
     `tokenizer` is a folder to take instead of the one that is found. Raises RequestError for
     weights, a configuration or a tokenizer that are missing, damaged or do not fit together, and
@@ -193,7 +233,7 @@ def load(
         from models.dtypes import DTYPES as BY_NAME
         from models.hf import from_transformers
 
-        dtype = dtype or "bf16"
+        dtype = dtype or precision.of_machine(device).dtype
         try:
             model = from_transformers(found.path, BY_NAME[dtype])
         except ValueError as error:
@@ -201,6 +241,7 @@ def load(
         context = model.config.max_seq_len
         folder = tokenizer or found.path
         tokens = _generation_tokens(found.path)
+        _check_tokens(found.path, tokens, model.config.vocab_size)
     else:
         model, config = _from_checkpoint(found, dtype)
         dtype = dtype or config.train.dtype
@@ -215,11 +256,16 @@ def load(
     if not tokens:
         end = fitted.token_to_id(END_OF_TEXT)
         tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end)
-    entries = fitted.get_vocab_size()
-    if entries > model.config.vocab_size:
+        turn = fitted.token_to_id(_END_OF_TURN)
+        if config is not None and config.data.format == "chat" and None not in (end, turn):
+            tokens["eos_token_id"] = [end, turn]  # a model of conversations ends turns with it
+    entries, rows = fitted.get_vocab_size(), model.config.vocab_size
+    if entries > rows:
+        beyond = fitted.id_to_token(rows)
         raise RequestError(
-            f"{found.name} has a vocabulary of {model.config.vocab_size:,}, and the tokenizer in "
-            f"{folder} one of {entries:,}: it is another model's"
+            f"{found.name} has a vocabulary of {rows:,}, and the tokenizer in {folder} one of "
+            f"{entries:,}: it is another model's, or the model has no row yet for what was added "
+            f"({beyond!r})"
         )
     model = model.to(device).eval()
     return Loaded(found, model, dtype, context, folder, fitted, prepared, config, tokens)
@@ -241,11 +287,9 @@ def check_text(what: str, text: str) -> None:
 
 
 def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, RunConfig]:
-    import torch
 
     from harness.train import checkpoint
     from models.dtypes import DTYPES as BY_NAME
-    from models.lm import LanguageModel
 
     content = checkpoint.load(found.path)
     if "config" not in content or "model" not in content:
@@ -262,27 +306,15 @@ def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, Ru
         raise RequestError(
             f"checkpoint {found.path.name} is of another version: {explain(error)}"
         ) from None
-    own = _own_code(found, config)
-    # A user's class may compute what no checkpoint holds: it is built where it computes.
-    with torch.device("cpu" if own else "meta"):
-        model = LanguageModel(config.model, BY_NAME[dtype or config.train.dtype])
-    if not own:
-        model.to_empty(device="cpu")
-    try:
-        model.load_state_dict(content["model"], strict=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise RequestError(
-            f"checkpoint {found.path.name} does not fit its configuration: {' '.join(lines[1:2])}"
-        ) from None
+    _check_own_code(found, config)
+    dtype_of_forward = BY_NAME[dtype or config.train.dtype]
+    model = checkpoint.model_of(found.path, config.model, dtype_of_forward, content["model"])
     return model, config
 
 
-def _own_code(found: Found, config: RunConfig) -> bool:
-    """Whether a model is in part made by code that its checkpoint brings.
-
-    Raises RequestError where nobody has said that it may run: a file may come from anywhere.
-    """
+def _check_own_code(found: Found, config: RunConfig) -> None:
+    """Raises RequestError where a model is in part made by code that its checkpoint brings, and
+    nobody has said that it may run: a file may come from anywhere."""
     parts = [part for part in (config.model.feed_forward, config.model.attention) if part.code]
     known = digest([part.code for part in parts])
     if parts and found.kind != "run" and os.environ.get(TRUST) != known:
@@ -290,7 +322,6 @@ def _own_code(found: Found, config: RunConfig) -> bool:
             f"checkpoint {found.path.name} brings code of its own "
             f"({', '.join(part.name for part in parts)}); if you trust it, set {TRUST}={known}"
         )
-    return bool(parts)
 
 
 def _prepared(found: Found, config: RunConfig) -> Prepared:
@@ -327,6 +358,27 @@ def _of_cache(config: RunConfig) -> Prepared | None:
         return find_prepared(config.data)
     except RequestError:
         return None  # its files were moved or changed since: not there, as the caller will say
+
+
+def _tokenizer_names(folder: Path) -> dict[str, str]:
+    """Role -> special token, as tokenizer_config.json says."""
+    try:
+        content = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        found = {role: content.get(role) for role in ("bos_token", "eos_token")}
+    except (OSError, ValueError, AttributeError):
+        return {}
+    named = {r: v.get("content") if isinstance(v, dict) else v for r, v in found.items()}
+    return {role: name for role, name in named.items() if isinstance(name, str)}
+
+
+def _check_tokens(folder: Path, tokens: dict[str, Any], vocabulary: int) -> None:
+    """Raises RequestError for an id that the model has no row for."""
+    for role, ids in tokens.items():
+        for token in ids if isinstance(ids, list) else [ids]:
+            if not isinstance(token, int) or not 0 <= token < vocabulary:
+                raise RequestError(
+                    f"{folder}: {role} {token} is no token of the model, which has {vocabulary:,}"
+                )
 
 
 def _generation_tokens(folder: Path) -> dict[str, Any]:

@@ -7,18 +7,31 @@ from typing import Annotated
 
 import typer
 
+from harness.commands import complete
+
 RecipeName = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", show_default=False, help="A recipe's name; `smol list` prints them."
+        metavar="RECIPE",
+        show_default=False,
+        autocompletion=complete.recipes,
+        help="A recipe's name; `smol list` prints them.",
     ),
 ]
 ScaleOption = Annotated[
-    str, typer.Option("--scale", help="How big the recipe is run: smoke, proxy or full.")
-]
+    str,
+    typer.Option(
+        "--scale", autocompletion=complete.scales,
+        help="How big the recipe is run: smoke, proxy or full.",
+    ),
+]  # fmt: skip
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="The device to compute on: auto, cpu or cuda.")
-]
+    str,
+    typer.Option(
+        "--device", autocompletion=complete.devices,
+        help="The device to compute on: auto, cpu or cuda.",
+    ),
+]  # fmt: skip
 SeedsOption = Annotated[
     int | None,
     typer.Option(
@@ -36,11 +49,39 @@ SetOption = Annotated[
         help="Set a field for every arm, such as optim.muon_lr=0.02. May be repeated.",
     ),
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        help="Set the fields of a TOML file, as --set does. --set goes before it.",
+    ),
+]
 ResultsOption = Annotated[
     Path | None,
     typer.Option(
         "--results", help="The results folder. Default: ./results, and ./results/smoke at smoke."
     ),
+]
+ReadResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        help="The results folder. Default: ./results if it has records, else where the last run "
+        "has written.",
+    ),
+]
+LauncherOption = Annotated[
+    str,
+    typer.Option(
+        "--launcher",
+        metavar="NAME|FILE.py:OBJECT",
+        help="What starts the runs: local, torchrun (several processes a run), or your own.",
+    ),
+]
+ProcessesOption = Annotated[
+    int,
+    typer.Option("--processes", min=1, help="How many processes share each run's updates."),
 ]
 ModelName = Annotated[
     str,
@@ -52,7 +93,11 @@ ModelName = Annotated[
 ]
 ModelScale = Annotated[
     str | None,
-    typer.Option("--scale", help="The scale of the run, if the run's name alone is ambiguous."),
+    typer.Option(
+        "--scale",
+        autocompletion=complete.scales,
+        help="The scale of the run, if the run's name alone is ambiguous.",
+    ),
 ]
 TokenizerOption = Annotated[
     Path | None,
@@ -98,7 +143,12 @@ DataTokenizerOption = Annotated[
         "data one that is fitted on its text.",
     ),
 ]
-SeqLenOption = Annotated[int, typer.Option("--seq-len", min=2, help="Tokens in a sequence.")]
+SeqLenOption = Annotated[
+    int, typer.Option("--seq-len", min=2, metavar="N", help="Tokens in a sequence.")
+]
 DataSeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="The random seed of the split and of the order.")
+    int,
+    typer.Option(
+        "--seed", min=0, metavar="N", help="The random seed of the split and of the order."
+    ),
 ]

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import RequestError, nearest
+from harness.files import write_atomically
+
+LAST = Path("checkpoints") / ".last-results"
+"""Names the folder that the last run in this directory has written to."""
 
 
 def results_folder(scale: str | None, chosen: Path | None) -> Path:
@@ -19,13 +23,52 @@ def results_folder(scale: str | None, chosen: Path | None) -> Path:
     return folder
 
 
-def existing_results(scale: str | None, chosen: Path | None) -> Path:
-    """`results_folder`, where it is only read: raises RequestError where there is none."""
-    folder = results_folder(scale, chosen)
-    if not folder.is_dir():
-        near = [path.name for path in folder.parent.glob("*/") if (path / "records").is_dir()]
-        raise RequestError(f"no results folder '{folder}'{nearest(folder.name, near)}")
-    return folder
+def existing_results(chosen: Path | None) -> Path:
+    """The folder whose card and records are meant, where it is only read: `chosen`, else
+    `./results` if runs have left records there, else where the last run here has written.
+
+    Raises RequestError where there is none.
+    """
+    return next(iter(candidates(chosen)))
+
+
+def candidates(chosen: Path | None) -> list[Path]:
+    """Every folder with results that a command may mean, the likeliest first.
+
+    Raises RequestError where there is none.
+    """
+    if chosen is not None:
+        if not results_folder(None, chosen).is_dir():
+            near = [path.name for path in chosen.parent.glob("*/") if (path / "records").is_dir()]
+            raise RequestError(f"no results folder '{chosen}'{nearest(chosen.name, near)}")
+        return [chosen]
+    usual = results_folder(None, None)
+    found = with_records()
+    if not found and not usual.is_dir():
+        raise RequestError(f"no results folder '{usual}': `smol run` makes it")
+    return found or [usual]
+
+
+def with_records() -> list[Path]:
+    """The folders here in which runs have left records: `./results`, where the last run has
+    written, and `./results/smoke`."""
+    usual, smoke = results_folder(None, None), results_folder("smoke", None)
+    places = dict.fromkeys([usual, *_last(), smoke])
+    return [place for place in places if (place / "records").is_dir()]
+
+
+def remember(results: Path) -> None:
+    """Note where a run writes, for the commands that read."""
+    LAST.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(LAST, f"{results}\n")
+
+
+def _last() -> list[Path]:
+    """Where the last run here has written, if anything is known of it."""
+    try:
+        return [Path(LAST.read_text(encoding="utf-8").strip())]
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def checkpoints_folder(results: Path) -> Path:

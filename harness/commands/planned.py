@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 from harness.code import behaviour, provenance
+from harness.config import parse_overrides
 from harness.errors import RequestError, nearest
+from harness.evidence import precision, query
 from harness.machine import devices, hardware
-from harness.plan import backlog as backlogs
 from harness.plan import profiles
 from harness.plan.auto import Evidence
 from harness.plan.profiles import Profile
 from harness.plan.runs import Run
 from harness.recipe import Scale
-from harness.records.schema import Record
+from harness.records.schema import Record, one_command
 
 
 def read_scale(text: str) -> Scale:
@@ -34,16 +39,43 @@ def read_device(text: str) -> str:
     return devices.chosen(text).name
 
 
+def read_overrides(file: Path | None, sets: list[str]) -> dict[str, Any]:
+    """Dotted fields and their values, of a TOML file and of `--set`, which goes before it.
+
+    Raises RequestError for a file that is none, or a pair without `=`.
+    """
+    pairs: list[str] = []
+    if file is not None:
+        try:
+            pairs = _pairs(tomllib.loads(file.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise RequestError(f"--config {file}: {error.strerror}") from None
+        except ValueError as error:  # of TOML, and of text that is not UTF-8
+            raise RequestError(f"--config {file} is not TOML: {error}") from None
+    return parse_overrides([*pairs, *sets])
+
+
+def _pairs(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A table's fields as `--set` takes them."""
+    found: list[str] = []
+    for name, value in table.items():
+        if isinstance(value, dict):
+            found += _pairs(value, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name}={json.dumps(value, default=str)}")
+    return found
+
+
 def device_profile(device: str) -> Profile:
     """How updates are cut on this machine's device."""
     gpu = devices.of(device).gpu()
     return profiles.of(gpu[1] if gpu else None)
 
 
-def this_code(manifest_digest: backlogs.Manifests) -> backlogs.Current:
+def this_code(manifest_digest: query.Manifests) -> query.Current:
     """What a run must agree with to be finished: this code and software, and the data that
-    `manifest_digest` tells of each run."""
-    return backlogs.Current(
+    `manifest_digest` tells of each specification."""
+    return query.Current(
         provenance.source_digest(),
         provenance.software_set(provenance.software()),
         manifest_digest,
@@ -51,17 +83,32 @@ def this_code(manifest_digest: backlogs.Manifests) -> backlogs.Current:
     )
 
 
-def evidence(records: Sequence[Record], scale: Scale, device_class: str) -> Evidence:
+def evidence(
+    records: Sequence[Record], scale: Scale, device_class: str, here: str | None
+) -> Evidence:
     """What was timed at this scale on a device of this class, for fields that say `auto`."""
     from harness.evidence import launches
 
     return Evidence(
         compile_lines=lambda: launches.lines_of(records, scale, device_class),
         kernel_ratios=lambda: launches.kernel_ratios(records, scale, device_class),
+        native=lambda: precision.of_machine(here) if here else precision.unasked(),
     )
+
+
+def as_command(words: Sequence[str]) -> str:
+    """The words as one line to paste, as a record keeps it.
+
+    Raises RequestError for words that no record could carry: now, and not when it is written.
+    """
+    text = shlex.join(words)
+    try:
+        return one_command(text)
+    except ValueError as error:
+        raise RequestError(f"{text!r} could not stand in a record: {error}") from None
 
 
 def default_jobs(device: str, runs: Sequence[Run]) -> int:
     """As many runs at a time as the device holds at their threads."""
-    threads = max(run.config.train.threads for run in runs)
+    threads = max(run.config.train.threads * run.world_size for run in runs)
     return devices.of(device).at_once(threads, hardware.cores())

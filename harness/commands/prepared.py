@@ -3,11 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from harness.errors import RequestError, nearest
 
+if TYPE_CHECKING:
+    from harness.data.hub import Table
+
 SOURCES = ("hub", "embedded")
-CORPUS = "HuggingFaceTB/smollm-corpus"
+DatasetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--dataset",
+        show_default=False,
+        help="An id on the Hub, or a local file or folder. May be repeated. Default: that of the "
+        "seed card.",
+    ),
+]
+SubsetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--subset",
+        show_default=False,
+        help="The subset of each --dataset in turn, '-' for none. Default: none, but for the seed "
+        "card's.",
+    ),
+]
+ShareOption = Annotated[
+    list[float],
+    typer.Option(
+        "--share",
+        show_default=False,
+        help="The share that each --dataset gives (of the tokens, or conversations), in turn.",
+    ),
+]
+SplitOption = Annotated[
+    list[str],
+    typer.Option(
+        "--split",
+        show_default=False,
+        help="The split of each --dataset, in turn. Default: train.",
+    ),
+]
 
 
 def say(line: str) -> None:
@@ -40,3 +79,47 @@ def tokenizer_folder(chosen: str | None, source: str, scale: str = "smoke") -> P
     prepared = prepare(presets.run(scale).data, progress=say)
     say(f"tokenizer: the one fitted on {scale}'s text, {prepared.manifest.vocab_size:,} tokens")
     return prepared.folder
+
+
+def tables(
+    datasets: list[str],
+    subsets: list[str],
+    shares: list[float],
+    splits: list[str],
+    columns: list[str],
+) -> list[tuple[Table, float]]:
+    """What is read and its share; an option given once counts for all. Raises RequestError."""
+    from harness.data.hub import Table
+    from harness.presets import SMOLLM_CORPUS
+
+    corpus = SMOLLM_CORPUS[0].dataset
+    if not datasets and not subsets:
+        subsets = [source.name for source in SMOLLM_CORPUS]
+        shares = shares or [source.share for source in SMOLLM_CORPUS]
+    datasets = datasets or [corpus]
+    count = max(len(datasets), len(subsets), 1)
+    shares = shares or ([1.0] if count == 1 else [])
+
+    def each(option: str, given: list[str], default: str) -> list[str]:
+        many = given or [default]
+        if len(many) not in (1, count):
+            raise RequestError(f"{option} is given {len(many)} times for {count} sources")
+        return many * count if len(many) == 1 else many
+
+    if len(shares) != count:
+        raise RequestError(f"--share is given {len(shares)} times for {count} sources")
+    # Written so that NaN, which compares false with everything, is refused as well.
+    if not (all(share > 0 for share in shares) and abs(sum(shares) - 1.0) <= 1e-6):
+        raise RequestError(f"the shares must be positive and sum to 1, not {sum(shares):g}")
+    found = [
+        (Table(dataset, None if subset == "-" else subset, split, column), share)
+        for dataset, subset, split, column, share in zip(
+            each("--dataset", datasets, corpus), each("--subset", subsets, "-"),
+            each("--split", splits, "train"), each("--text-column", columns, "text"),
+            shares, strict=True,
+        )
+    ]  # fmt: skip
+    names = [table.name for table, _ in found]
+    if len(set(names)) < len(names):
+        raise RequestError(f"two sources of one name: {', '.join(names)}")
+    return found

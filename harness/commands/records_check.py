@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.commands import places
-from harness.commands.options import ResultsOption
+from harness.commands.options import JsonOption, ReadResultsOption
 from harness.errors import CheckFailed
 from harness.records import store
 from harness.records.schema import Record
@@ -20,19 +21,21 @@ class Options:
     folder can be checked as well as one's own.
     """
 
-    results: ResultsOption = None
+    results: ReadResultsOption = None
+    as_json: JsonOption = False
 
 
 def records_check(options: Options) -> None:
-    """Read and validate all records and evaluations, and compare their files with the digests in
-    `cells.json` where a card was written.
+    """Read and validate all records, those of scripts too, and evaluations, and compare their
+    files with the digests in `cells.json` where a card was written.
 
-    Raises RequestError for the first file that is none, CheckFailed for what is not sound.
+    Raises RequestError for the first file that is none, CheckFailed for what is not sound, and
+    where there is nothing to check.
     """
-    from harness.records import evaluation, keys
+    from harness.records import evaluation, foreign, keys
     from harness.report import cells
 
-    folder = places.existing_results(None, options.results)
+    folder = places.existing_results(options.results)
     records = store.read_all(folder)
     faults = [
         f"{record.name} ({record.key}): {fault}"
@@ -44,12 +47,22 @@ def records_check(options: Options) -> None:
     index = cells.load(folder)
     if index is not None:
         faults += cells.changed(folder, index)
-    for fault in faults:
-        print(fault)
+    scored = evaluation.read_all(folder)
+    judged = [r for name in foreign.names(folder) for r in foreign.read_name(folder, name)[0]]
+    if options.as_json:
+        counts = {"records": len(records), "evaluations": len(scored), "scripts": len(judged)}
+        print(json.dumps({"results": str(folder), **counts, "faults": faults}, indent=1))
+    else:
+        for fault in faults:
+            print(fault)
     if faults:
         raise CheckFailed(f"{len(faults)} broken invariants in {folder}")
-    scored = evaluation.read_all(folder)
+    if not records and not scored and not judged:
+        raise CheckFailed(f"there are no records in {folder}")
+    if options.as_json:
+        return
     more = f" and {len(scored)} evaluations" if scored else ""
+    more += f" and {len(judged)} runs of scripts" if judged else ""
     same = ", and the files that its card was made from" if index is not None else ""
     print(f"{len(records)} records{more} in {folder} are sound{same}")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.commands import places
-from harness.commands.options import ResultsOption
+from harness.commands.options import JsonOption, ReadResultsOption
+from harness.files import IDLE_SECONDS, remove_litter
 from harness.launch.protocol import RunFiles
 from harness.records import store
 
@@ -15,15 +18,16 @@ from harness.records import store
 class Options:
     """Delete the checkpoints of finished runs.
 
-    Their final models and their records stay.
+    With them goes what killed processes left half-written. Final models and records stay.
     """
 
-    results: ResultsOption = None
+    results: ReadResultsOption = None
+    as_json: JsonOption = False
 
 
 def records_clean(options: Options) -> None:
-    """Delete rolling and branch checkpoints of finished runs; final models and records stay."""
-    folder = places.existing_results(None, options.results)
+    """Delete rolling, branch and damaged checkpoints of finished runs, and litter."""
+    folder = places.existing_results(options.results)
     keys = {record.key[:8] for record in store.read_all(folder) if record.status == "ok"}
     freed = count = 0
     checkpoints = places.checkpoints_folder(folder)
@@ -31,9 +35,20 @@ def records_clean(options: Options) -> None:
         run = final.parent
         if run.name.rpartition(".")[2] not in keys:
             continue
-        for path in (RunFiles(run).checkpoint, *run.glob("branch-*.pt")):
+        for path in (RunFiles(run).checkpoint, *run.glob("branch-*.pt"), *run.glob("*.damaged")):
             if path.exists():
                 freed += path.stat().st_size
                 path.unlink()
                 count += 1
+    litter = sum(
+        remove_litter(Path(place), idle_seconds=IDLE_SECONDS)
+        for root in {folder, checkpoints}
+        for place, _, _ in os.walk(root)
+    )
+    if options.as_json:
+        said = {"results": str(folder), "deleted": count, "bytes": freed, "litter_bytes": litter}
+        print(json.dumps(said))
+        return
     print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
+    if litter:
+        print(f"deleted what killed processes left half-written, {litter / 1e6:,.0f} MB")

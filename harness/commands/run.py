@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +17,11 @@ from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.options import (
+    ConfigOption,
     DeviceOption,
+    JsonOption,
+    LauncherOption,
+    ProcessesOption,
     RecipeName,
     ResultsOption,
     ScaleOption,
@@ -31,24 +33,34 @@ from harness.commands.planned import (
     device_profile,
     evidence,
     read_device,
+    read_overrides,
     read_scale,
     this_code,
 )
-from harness.commands.run_end import report
+from harness.commands.run_alone import alone
+from harness.commands.run_end import End, report
+from harness.commands.run_question import command, question
 from harness.commands.start import Given
-from harness.config import RunConfig, canonical, parse_overrides
+from harness.config import RunConfig, canonical
+from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
+from harness.evidence import precision
+from harness.launch import launchers, terminal
+from harness.launch.base import Launcher
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
 from harness.plan import backlog as backlogs
 from harness.plan import runs as planning
 from harness.plan import stages
 from harness.plan.forecast import Forecast
+from harness.plan.grid import Arm
+from harness.plan.profiles import Profile
 from harness.plan.runs import Plan, Run
-from harness.recipe import Entry, Scale, find
+from harness.recipe import Entry, Scale, Stage, find
 from harness.records import store
-from harness.records.schema import Launch, Question, Record
+from harness.records.schema import Launch, Record
+from harness.train import seal
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,16 @@ class Options:
     device: DeviceOption = "auto"
     seeds: SeedsOption = None
     sets: SetOption = field(default_factory=list)
+    config: ConfigOption = None
+    arms: Annotated[
+        list[str],
+        typer.Option(
+            "--arm",
+            metavar="ARM",
+            show_default=False,
+            help="Run this arm alone, with the runs that it needs. May be repeated.",
+        ),
+    ] = field(default_factory=list)
     stage: Annotated[
         str | None,
         typer.Option("--stage", help="Run this stage alone, with the stages that it needs."),
@@ -88,6 +110,16 @@ class Options:
             "first stage.",
         ),
     ] = field(default_factory=list)
+    text: Annotated[
+        list[Path],
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            show_default=False,
+            help="Text of your own instead of the recipe's: a .txt, .jsonl or .parquet file, or a "
+            "folder of them. May be repeated. Few documents are cut into spans.",
+        ),
+    ] = field(default_factory=list)
     tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +131,9 @@ class Options:
     results: ResultsOption = None
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, help="How many runs at a time. Default: cores / threads."),
+        typer.Option(
+            "--jobs", min=1, metavar="N", help="How many runs at a time. Default: cores / threads."
+        ),
     ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and start nothing.")
@@ -110,6 +144,9 @@ class Options:
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave what other code or data has made as it is.")
     ] = False
+    as_json: JsonOption = False
+    launcher: LauncherOption = "local"
+    processes: ProcessesOption = 1
 
 
 @dataclass(frozen=True)
@@ -121,6 +158,7 @@ class Request:
     device: str
     results: Path
     overrides: Mapping[str, Any]
+    launcher: Launcher
     given: Given | None = None
     """The model that the first stage (or `stage`) starts from."""
     only: Callable[[Run], bool] | None = None
@@ -141,32 +179,61 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
     nor --keep says what to do), or RunFailed (records say how).
     """
     request = _read(options, only)
-    entry = find(options.recipe)
-    profile = device_profile(request.device)
-    built, grid = planning.resolve(entry, request.scale, request.overrides, profile)
-    taken, first = stages.chosen(built.stages, options.stage, options.start is not None)
-    folders = run_data.read_folders(options.data, taken, options.stage)
+    asked = _resolve(request)
     if options.dry_run:
         from harness.commands import show
 
-        show.show(
-            show.Options(
-                options.recipe,
-                options.scale,
-                options.device,
-                options.seeds,
-                options.sets,
-                results=options.results,
-            )
-        )
+        for folder in asked.folders.values():
+            look(folder)
+        show.show(show.Options(
+            options.recipe, options.scale, options.device, options.seeds, options.sets,
+            options.config, options.results, options.as_json,
+        ))  # fmt: skip
         return
+    # With --json all that is said on the way goes to stderr.
+    with contextlib.redirect_stdout(sys.stderr) if options.as_json else contextlib.nullcontext():
+        done = _execute(request, asked)
+    _report(request, asked.entry, done)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request comes to before any data is there."""
+
+    entry: Entry
+    profile: Profile
+    grid: Sequence[Arm]
+    stages: Sequence[Stage]
+    first: str | None
+    """The stage at which it begins."""
+    folders: Mapping[str | None, Path]
+    """`--data`, by stage."""
+
+
+def _resolve(request: Request) -> Resolved:
+    """Raises RequestError for a recipe, an arm, a stage or a field that is not there."""
+    options, entry = request.options, find(request.options.recipe)
+    profile = device_profile(request.device)
+    built, grid = planning.resolve(entry, request.scale, request.overrides, profile)
+    arms = [arm.name for arm in grid]
+    for name in options.arms:
+        if name not in arms:
+            raise RequestError(f"no arm '{name}'{nearest(name, arms)}")
+    taken, first = stages.chosen(built.stages, options.stage, options.start is not None)
+    folders = run_data.read_folders(options.data, taken, options.stage)
+    return Resolved(entry, profile, grid, taken, first, folders)
+
+
+def _execute(request: Request, asked: Resolved) -> list[Record]:
+    """Do what is to do; returns the records of what was done."""
+    options, entry, first = request.options, asked.entry, asked.first
     store.check_writable(request.results)
     records = store.read_all(request.results)
-    needs = run_data.wanted(grid, taken)
+    needs = run_data.wanted(asked.grid, asked.stages)
     at_first = [need.config for need in needs if need.stage == first]
     if request.given is not None:
         starts.check_architecture(request.given, at_first)
-    prepared = run_data.prepare_all(needs, folders, options.tokenizer)
+    prepared = run_data.prepare_all(needs, asked.folders, options.tokenizer)
     if request.given is not None:
         starts.check_tokenizer(request.given, [prepared[canonical(c.data)] for c in at_first])
     plan = planning.make(
@@ -177,21 +244,29 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
         device_class=devices.of(request.device).product(),
-        profile=profile,
+        world_size=options.processes,
+        profile=asked.profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(records, request.scale, devices.of(request.device).product()),
+        evidence=evidence(
+            records, request.scale, devices.of(request.device).product(), request.device
+        ),
     )
+    if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
+        terminal.note(slow)
+    if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
+        print(f"note: {slow}", file=sys.stderr)
     todo = _select(plan, records, prepared, request)
-    done = _launch(todo, plan, prepared, request) if todo else []
-    if not todo:
-        limited = options.keep or options.stage or request.only
-        print(
-            "nothing to do: nothing is missing of what was asked for"
-            if limited
-            else "nothing to do: every run of this recipe is finished under this code and data"
-        )
-    _report(request, done)
+    places.remember(request.results)
+    if todo:
+        return _launch(todo, plan, prepared, request)
+    limited = options.keep or options.stage or request.only
+    terminal.say(
+        "nothing to do: nothing is missing of what was asked for"
+        if limited
+        else "nothing to do: every run of this recipe is finished under this code and data"
+    )
+    return []
 
 
 def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
@@ -201,9 +276,12 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
     if options.tokenizer is not None and not options.data:
         raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
     scale = read_scale(options.scale)
+    if options.arms and only is None:
+        only = lambda run: run.arm in options.arms  # noqa: E731
     request = Request(
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        parse_overrides(options.sets), only=only,
+        read_overrides(options.config, options.sets) | run_data.own_text(options.text),
+        launchers.find(options.launcher, options.processes), only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request
@@ -211,19 +289,21 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
     return dataclasses.replace(request, given=given)
 
 
-def _report(request: Request, done: Sequence[Record]) -> None:
-    report(request.options.recipe, request.scale, request.results, request.asked, done)
+def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:
+    options = request.options
+    end = End(entry, request.scale, request.results, request.asked, done, options.results)
+    report(end, as_json=options.as_json)
 
 
 def _select(
     plan: Plan, records: list[Record], prepared: Mapping[str, Prepared], request: Request
 ) -> list[Run]:
-    current = this_code(lambda run: prepared[canonical(run.config.data)].manifest.digest)
+    current = this_code(lambda data: prepared[canonical(data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
     if backlog.outdated and not (request.options.fresh or request.options.keep):
-        print(f"{len(backlog.outdated)} finished runs are outdated:")
+        terminal.say(f"{len(backlog.outdated)} finished runs are outdated:")
         for run, why in backlog.outdated:
-            print(f"  {run.name}: {why}")
+            terminal.say(f"{run.name}: {why}", "  ")
         raise CheckFailed(
             "say --fresh to run them again (old records stay), or --keep to leave these as "
             f"they are and run only the {len(backlog.pending)} that are missing"
@@ -250,76 +330,37 @@ def _select(
 
     def can_start(run: Run) -> bool:
         parent = RunFiles(run_folder(checkpoints, by_key[str(run.parent)]))
+        branch = parent.branch(run.first_update, current.source_digest)
+        if said := seal.keep_whole(branch if run.start == "branch" else parent.final):
+            terminal.say(f"{by_key[str(run.parent)].name}: {said}", "  ")
         if run.start == "branch":
-            return parent.branch(run.first_update, current.source_digest).exists()
+            return branch.exists()
         return parent.ended_with(current.source_digest) and run.parent not in missing
 
     runs, added = backlogs.with_parents(todo, plan, can_start)
     for run in added:
         if run.key in missing:
-            print(f"  {run.name} runs first: a later stage starts from it")
+            terminal.say(f"{run.name} runs first: a later stage starts from it", "  ")
         else:
-            print(f"  {run.name} runs again: its checkpoint is gone, and a later stage needs it")
+            terminal.say(
+                f"{run.name} runs again: its checkpoint is gone, and a later stage needs it",
+                "  ",
+            )
     return runs
-
-
-def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
-    """What the recipe asks, as each record carries it."""
-    entry, recipe = plan.entry, plan.recipe
-    return Question(
-        summary=entry.summary,
-        metric=entry.primary.metric,
-        at=entry.primary.at,
-        pairs=entry.primary.pairs,
-        seeds=entry.seeds[plan.scale],
-        first_seed=entry.first_seed,
-        tuned_by=recipe.tuned_by,
-        arms=tuple(arm.name for arm in plan.arms),
-        notes=dict(recipe.notes),
-        horizons=tuple(planning.horizon_names(recipe)),
-        stages=tuple(stage.name for stage in recipe.stages),
-        views=tuple(recipe.views),
-        margin=recipe.timing.margin if recipe.timing else None,
-        fewest=recipe.timing.fewest if recipe.timing else None,
-        choices=dict(plan.choices),
-        overrides=dict(overrides),
-    )
-
-
-def command(request: Request, entry: Entry) -> str:
-    """The command that runs this recipe again, without paths of this machine."""
-    words = [
-        "smol",
-        "run",
-        request.options.recipe,
-        "--scale",
-        request.scale,
-        "--device",
-        request.device,
-    ]
-    if request.options.seeds is not None and request.options.seeds != entry.seeds[request.scale]:
-        words += ["--seeds", str(request.options.seeds)]
-    for path, value in request.overrides.items():
-        words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
-    for pair in request.options.data:
-        name, equals, folder = pair.rpartition("=")
-        words += ["--data", name + equals + Path(folder).name]
-    if request.given is not None:
-        stage = ["--stage", request.options.stage] if request.options.stage else []
-        words += [*stage, "--from", Path(request.given.argument).name]
-    return shlex.join(words)
 
 
 def _launch(
     runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
 ) -> list[Record]:
     from harness.code import snapshot
-    from harness.launch import local
     from harness.launch.display import Progress
+    from harness.launch.execute import Interrupted, execute
 
     # Loaded before the runs: hours later the code on disk may be another.
-    from harness.report import card, comparison, drawn  # noqa: F401
+    from harness.report import card, sentence, views  # noqa: F401
     from harness.report.run_plot import draw
+
+    views.load()
 
     checkpoints = places.checkpoints_folder(request.results)
     timing = plan.recipe.timing
@@ -327,6 +368,8 @@ def _launch(
         raise RequestError(
             f"--jobs {request.options.jobs}: {request.options.recipe} times its runs, one at a time"
         )
+    if timing is not None and request.options.processes > 1:
+        raise RequestError("--processes: a recipe that times its runs gives each one process")
     workers = 1 if timing else request.options.jobs or default_jobs(request.device, runs)
     campaign = datetime.now(UTC).isoformat(timespec="seconds")
     by_key = {run.key: run for run in plan.runs}
@@ -350,7 +393,8 @@ def _launch(
             data_folder=str(prepared[canonical(run.config.data)].folder.resolve()),
             parent_folder=str(run_folder(checkpoints, by_key[run.parent])) if run.parent else None,
             given=str(request.given.path) if run.given and request.given else None,
-            attempt=store.next_attempt(request.results, run.recipe, run.arm, run.key),
+            # A launch is measured as a whole, or it is not.
+            fresh=request.options.fresh or timing is not None,
             concurrent_runs=workers,
             launch=Launch(campaign=campaign, place=place, cache=timing.cache) if timing else None,
             predicted_seconds=forecast.seconds(run),
@@ -358,20 +402,20 @@ def _launch(
         )
         for place, run in enumerate(runs)
     ]
-    print(
+    terminal.say(
         f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
-        f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time",
-        flush=True,
+        f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time"
     )
-    with _alone(checkpoints, plan), Progress(runs) as display:
+    with alone(checkpoints, request.results, plan), Progress(runs) as display:
         try:
-            return local.execute(
-                jobs, workers=workers, code=snapshot.take(checkpoints), display=display,
+            return execute(
+                jobs, launcher=request.launcher, workers=workers,
+                code=snapshot.take(checkpoints), display=display,
                 on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
             )  # fmt: skip
-        except local.Interrupted:
+        except Interrupted:
             with contextlib.suppress(RequestError):
-                _report(request, [])
+                _report(request, plan.entry, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
 
@@ -380,20 +424,3 @@ def unseen(config: RunConfig) -> bool:
     """Whether a run goes through code that no reference trajectory does."""
     parts = (config.optim, config.model.feed_forward, config.model.attention)
     return bool(config.train.kernels) or any(part.code for part in parts)
-
-
-@contextlib.contextmanager
-def _alone(checkpoints: Path, plan: Plan) -> Iterator[None]:
-    """Two launches of one recipe would write the same records.
-
-    Raises RequestError while another is at work.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = checkpoints / plan.entry.name / ".lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout:
-        raise RequestError(f"another `smol run {plan.entry.name}` is at work here") from None

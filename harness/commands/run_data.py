@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.commands.start import same_tokenizer
 from harness.config import RunConfig, canonical
@@ -16,8 +17,9 @@ from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
 from harness.data.prepare import prepare
 from harness.errors import RequestError, nearest
+from harness.launch import terminal
 from harness.plan.grid import Arm
-from harness.recipe import Stage
+from harness.recipe import Stage, check_name
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,23 @@ def read_folders(
     return found
 
 
+def own_text(paths: Sequence[Path]) -> dict[str, Any]:
+    """The override that makes a user's files all of the text; none without files. Raises
+    RequestError for what cannot be read."""
+    if not paths:
+        return {}
+    from harness.data.sources.tables import of_paths
+
+    return {"data.sources": (of_paths(paths),)}
+
+
 def prepare_all(
     needs: Sequence[Wanted], folders: Mapping[str | None, Path], tokenizer: str | None
 ) -> dict[str, Prepared]:
     """Each distinct data specification (by its canonical form), prepared. Raises RequestError."""
 
-    def say(line: str) -> None:
-        print(line, flush=True)
-
     opened = {
-        folder: open_folder(folder, tokenizer=tokenizer, progress=say)
+        folder: open_folder(folder, tokenizer=tokenizer, progress=terminal.say)
         for folder in dict.fromkeys(folders.values())
     }
     prepared: dict[str, Prepared] = {}
@@ -91,8 +100,10 @@ def prepare_all(
                     "--data must be given for both or for neither"
                 )
         elif data not in prepared:
-            prepared[data] = prepare(need.config.data, progress=say)
+            prepared[data] = prepare(need.config.data, progress=terminal.say)
     _check_tokenizers(needs, prepared)
+    for source in (one for place in prepared.values() for one in place.manifest.sources):
+        check_name("a source", source.name)  # now, not when the record of a whole run is written
     return prepared
 
 

@@ -29,7 +29,7 @@ from harness.commands.planned import read_device
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from harness.data.pieces import Pieces
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ def sample(options: Options) -> None:
     Names of special tokens in the prompt are special tokens; an empty prompt is the start of a
     document.
     """
+    from harness.data.pieces import Pieces
     from models.generate import generate
 
     models.check_text("--prompt", options.prompt)
     found = models.resolve(options.model, scale=options.scale, results=options.results)
     device = read_device(options.device)
     loaded = models.load(found, dtype=options.dtype, device=device, tokenizer=options.tokenizer)
-    loaded.tokenizer.encode_special_tokens = False
     prompt = options.prompt
-    tokens = loaded.tokenizer.encode(prompt, add_special_tokens=False).ids or [loaded.start]
+    tokens = loaded.encode(prompt) or [loaded.start]
     try:
         stream = generate(
             loaded.model, tokens, options.max_tokens, temperature=options.temperature,
@@ -78,7 +78,7 @@ def sample(options: Options) -> None:
         )  # fmt: skip
     except ValueError as error:
         raise RequestError(str(error)) from None
-    new, text = _say(stream, loaded.tokenizer, prompt, options.as_json)
+    new, text = _say(stream, Pieces(loaded.tokenizer, tokens), prompt, options.as_json)
     stopped = new[-1] in loaded.stops
     if options.as_json:
         end = "stop token" if stopped else "max tokens"
@@ -90,13 +90,8 @@ def sample(options: Options) -> None:
     print(f"[{len(new)} tokens; ended {why}]", file=sys.stderr)
 
 
-def _say(
-    stream: Iterable[int], tokenizer: Tokenizer, prompt: str, silent: bool
-) -> tuple[list[int], str]:
+def _say(stream: Iterable[int], pieces: Pieces, prompt: str, silent: bool) -> tuple[list[int], str]:
     """Print what comes, unless `silent`; returns the tokens and their text."""
-    from harness.data.pieces import Pieces
-
-    pieces = Pieces(tokenizer)
     new: list[int] = []
     said: list[str] = []
 

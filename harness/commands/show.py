@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.commands import places
 from harness.commands.options import (
+    ConfigOption,
     DeviceOption,
     JsonOption,
     RecipeName,
@@ -22,13 +23,16 @@ from harness.commands.planned import (
     device_profile,
     evidence,
     read_device,
+    read_overrides,
     read_scale,
     this_code,
 )
-from harness.config import parse_overrides
+from harness.evidence import precision
+from harness.evidence.query import Recorded, on
+from harness.launch import terminal
 from harness.machine import devices
 from harness.plan import runs as planning
-from harness.plan.backlog import Recorded, sort
+from harness.plan.backlog import sort
 from harness.plan.forecast import Forecast
 from harness.plan.profiles import memory_bytes
 from harness.plan.runs import Plan
@@ -53,6 +57,7 @@ class Options:
     device: DeviceOption = "auto"
     seeds: SeedsOption = None
     sets: SetOption = field(default_factory=list)
+    config: ConfigOption = None
     results: ResultsOption = None
     as_json: JsonOption = False
 
@@ -62,17 +67,17 @@ def show(options: Options) -> None:
     device, scale = read_device(options.device), read_scale(options.scale)
     records = store.read_all(places.results_folder(scale, options.results))
     device_class = devices.of(device).product()
-    data = Recorded(r for r in records if r.hardware.device_class == device_class)
+    data = Recorded(on(records, device_class))
     plan = planning.make(
         find(options.recipe),
         scale,
         device,
         seeds=options.seeds,
-        overrides=parse_overrides(options.sets),
+        overrides=read_overrides(options.config, options.sets),
         tokenizer_digest=data.tokenizer_digest,
         device_class=device_class,
         profile=device_profile(device),
-        evidence=evidence(records, scale, device_class),
+        evidence=evidence(records, scale, device_class, device),
     )
     backlog = sort(plan, records, this_code(data.manifest_digest))
     rows = planning.describe(plan)
@@ -86,14 +91,14 @@ def show(options: Options) -> None:
         print(json.dumps({**names, "arms": rows, "runs": runs}))
         return
     _print(plan, rows, records)
-    print(
+    terminal.say(
         f"{len(backlog.finished)} of these runs are finished, {len(backlog.outdated)} outdated and "
         f"{len(backlog.pending)} missing"
     )
 
 
 def _time(plan: Plan, records: Sequence[Record]) -> str:
-    forecast = Forecast.of_this_machine(plan.device, records)
+    forecast = Forecast.of_this_machine(plan.device, records, guess=True)
     at_once = 1 if plan.recipe.timing else default_jobs(plan.device, plan.runs)
     seconds, basis = forecast.together(plan.runs, at_once)
     if seconds is None:
@@ -105,46 +110,54 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
     base = plan.arms[0].config
     primary = plan.entry.primary
     pairs = ", ".join(f"{b} against {a}" for a, b in primary.pairs)
-    print(f"{plan.entry.name} at {plan.scale} on {devices.of(plan.device).product()}")
-    print(f"  {plan.entry.summary}")
-    print(f"  question: {primary.metric} at {primary.at}: {pairs or 'of one arm, none compared'}")
-    print(f"  seeds: {plan.seeds} (frozen: {plan.entry.seeds[plan.scale]})")
-    print(f"  stages: {', '.join(dict.fromkeys(run.stage for run in plan.runs))}")
-    print(
-        f"  update: {base.batch.micro_batch} x {base.batch.grad_accum} x {base.data.seq_len} = "
+    terminal.say(f"{plan.entry.name} at {plan.scale} on {devices.of(plan.device).product()}")
+    terminal.say(plan.entry.summary, "  ")
+    _say(f"question: {primary.metric} at {primary.at}: {pairs or 'of one arm, none compared'}")
+    _say(f"seeds: {plan.seeds} (frozen: {plan.entry.seeds[plan.scale]})")
+    _say(f"stages: {', '.join(dict.fromkeys(run.stage for run in plan.runs))}")
+    _say(
+        f"update: {base.batch.micro_batch} x {base.batch.grad_accum} x {base.data.seq_len} = "
         f"{base.tokens_per_update:,} tokens, "
         + (f"cut for the {plan.profile} device profile" if plan.profile else "the recipe's split")
     )
     _print_memory(plan)
+    if slow := precision.emulated(plan.configs, precision.of_machine(plan.device)):
+        print(f"  note: {slow}")
     for path, choice in plan.choices.items():
-        print(f"  {path}=auto: {choice}")
+        _say(f"{path}=auto: {choice}")
     for row in rows:
         note = f" ({row['note']})" if row["note"] else ""
-        print(f"arm {row['arm']}{note}")
+        terminal.say(f"arm {row['arm']}{note}")
         changes = ", ".join(f"{path.removeprefix('model.')}={v}" for path, v in row["diff"].items())
-        print(f"  differs from the base in: {changes or 'nothing'}")
+        _say(f"differs from the base in: {changes or 'nothing'}")
         state = row["total_parameters"] * BYTES_PER_PARAMETER / 1e9
         flops = row["flops_per_token"]
         cost = "FLOPs not known" if flops is None else f"{flops / 1e6:,.1f} MFLOP a token"
-        print(
-            f"  parameters: {row['total_parameters']:,} total, {row['active_parameters']:,} "
+        _say(
+            f"parameters: {row['total_parameters']:,} total, {row['active_parameters']:,} "
             f"active; {cost}; "
             f"{state:.2f} GB of weights, gradients and optimizer state"
         )
         for step in row["stages"]:
             changes = ", ".join(f"{path}={_short(v)}" for path, v in step["diff"].items())
             start = f"from {step['after']}" if step["after"] else "from an initialisation"
-            print(f"  stage {step['stage']}, {start}: {changes or 'as the arm'}")
+            _say(f"stage {step['stage']}, {start}: {changes or 'as the arm'}")
         for end in row["endpoints"]:
-            print(
-                f"  horizon {end['horizon']}: {end['update']:,} updates, {end['tokens']:,} tokens, "
-                + ("FLOPs not known" if end["flops"] is None else f"{end['flops']:.3g} FLOPs")
+            flops = "FLOPs not known" if end["flops"] is None else f"{end['flops']:.3g} FLOPs"
+            _say(
+                f"horizon {end['horizon']}: {end['update']:,} updates, {end['tokens']:,} tokens, "
+                f"{flops}"
             )
     runs = plan.runs
-    print(_time(plan, records))
+    terminal.say(_time(plan, records))
     rented = devices.of(plan.device).rented
-    print("dollars: no rate was measured" if rented else f"dollars: n/a on {plan.device}")
-    print(f"{len(runs)} runs, {_total_flops(plan)}; nothing was started")
+    terminal.say("dollars: no rate was measured" if rented else f"dollars: n/a on {plan.device}")
+    terminal.say(f"{len(runs)} runs, {_total_flops(plan)}; nothing was started")
+
+
+def _say(text: str) -> None:
+    """A line below a heading."""
+    terminal.say(text, "  ", "    ")
 
 
 def _short(value: Any) -> str:
@@ -156,7 +169,7 @@ def _short(value: Any) -> str:
 
 def _print_memory(plan: Plan) -> None:
     need = max(memory_bytes(a.config, a.config.batch.micro_batch) for a in plan.arms) / 1e9
-    print(f"  memory: {need:.1f} GB at most in one run, estimated as eager torch would need it")
+    _say(f"memory: {need:.1f} GB at most in one run, estimated as eager torch would need it")
 
 
 def _total_flops(plan: Plan) -> str:

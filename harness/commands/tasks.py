@@ -66,27 +66,24 @@ def text(said: dict[str, Any]) -> str:
 
 def harness_model(loaded: models.Loaded, *, context: int | None = None) -> HarnessModel:
     """The loaded model behind lm-evaluation-harness's interface. Raises RequestError."""
-    from harness.data import tokenizer as tokenizers
     from harness.data.chat import ChatFormat
     from harness.train.tasks import HarnessModel
 
     most = loaded.model.config.max_seq_len
     if context is not None and not 1 < context <= most:
         raise RequestError(f"--context {context} is outside 2..{most}")
-    encoder = tokenizers.load(loaded.tokenizer_folder)
-    encoder.encode_special_tokens = False  # a prompt may hold special tokens by their names
     try:
         chat: ChatFormat | None = ChatFormat(loaded.tokenizer_folder)
     except RequestError:
         chat = None  # without a template; --chat will say so
-    start = loaded.tokens.get("bos_token_id")
     return HarnessModel(
         loaded.model,
-        encoder,
+        loaded.prompting,
         context=context or loaded.context,
-        start=loaded.start if start is None else int(start),
+        start=loaded.prefix,
         stops=loaded.stops,
         chat=chat,
+        adds=loaded.adds,
     )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.commands import places
-from harness.commands.options import ResultsOption
+from harness.commands.complete import cells
+from harness.commands.options import JsonOption, ReadResultsOption
+
+if TYPE_CHECKING:
+    from harness.report.trace import Tracer
 
 
 @dataclass(frozen=True)
@@ -22,14 +27,30 @@ class Options:
     cell: Annotated[
         str,
         typer.Argument(
-            metavar="CELL", show_default=False, help="view/row/column, as the card names its cells."
+            metavar="CELL", show_default=False, autocompletion=cells,
+            help="view/row/column, as the card names its cells.",
         ),
-    ]
-    results: ResultsOption = None
+    ]  # fmt: skip
+    results: ReadResultsOption = None
+    as_json: JsonOption = False
 
 
 def trace(options: Options) -> None:
     """Print where a cell of the card comes from. Raises RequestError for an unknown cell."""
-    from harness.report.trace import trace as follow
+    tracer = _tracer(options)
+    if options.as_json:
+        print(json.dumps(tracer.facts(options.cell), indent=1))
+    else:
+        print(tracer.trace(options.cell))
 
-    print(follow(places.existing_results(None, options.results), options.cell))
+
+def _tracer(options: Options) -> Tracer:
+    """Of the first folder whose card has the cell's view; else of the first."""
+    from harness.report.trace import Tracer
+
+    folders = places.candidates(options.results)
+    for folder in folders:
+        tracer = Tracer(folder)
+        if tracer.knows(options.cell):
+            return tracer
+    return Tracer(folders[0])

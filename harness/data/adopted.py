@@ -20,7 +20,7 @@ from harness.errors import RequestError
 
 VAL_NAMES = ("validation", "val", "valid", "test", "eval")
 """What a validation split may be called, the first that is there is taken."""
-_FORMAT = 1
+_FORMAT = 2
 """Raised with every change of what is made of the same folder."""
 
 Progress = Callable[[str], None]
@@ -54,6 +54,19 @@ def open_folder(
     return prepared
 
 
+def look(folder: Path) -> None:
+    """Raises RequestError for a folder that is no prepared one, ours or another's, or that has a
+    column whose meaning is not known. Nothing is built, and no token is read."""
+    if not is_foreign(folder):
+        load_folder(folder)
+        return
+    from harness.data import columns
+    from harness.data.batches import Split
+
+    for place in _parts(folder).values():
+        columns.check(Split(place))
+
+
 def adopt(folder: Path, tokenizer: str | None, progress: Progress) -> Prepared:
     """The prepared folder that is made of another's, found in the cache or built there.
 
@@ -76,6 +89,8 @@ def adopt(folder: Path, tokenizer: str | None, progress: Progress) -> Prepared:
 def describe(preparation: dict[str, Any]) -> list[str]:
     """Lines for people: how validation came about, and what is not known."""
     lines = [f"prepared by others; {preparation['validation']}"]
+    if "targets" in preparation:
+        lines.append(preparation["targets"])
     if preparation["rows_without_target"]:
         lines.append(f"{preparation['rows_without_target']:,} rows without a target left out")
     lines.append(preparation["tokenizer"])

@@ -6,6 +6,7 @@ Block by block, so that memory stays flat. May not import torch.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from harness.config import DataConfig, Source, digest
-from harness.data import given
+from harness.data import columns, given
 from harness.data.arrow import close_dataset, close_split, write_rows
 from harness.data.batches import IGNORED, Split
-from harness.data.manifest import SourceUse
-from harness.data.sealing import Scored, write_manifest
+from harness.data.sealing import Scored, Side, score, use, write_manifest
+from harness.data.units import stretches
 from harness.errors import RequestError
 
 VAL_FRACTION = 0.02
 VAL_TOKENS = 1_048_576
 """Validation tokens at most."""
-STRETCHES = 16
-"""Held-out rows lie in at most this many stretches, evenly over the folder."""
-_STRETCH_ROWS = 4
 _BLOCK = 4096
 """Rows that are in memory at once."""
 
@@ -47,6 +45,7 @@ class _Checked:
 
 def _check(split: Split) -> _Checked:
     """Raises RequestError for ids or labels that cannot be trained on."""
+    columns.check(split)
     largest, masked = -1, False
     trainable = np.ones(split.rows, dtype=bool)
     whole = hashlib.sha256()
@@ -56,55 +55,19 @@ def _check(split: Split) -> _Checked:
             raise RequestError(f"{split.folder} has negative token ids in 'input_ids'")
         largest = max(largest, int(tokens.max()))
         whole.update(np.ascontiguousarray(tokens, dtype="<i4").data)
-        if "labels" not in split.names:
+        if not columns.has_targets(split):
             continue
-        labels = split.take("labels", rows)
-        if labels.shape != tokens.shape:
-            raise RequestError(
-                f"{split.folder}: 'labels' have {labels.shape[1]} tokens a row, 'input_ids' "
-                f"{tokens.shape[1]}"
-            )
-        scored = labels != IGNORED
-        if (labels != tokens)[scored].any():
-            raise RequestError(_wrong_labels(split, tokens, labels, int(rows[0])))
+        scored = columns.labels(split, rows, tokens) != IGNORED
         masked |= not scored.all()
         trainable[rows] = scored[:, 1:].any(axis=1)
         whole.update(np.packbits(scored).data)
     return _Checked(largest + 1, masked, trainable, whole.hexdigest())
 
 
-def _wrong_labels(split: Split, tokens: np.ndarray, labels: np.ndarray, first: int) -> str:
-    ahead = labels[:, :-1]
-    if (ahead == tokens[:, 1:])[ahead != IGNORED].all():
-        return (
-            f"{split.folder}: 'labels' are shifted by one token already; they must stand at the "
-            f"token itself, as transformers' do ({IGNORED} where there is no target)"
-        )
-    row, column = np.argwhere((labels != IGNORED) & (labels != tokens))[0]
-    return (
-        f"{split.folder}: row {first + row} has label {labels[row, column]} at token "
-        f"{tokens[row, column]} (position {column}); a label is its token, or {IGNORED}"
-    )
-
-
 def hold_out(rows: int, seq_len: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train, validation): which rows stand on each side, ascending.
-
-    About `VAL_FRACTION` of the rows in whole stretches, evenly spaced; the row on either side of a
-    stretch is in neither part, since a document may go on from one row to the next. Raises
-    ValueError for too few rows.
-    """
-    wanted = max(1, min(round(VAL_FRACTION * rows), VAL_TOKENS // seq_len))
-    stretches = max(1, min(STRETCHES, wanted // _STRETCH_ROWS))
-    if rows < wanted + 2 * stretches + 1:
-        raise ValueError(f"{rows} rows are too few")
-    side = np.zeros(rows, dtype=np.int8)
-    for i in range(stretches):
-        length = wanted * (i + 1) // stretches - wanted * i // stretches
-        first = (2 * i + 1) * rows // (2 * stretches) - length // 2
-        side[first - 1 : first + length + 1] = 2
-        side[first : first + length] = 1
-    return np.flatnonzero(side == 0), np.flatnonzero(side == 1)
+    """(train, validation): which rows stand on each side, ascending; about `VAL_FRACTION` of them
+    are held out, in stretches. Raises ValueError for too few rows."""
+    return stretches(rows, max(1, min(round(VAL_FRACTION * rows), VAL_TOKENS // seq_len)))
 
 
 def build(
@@ -138,14 +101,16 @@ def build(
     counts = _write(out / "dataset" / "train", splits["train"], train, masked, len(sizes))
     _write(out / "dataset" / "validation", holder, val, masked, len(sizes))
     close_dataset(out / "dataset", ["train", "validation"])
-    scored, use = _scored(
-        splits["train"], holder, train, val, counts, sizes, known=tokenizer is not None
-    )
-    name = folder.resolve().name
+    sides = _side(splits["train"], train, sizes), _side(holder, val, sizes)
+    # As a record may name a source: a folder may be called anything.
+    safe = re.sub(r"[^A-Za-z0-9._+=,@-]+", "-", folder.resolve().name)
+    name = safe.lstrip("._+=,@-")[:100] or "folder"
+    source = Source(name=name, kind="files", share=1.0, text_column="input_ids")
+    text = digest([one.text_digest for one in checked.values()], length=64)
     prepared = write_manifest(
         out,
         DataConfig(
-            sources=(Source(name=name, kind="files", share=1.0, text_column="input_ids"),),
+            sources=(source,),
             seq_len=seq_len,
             vocab_size=len(sizes),
             train_tokens=None,
@@ -153,23 +118,14 @@ def build(
             val_tokens=VAL_TOKENS,
             split_seed=0,
         ),
-        [
-            SourceUse(
-                name=name,
-                kind="files",
-                share=1.0,
-                achieved_share=1.0,
-                text_digest=digest([one.text_digest for one in checked.values()], length=64),
-                **use,
-            )
-        ],
+        [use(source, 1.0, text, *sides)],
         vocab_size=len(sizes),
-        train_dropped=0,
-        val_dropped=0,
-        scored=scored,
+        val_documents=len(val),
+        scored=_scored(holder, val, sizes, counts),
         preparation={
             "kind": "adopted",
             "labels": "with targets left out" if masked else "every token",
+            **columns.describe(splits.values()),
             "validation": how,
             "rows_without_target": int(sum((~one.trainable).sum() for one in checked.values())),
             "tokenizer": "tokenizer unknown: no bits per byte, and nothing can be sampled; "
@@ -195,9 +151,9 @@ def _sides(
         rows, seq_len = splits["train"].rows, splits["train"].seq_len
         try:
             train, val = hold_out(rows, seq_len)
-        except ValueError as error:
+        except ValueError:
             raise RequestError(
-                f"{folder} has no validation split, and {error} to hold one out"
+                f"{folder} has no validation split, and {rows} rows are too few to hold one out"
             ) from None
         left = rows - len(train) - len(val)
         how = (
@@ -223,55 +179,35 @@ def _write(
     place.mkdir(parents=True)
     counts = np.zeros(vocab_size, dtype=np.int64)
     whole = hashlib.sha256()
-    columns: dict[str, np.ndarray] = {}
+    kept: dict[str, np.ndarray] = {}
     for number, block in enumerate(_blocks(rows)):
-        columns = {"input_ids": split.take("input_ids", block)}
-        targets = columns["input_ids"]
-        if masked:
-            has = "labels" in split.names
-            targets = split.take("labels", block) if has else columns["input_ids"]
-            columns["labels"] = targets
+        tokens = split.take("input_ids", block)
+        targets = columns.labels(split, block, tokens)
+        kept = {"input_ids": tokens} | ({"labels": targets} if masked else {})
         counts += np.bincount(targets[targets != IGNORED], minlength=vocab_size)
         if place.name == "validation":  # where documents end is not known: each row is one
             first = number * _BLOCK
             documents = np.arange(first, first + len(block))
-            columns["documents"] = np.repeat(documents[:, None], split.seq_len, axis=1)
-        for array in columns.values():
+            kept["documents"] = np.repeat(documents[:, None], split.seq_len, axis=1)
+        for array in kept.values():
             whole.update(np.ascontiguousarray(array, dtype="<i4").data)
-        write_rows(place / f"data-{number:05d}.arrow", columns)
-    close_split(place, list(columns), split.seq_len, whole.hexdigest())
+        write_rows(place / f"data-{number:05d}.arrow", kept)
+    close_split(place, list(kept), split.seq_len, whole.hexdigest())
     return counts
 
 
-def _scored(
-    train: Split,
-    holder: Split,
-    train_rows: np.ndarray,
-    val_rows: np.ndarray,
-    counts: np.ndarray,
-    sizes: np.ndarray,
-    *,
-    known: bool,
-) -> tuple[Scored, dict[str, int]]:
-    """The validation targets' score under the unigram model, and the source's sums."""
-    nats = np.log(counts.sum() + len(counts)) - np.log(counts + 1)
-    tokens = size = 0
-    unigram = 0.0
-    val_bytes = train_bytes = 0
-    for block in _blocks(val_rows):
-        targets = holder.batch(block).targets
-        targets = targets[targets != IGNORED]
-        tokens += targets.size
-        size += int(sizes[targets].sum(dtype=np.int64))
-        unigram += float(nats[targets].sum())
-        val_bytes += int(sizes[holder.take("input_ids", block)].sum(dtype=np.int64))
-    for block in _blocks(train_rows) if known else ():
-        train_bytes += int(sizes[train.take("input_ids", block)].sum(dtype=np.int64))
-    return Scored(tokens, size, len(val_rows), unigram), {
-        "train_documents": len(train_rows),
-        "train_tokens": len(train_rows) * train.seq_len,
-        "train_bytes": train_bytes,
-        "val_documents": len(val_rows),
-        "val_tokens": len(val_rows) * train.seq_len,
-        "val_bytes": val_bytes,
-    }
+def _side(split: Split, rows: np.ndarray, sizes: np.ndarray) -> Side:
+    """Where documents end is not known: each row is one."""
+    size = sum(
+        int(sizes[split.take("input_ids", block)].sum(dtype=np.int64)) for block in _blocks(rows)
+    )
+    return Side(len(rows), len(rows) * split.seq_len, size)
+
+
+def _scored(split: Split, rows: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> Scored:
+    """The validation targets, block by block."""
+    found = Scored(0, 0, 0.0)
+    for block in _blocks(rows):
+        targets = columns.labels(split, block, split.take("input_ids", block))[:, 1:]
+        found += score(targets[targets != IGNORED], sizes, counts)
+    return found

@@ -78,6 +78,10 @@ class Split:
         self._starts = [0, *accumulate(len(chunk) for chunk in chunks)]
         self.rows = self._starts[-1]
 
+    def kind(self, column: str) -> pa.DataType:
+        """The Arrow type of a column's values."""
+        return self._tables[0].schema.field(column).type
+
     def chunks(self, column: str) -> list[np.ndarray]:
         """The column as arrays (rows, seq_len) without copying, in order."""
         if column not in self.names:
@@ -154,6 +158,8 @@ class Split:
         values = chunk.flatten()
         if len(lengths) > 1:
             raise RequestError(self._uneven(column, lengths))
+        if pa.types.is_boolean(values.type):  # a mask
+            values = values.cast(pa.int8())
         if values.null_count or not pa.types.is_integer(values.type):
             raise RequestError(f"{self.folder}: column '{column}' must hold lists of token ids")
         return values.to_numpy(zero_copy_only=True).reshape(len(chunk), lengths.pop())

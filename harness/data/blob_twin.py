@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from harness.data import stdlib
 from harness.data.arrow import write_json
 from harness.data.blob_fetch import GOOD, Fetched
 from harness.data.blobs import GONE, SUMMARY, write_parquet
+from harness.data.sources import stdlib
 from harness.errors import RequestError
 
 

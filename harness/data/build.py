@@ -1,4 +1,5 @@
-"""Building a prepared folder: read, split, fit, tokenize, mix, pack, write.
+"""Texts that fit in memory: read, split, tokenized, mixed and packed, with a tokenizer that is
+fitted on them or given.
 
 Everything is a function of the specification and the sources' text. The caller owns the folder
 and puts it in its place.
@@ -8,34 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from harness.config import DataConfig, Source
-from harness.data import files, stdlib, tokenizer, wheels
-from harness.data.manifest import (
-    Manifest,
-    Prepared,
-    SourceUse,
-    array_digest,
-    content_digest,
-    seal,
-)
+from harness.config import DataConfig
+from harness.data import given, sources, tokenizer
+from harness.data.arrow import close_dataset, write_split
+from harness.data.manifest import Prepared
 from harness.data.mix import interleave, shuffled
-from harness.data.units import Paragraphs, Unit, cut, held_out
+from harness.data.packing import fill
+from harness.data.sealing import Progress, Side, score, use, write_manifest
+from harness.data.streams import Stream, listed
+from harness.data.units import Paragraphs
 from harness.errors import RequestError
 
 FIT_BYTES = 16_000_000
 """The tokenizer is fitted on at most this much of the train split, mixed by the shares."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass
@@ -60,56 +53,72 @@ class Packed:
     dropped: int
     """Tokens of the last, partial row."""
 
-    def use(self, source: int, token_bytes: np.ndarray) -> tuple[int, int, int]:
-        """(documents, tokens, UTF-8 bytes) of one source."""
-        mine = self.sources[self.documents] == source
-        tokens = self.tokens[mine]
-        found = len(np.unique(self.documents[mine]))
-        return found, len(tokens), int(token_bytes[tokens].sum(dtype=np.int64))
 
-
-def build(data: DataConfig, folder: Path, progress: Progress) -> Prepared:
-    """Write the prepared data into an empty folder.
+def build(
+    data: DataConfig, folder: Path, progress: Progress, given_tokenizer: Path | None = None
+) -> Prepared:
+    """Write the prepared data into an empty folder; without a tokenizer that is given, one is
+    fitted on the training side.
 
     Raises RequestError for sources that cannot be read or hold too little.
     """
     documents, repeated = read_documents(data, progress)
-    progress(f"fitting a tokenizer of {data.vocab_size:,} tokens")
-    fitted = tokenizer.fit(_sample(data, documents), data.vocab_size)
-    tokenizer.save(fitted, folder, data.seq_len)
+    if given_tokenizer is None:
+        progress(f"fitting a tokenizer of {data.vocab_size:,} tokens")
+        fitted = tokenizer.fit(_sample(data, documents), data.vocab_size)
+        tokenizer.save(fitted, folder, data.seq_len)
+    else:
+        given.install(given_tokenizer, folder)
+        fitted = tokenizer.load(folder)
     progress("tokenizing and packing")
     train = _pack_train(data, documents, fitted)
     val = _pack_val(data, documents, fitted)
     progress(f"writing {len(train.tokens):,} training and {len(val.tokens):,} validation sequences")
-    _write_dataset(folder / "dataset", train, val)
-    manifest = _manifest(data, folder, documents, repeated, train, val)
-    with (folder / "manifest.json").open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return Prepared(folder, manifest)
+    write_split(folder / "dataset" / "train", {"input_ids": train.tokens})
+    write_split(
+        folder / "dataset" / "validation", {"input_ids": val.tokens, "documents": val.documents}
+    )
+    close_dataset(folder / "dataset", ["train", "validation"])
+    sizes = np.load(folder / "token_bytes.npy")
+    uses = []
+    for i, source in enumerate(data.sources):
+        sides = [Side.of(s.tokens, s.documents, s.sources, i, sizes) for s in (train, val)]
+        achieved = sides[0].tokens / train.tokens.size
+        uses.append(use(source, achieved, documents[i].text_digest, *sides))
+    return write_manifest(
+        folder,
+        data,
+        uses,
+        vocab_size=len(sizes),
+        val_documents=len(np.unique(val.documents)),
+        scored=score(
+            val.tokens[:, 1:], sizes, np.bincount(train.tokens.ravel(), minlength=len(sizes))
+        ),
+        dropped=(train.dropped, val.dropped),
+        repeated=repeated,
+    )
 
 
 def read_documents(data: DataConfig, progress: Progress) -> tuple[list[Documents], int]:
     """Each source's documents, split, cleaned and shuffled; and the repeated paragraphs dropped.
 
-    In prose a paragraph stands once; whatever stands in train does not stand in validation.
-    Files are taken as they are: equal documents fall on the same side.
-    Raises RequestError.
+    Each kind of source says what of its text enters; train is asked first, so that validation is
+    what loses repeats. Raises RequestError.
     """
-    units = [_read(source, progress) for source in data.sources]
+    kinds = sources.make_all(data, progress)
+    split = [kind.split(sources.units(kind), data.split_seed, data.val_fraction) for kind in kinds]
     seen = Paragraphs()
-    sides: list[dict[bool, list[str]]] = [{False: [], True: []} for _ in units]
-    digests = [hashlib.sha256() for _ in units]
-    for side in (False, True):  # train first, so that validation is what loses repeats
-        for i, source in enumerate(data.sources):
-            for unit in units[i]:
-                if held_out(data.split_seed, unit.name, data.val_fraction) is not side:
-                    continue
-                for text in _clean(source, unit, seen, validation=side):
+    sides: list[dict[bool, list[str]]] = [{False: [], True: []} for _ in kinds]
+    digests = [hashlib.sha256() for _ in kinds]
+    for side in (False, True):
+        for i, kind in enumerate(kinds):
+            for unit in split[i][side]:
+                for text in kind.documents(unit, seen, validation=side):
                     sides[i][side].append(text)
                     digests[i].update(f"{side:d} {len(text)} ".encode() + text.encode())
-    repeated = seen.dropped + sum(unit.repeated for many in units for unit in many)
+    repeated = seen.dropped + sum(
+        unit.repeated for sides_of in split for many in sides_of for unit in many
+    )
     return [
         Documents(
             train=_shuffle(both[False], data.split_seed, i),
@@ -120,32 +129,22 @@ def read_documents(data: DataConfig, progress: Progress) -> tuple[list[Documents
     ], repeated
 
 
-def _read(source: Source, progress: Progress) -> list[Unit]:
-    progress(f"reading {source.name} ({source.kind})")
-    readers: dict[str, Callable[[], list[Unit]]] = {
-        "stdlib-prose": stdlib.prose,
-        "stdlib-code": stdlib.code,
-        "wheel-prose": lambda: wheels.prose(progress),
-        "wheel-code": lambda: wheels.code(progress),
-        "files": lambda: files.read(source),
-    }
-    units = readers[source.kind]()
-    if not any(unit.text.strip() for unit in units):
-        raise RequestError(f"the corpus is empty: source '{source.name}' holds no text")
-    return units
+def as_streams(data: DataConfig, origin: str, progress: Progress) -> list[Stream]:
+    """The same documents, of both sides of the split, as streams. Raises RequestError."""
+    streams = []
+    documents, _ = read_documents(data, progress)
+    for number, (source, both) in enumerate(zip(data.sources, documents, strict=True)):
+        texts = _shuffle([*both.train, *both.val], data.split_seed, number)
+        val = {hashlib.sha256(text.encode()).digest() for text in both.val}
 
+        def held(text: str, val: set[bytes] = val) -> bool:
+            return hashlib.sha256(text.encode()).digest() in val
 
-def _clean(source: Source, unit: Unit, seen: Paragraphs, *, validation: bool) -> list[str]:
-    if source.kind == "files":
-        return [unit.text]
-    # Half surrogates stand in a few modules' strings; UTF-8 has no form for them.
-    text = unit.text.encode(errors="ignore").decode()
-    if source.kind.endswith("-prose"):
-        return cut(seen.unseen(text))
-    if validation:
-        return cut(seen.unleaked(text))
-    seen.remember(text)
-    return cut(text)
+        streams.append(
+            Stream(source.name, source.kind, source.share, origin, listed(texts, "document"),
+                   held_out=held)
+        )  # fmt: skip
+    return streams
 
 
 def _shuffle(texts: list[str], seed: int, source: int) -> list[str]:
@@ -215,128 +214,5 @@ def _pack_val(data: DataConfig, documents: Sequence[Documents], fitted: Tokenize
 
 
 def _pack(taken: Sequence[tuple[int, np.ndarray]], seq_len: int, total: int) -> Packed:
-    rows = total // seq_len
-    kept = rows * seq_len
-    lengths = [len(ids) for _, ids in taken]
-    tokens = np.concatenate([ids for _, ids in taken])[:kept]
-    documents = np.repeat(np.arange(len(taken), dtype=np.int32), lengths)[:kept]
-    return Packed(
-        tokens=tokens.reshape(rows, seq_len),
-        documents=documents.reshape(rows, seq_len),
-        sources=np.array([source for source, _ in taken]),
-        dropped=total - kept,
-    )
-
-
-def _write_dataset(folder: Path, train: Packed, val: Packed) -> None:
-    import pyarrow as pa
-    from datasets import Dataset, DatasetDict, Features, List, Value
-    from datasets.utils.logging import (
-        disable_progress_bar,
-        enable_progress_bar,
-        is_progress_bar_enabled,
-    )
-
-    def split(columns: dict[str, np.ndarray]) -> Dataset:
-        arrays = {
-            name: pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
-            for name, rows in columns.items()
-        }
-        features = Features(
-            {name: List(Value("int32"), length=rows.shape[1]) for name, rows in columns.items()}
-        )
-        # A fingerprint of our own: the library's depends on where and when.
-        mark = array_digest(*columns.values())[:16]
-        table = pa.table(arrays, schema=features.arrow_schema)
-        return Dataset(table, fingerprint=mark)
-
-    shown = is_progress_bar_enabled()
-    disable_progress_bar()
-    try:
-        DatasetDict(
-            {
-                "train": split({"input_ids": train.tokens}),
-                "validation": split({"input_ids": val.tokens, "documents": val.documents}),
-            }
-        ).save_to_disk(str(folder))
-    finally:
-        if shown:
-            enable_progress_bar()
-
-
-def unigram_nats(train: np.ndarray, targets: np.ndarray, vocab_size: int) -> float:
-    """Summed nats of `targets` under the add-one-smoothed unigram model of `train`:
-    p(token) = (count + 1) / (training tokens + vocabulary)."""
-    counts = np.bincount(train.ravel(), minlength=vocab_size)
-    nats = np.log(train.size + vocab_size) - np.log(counts + 1)
-    return float(nats[targets].sum())
-
-
-def _manifest(
-    data: DataConfig,
-    folder: Path,
-    documents: Sequence[Documents],
-    repeated: int,
-    train: Packed,
-    val: Packed,
-) -> Manifest:
-    sizes = np.load(folder / "token_bytes.npy")
-    targets = val.tokens[:, 1:]
-    scored_bytes = int(sizes[targets].sum(dtype=np.int64))
-    nats = unigram_nats(train.tokens, targets, len(sizes))
-    uses = []
-    for i, source in enumerate(data.sources):
-        train_documents, train_tokens, train_bytes = train.use(i, sizes)
-        val_documents, val_tokens, val_bytes = val.use(i, sizes)
-        uses.append(
-            SourceUse(
-                name=source.name,
-                kind=source.kind,
-                share=source.share,
-                achieved_share=train_tokens / train.tokens.size,
-                train_documents=train_documents,
-                train_tokens=train_tokens,
-                train_bytes=train_bytes,
-                val_documents=val_documents,
-                val_tokens=val_tokens,
-                val_bytes=val_bytes,
-                text_digest=documents[i].text_digest,
-            )
-        )
-    tokenizer_digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
-    train_digest = array_digest(train.tokens)
-    val_digest = array_digest(val.tokens, val.documents)
-    unsealed = Manifest(
-        schema_version=1,
-        spec=data,
-        sources=tuple(uses),
-        seq_len=data.seq_len,
-        vocab_size=len(sizes),
-        train_rows=len(train.tokens),
-        train_tokens=train.tokens.size,
-        train_tokens_dropped=train.dropped,
-        val_rows=len(val.tokens),
-        val_tokens=val.tokens.size,
-        val_tokens_dropped=val.dropped,
-        val_scored_tokens=targets.size,
-        val_scored_bytes=scored_bytes,
-        val_documents=len(np.unique(val.documents)),
-        repeated_paragraphs=repeated,
-        unigram_val_loss=nats / targets.size,
-        unigram_bits_per_byte=nats / math.log(2) / scored_bytes,
-        tokenizer_digest=tokenizer_digest,
-        train_digest=train_digest,
-        val_digest=val_digest,
-        digest=content_digest(data, tokenizer_digest, train_digest, val_digest),
-        versions={
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("tokenizers", "datasets", "pyarrow", "numpy")},
-        },
-        files={
-            path.relative_to(folder).as_posix(): path.stat().st_size
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        },
-        seal="",
-    )
-    return unsealed.model_copy(update={"seal": seal(unsealed.model_dump(mode="json"))})
+    tokens, documents, dropped = fill([ids for _, ids in taken], seq_len, total)
+    return Packed(tokens, documents, np.array([source for source, _ in taken]), dropped)

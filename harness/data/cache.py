@@ -33,6 +33,8 @@ def build_once(place: Path, build: Callable[[Path], None]) -> None:
         with FileLock(place.with_suffix(".lock")):
             if place.is_dir():
                 return
+            for left in place.parent.glob(f".{place.name}-*"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
             try:
                 build(temporary)

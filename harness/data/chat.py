@@ -7,21 +7,28 @@ the template's own words become special tokens. May not import transformers or t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.data import tokenizer as tokenizers_
+from harness.data.limits import memory_limit
 from harness.errors import RequestError
+from harness.recipe import TooLong, time_limit
 
 END_OF_TURN = "<|im_end|>"
 ROLES = ("system", "user", "assistant")
 
 Message = Mapping[str, str]
 """`{"role": ..., "content": ...}`."""
+
+TEMPLATE_SECONDS = 5.0
+TEMPLATE_BYTES = 2**30
+"""What a template may take for one conversation, which takes ours a fraction of a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,10 @@ class ChatFormat:
 
         given = [{"role": m["role"], "content": m["content"]} for m in messages]
         try:
-            return self._template(messages=given, add_generation_prompt=prompt, **self._names)
+            with memory_limit(TEMPLATE_BYTES), time_limit(TEMPLATE_SECONDS):
+                return self._template(messages=given, add_generation_prompt=prompt, **self._names)
+        except TooLong as error:
+            raise RequestError(f"the chat template of {self.folder}: {error}") from None
         except jinja2.TemplateError as error:
             raise RequestError(f"the chat template of {self.folder} says: {error}") from None
         except Exception as error:  # whatever its expressions raise on these messages
@@ -88,18 +98,34 @@ class ChatFormat:
         return self.encode_many([messages])[0]
 
     def encode_many(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
-        """The same, of many at once: contents go to the tokenizer together."""
+        """The same, of many at once. Raises RequestError for the first that cannot be."""
+        found = []
+        for one in self.encode_each(conversations):
+            if isinstance(one, RequestError):
+                raise one
+            found.append(one)
+        return found
+
+    def encode_each(
+        self, conversations: Sequence[Sequence[Message]]
+    ) -> Iterator[Encoded | RequestError]:
+        """Each in tokens, or why the template does not take it; contents go to the tokenizer
+        together."""
         contents = [m["content"] for messages in conversations for m in messages]
         encodings = iter(self.plain.encode_batch_fast(contents, add_special_tokens=False))
-        return [self._assemble(messages, encodings) for messages in conversations]
+        for messages in conversations:
+            own = list(islice(encodings, len(messages)))
+            try:
+                yield self._assemble(messages, own)
+            except RequestError as error:
+                yield error
 
-    def _assemble(self, messages: Sequence[Message], encodings: Iterable[Any]) -> Encoded:
+    def _assemble(self, messages: Sequence[Message], encodings: Sequence[Any]) -> Encoded:
         frame = self._frame(messages, prompt=False)
         ids: list[int] = list(frame[0])
         scored = [False] * len(ids)
         ends: list[int] = []
-        # Messages come first: zip stops there, before it takes the next conversation's encoding.
-        for message, after, encoding in zip(messages, frame[1:], encodings, strict=False):
+        for message, after, encoding in zip(messages, frame[1:], encodings, strict=True):
             assistant = message["role"] == "assistant"
             ids += encoding.ids
             scored += [assistant] * len(encoding.ids)
@@ -163,7 +189,6 @@ class ChatFormat:
 def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
     """The compiled template, and the special tokens that it may name."""
     import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     path = folder / "tokenizer_config.json"
     try:
@@ -172,24 +197,20 @@ def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
         raise RequestError(f"{path} is not JSON ({error})") from None
     if not isinstance(config, dict):
         raise RequestError(f"{path} holds no object but {type(config).__name__}")
-    source = config.get("chat_template")
+    beside = folder / "chat_template.jinja"
+    if beside.is_file():  # stands above the field, which older tools leave there
+        source: Any = beside.read_text(encoding="utf-8", errors="replace")
+    else:
+        source = config.get("chat_template")
     if isinstance(source, list):  # several named ones; the one for chat is called default
         named = [one for one in source if isinstance(one, dict) and one.get("name") == "default"]
         source = named[0].get("template") if named else None
-    beside = folder / "chat_template.jinja"
-    if source is None and beside.is_file():
-        source = beside.read_text(encoding="utf-8", errors="replace")
     if source is None:
         raise RequestError(f"the tokenizer of {folder} has no chat template")
     if not isinstance(source, str):
         raise RequestError(f"the chat template of {folder} is no text but {type(source).__name__}")
-    # The settings that transformers documents for chat templates.
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = _refuse
     try:
-        template = environment.from_string(source)
+        template = _environment().from_string(source)
     except jinja2.TemplateError as error:
         raise RequestError(f"the chat template of {folder} is not one: {error}") from None
     names = {
@@ -198,6 +219,52 @@ def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
         if (value := config.get(name)) is not None
     }
     return template.render, names
+
+
+def _environment() -> Any:
+    """The settings that transformers documents for chat templates, but for the day's date
+    (`strftime_now`): the same conversation must give the same tokens tomorrow."""
+    import jinja2
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}` around what the assistant says: written as it stands, since which
+        tokens are scored follows from the messages."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> nodes.Node:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
+
+        def _said(self, caller: Callable[[], str]) -> str:
+            return caller()
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        """Without powers that take for ever: a signal cannot interrupt them."""
+
+        intercepted_binops = frozenset({"**"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if not isinstance(right, int | float) or abs(right) > 64:
+                raise jinja2.TemplateError(f"a power of {right!r} is not computed")
+            return left**right
+
+    environment = Sandbox(
+        trim_blocks=True, lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols", Generation],
+    )  # fmt: skip
+    environment.globals["raise_exception"] = _refuse
+    environment.filters["tojson"] = _to_json
+    return environment
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, **settings: Any) -> str:
+    """Without jinja's escapes for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, **settings)
 
 
 def _refuse(message: str) -> str:

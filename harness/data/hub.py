@@ -10,11 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from harness.data import hub_limits
+from harness.data import rows as local_rows
 from harness.data.mix import shuffled
-from harness.errors import RequestError, nearest
+from harness.data.streams import Batch, Position
+from harness.errors import RequestError
 
 TRIES = 8
 """In a row without a batch in between, while reading; the waits between them double."""
@@ -22,8 +26,6 @@ OPENING_TRIES = 3
 FIRST_WAIT = 0.5
 """Seconds."""
 LONGEST_WAIT = 30.0
-
-_ENDINGS = {".parquet": "parquet", ".jsonl": "json", ".txt": "text"}
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,6 @@ class Table:
         return f"{self.dataset} {self.subset}" if self.subset else self.dataset
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive rows of one file."""
-
-    before: dict[str, Any]
-    """The position from which reading starts with exactly these rows; plain JSON."""
-    values: list[Any]
-    """Of the column."""
-
-
 def pin(table: Table, progress: Callable[[str], None]) -> Table:
     """The table at the Hub's newest commit. Raises RequestError where the Hub does not answer."""
     if table.local or table.revision is not None:
@@ -74,18 +66,28 @@ def pin(table: Table, progress: Callable[[str], None]) -> Table:
     return Table(table.dataset, table.subset, table.split, table.column, info.sha)
 
 
+def columns(table: Table, progress: Callable[[str], None]) -> tuple[str, ...]:
+    """The names of a table's columns. Raises RequestError for one that cannot be had."""
+    if table.local:
+        return local_rows.columns_of(_files(table)[0])
+    return _opened(table, lambda: tuple(next(iter(_load(table)), ())), progress)
+
+
 def batches(
     table: Table,
     seed: int,
     *,
     rows: int,
     progress: Callable[[str], None],
-    start: dict[str, Any] | None = None,
+    start: Position | None = None,
 ) -> Iterator[Batch]:
     """The table's rows, at most `rows` at a time, from a position on (`Batch.before`).
 
     Raises RequestError for what is not there, and when the connection stays broken.
     """
+    if table.local:
+        yield from _read_local(table, seed, rows, start)
+        return
     position = start or {"file": 0, "state": None}
     failures = 0
     while True:
@@ -97,8 +99,6 @@ def batches(
         except RequestError:
             raise
         except Exception as error:  # what the network libraries raise has no common class
-            if table.local:
-                raise _unreadable(table, error) from None
             failures += 1
             if failures >= TRIES:
                 raise RequestError(
@@ -113,26 +113,87 @@ def _read(
     table: Table,
     seed: int,
     rows: int,
-    position: dict[str, Any],
+    position: Position,
     progress: Callable[[str], None],
-) -> Iterator[tuple[Batch, dict[str, Any]]]:
+) -> Iterator[tuple[Batch, Position]]:
     """Each batch with the position after it."""
     whole = _opened(table, lambda: _load(table), progress).with_format("arrow")
     order = shuffled(whole.num_shards, seed, 0)
     for number in range(position["file"], len(order)):
         part = whole.shard(num_shards=len(order), index=int(order[number]))
+        row = 0
         if number == position["file"] and position["state"] is not None:
             part.load_state_dict(position["state"])
-        before = {"file": number, "state": part.state_dict()}
+            row = position.get("row", 0)
+        before = {"file": number, "state": part.state_dict(), "row": row}
         for found in part.iter(batch_size=rows):
-            if table.column not in found.column_names:
-                raise RequestError(
-                    f"{table.label} has no column '{table.column}'"
-                    f"{nearest(table.column, found.column_names)}"
-                )
-            after = {"file": number, "state": part.state_dict()}
-            yield Batch(before, found.column(table.column).to_pylist()), after
+            needed = local_rows.parts(table.column)[0]
+            if needed not in found.column_names:
+                absent = local_rows.Absent(needed, tuple(found.column_names))
+                raise RequestError(f"{table.label} has {absent}")
+            # Arrow's tables hold the stored form, of which `datasets` itself hands out another.
+            values = local_rows.values(found, found.schema, table.column)
+            name = f"{table.label} file {int(order[number]) + 1} of {len(order)}"
+            places = [f"{name} row {row + i + 1}" for i in range(len(values))]
+            row += len(values)
+            after = {"file": number, "state": part.state_dict(), "row": row}
+            yield Batch(before, values, places), after
             before = after
+
+
+def _read_local(table: Table, seed: int, rows: int, start: Position | None) -> Iterator[Batch]:
+    """The same of files of this machine. Raises RequestError, naming the file."""
+    files = _files(table)
+    if start is not None and "state" in start:
+        raise RequestError(
+            f"the preparation of {table.name} was begun by another version: delete it"
+        )
+    at = start or {"file": 0, "row": 0}
+    anything = start is not None
+    order = shuffled(len(files), seed, 0)
+    for number in range(at["file"], len(order)):
+        path = files[int(order[number])]
+        done = at["row"] if number == at["file"] else 0
+        stream = islice(_values(path, table.column), done, None)
+        while part := list(islice(stream, rows)):
+            places = [f"{path.name} {row.where}".strip() for row in part]
+            yield Batch({"file": number, "row": done}, [row.value for row in part], places)
+            done, anything = done + len(part), True
+    if not anything:
+        raise RequestError(f"'{table.dataset}' is empty: no file holds a row")
+
+
+def _values(path: Path, column: str) -> Iterator[local_rows.Row]:
+    """A file's rows; one without the column has no value, unless it is the first: then it is the
+    wrong column."""
+    for number, row in enumerate(local_rows.read(path, column)):
+        if not isinstance(row.value, local_rows.Absent):
+            yield row
+        elif number:
+            yield local_rows.Row(row.where, None)
+        else:
+            raise RequestError(f"{path}: {row.value}")
+
+
+def _files(table: Table) -> list[Path]:
+    """Of one kind, in the order of their paths; empty ones hold nothing. Raises RequestError."""
+    path = Path(table.dataset).expanduser()
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if local_rows.is_readable(p) and p.is_file())
+    kinds = {file.suffix.lower() for file in files}
+    if len(kinds) > 1 or not all(map(local_rows.is_readable, files)):
+        found = "".join(files[0].suffixes) if path.is_file() else " and ".join(sorted(kinds))
+        raise RequestError(
+            f"'{table.dataset}' must be one file that ends in {local_rows.either()}, or a folder "
+            f"of one kind of them, not {found or 'without an ending'}"
+        )
+    if not files:
+        raise RequestError(f"folder '{table.dataset}' holds no {local_rows.either()} file")
+    files = [file for file in files if file.stat().st_size]
+    if not files:
+        raise RequestError(f"'{table.dataset}' is empty")
+    return files
 
 
 def _load(table: Table) -> Any:
@@ -143,38 +204,20 @@ def _load(table: Table) -> Any:
     datasets.config.STREAMING_READ_RETRY_INTERVAL = 1
     # It logs what it also raises, and that is said once, by us.
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    if not table.local:
-        return datasets.load_dataset(
-            table.dataset, table.subset, split=table.split, streaming=True, revision=table.revision
-        )
-    path = Path(table.dataset).expanduser()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in _ENDINGS)
-    kinds = {_ENDINGS.get(file.suffix) for file in files}
-    if len(kinds) != 1 or None in kinds:
-        raise RequestError(
-            f"'{table.dataset}' must be one file, or a folder of one kind of them: "
-            f"{', '.join(_ENDINGS)}"
-        )
-    files = [file for file in files if file.stat().st_size]  # the library stumbles over empty ones
-    if not files:
-        raise RequestError(f"'{table.dataset}' is empty")
-    options = {"sample_by": "document"} if kinds == {"text"} else {}
     return datasets.load_dataset(
-        kinds.pop(), data_files=[str(file) for file in files], split="train", streaming=True,
-        **options,
-    )  # fmt: skip
+        table.dataset, table.subset, split=table.split, streaming=True, revision=table.revision
+    )
 
 
 def _opened(table: Table, attempt: Callable[[], Any], progress: Callable[[str], None]) -> Any:
     """Raises RequestError saying what was tried, after a few tries."""
+    hub_limits.limit_answers()
     for number in range(1, OPENING_TRIES + 1):
         try:
             return attempt()
         except RequestError:
             raise
         except Exception as error:  # likewise
-            if table.local:
-                raise _unreadable(table, error) from None
             if number == OPENING_TRIES or not _passing(error):
                 raise RequestError(
                     f"the Hub at {_endpoint()} does not give {table.label} ({_line(error)}; "
@@ -183,11 +226,6 @@ def _opened(table: Table, attempt: Callable[[], Any], progress: Callable[[str], 
             progress(f"{table.label}: {_line(error)}; trying again")
             time.sleep(FIRST_WAIT * 2**number)
     raise AssertionError("the last try returns or raises")
-
-
-def _unreadable(table: Table, error: Exception) -> RequestError:
-    """Of local files, which another try does not change."""
-    return RequestError(f"cannot read '{table.dataset}': {_line(error)}")
 
 
 def _passing(error: Exception) -> bool:

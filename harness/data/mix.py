@@ -20,6 +20,13 @@ def shuffled(count: int, seed: int, source: int) -> np.ndarray:
     return np.argsort(raw, kind="stable")
 
 
+def furthest_behind(taken: Sequence[int], shares: Sequence[float]) -> int:
+    """Whose turn it is: the source that has least of its share, so every prefix keeps the shares.
+    Those with share 0 never have a turn."""
+    wanted = [i for i, share in enumerate(shares) if share > 0.0]
+    return min(wanted, key=lambda i: (taken[i] / shares[i], i))
+
+
 def interleave(
     streams: Sequence[Iterator[Item]], shares: Sequence[float], size: Callable[[Item], int]
 ) -> Iterator[tuple[int, Item]]:
@@ -28,10 +35,9 @@ def interleave(
     So every prefix holds the shares to within one document. Ends when the source whose turn it
     is has no more; sources with share 0 are never taken. Yields (source, document).
     """
-    wanted = [i for i, share in enumerate(shares) if share > 0.0]
     taken = [0] * len(shares)
     while True:
-        source = min(wanted, key=lambda i: (taken[i] / shares[i], i))
+        source = furthest_behind(taken, shares)
         item = next(streams[source], None)
         if item is None:
             return

@@ -1,4 +1,5 @@
-"""Whole conversations into sequences of one length, none cut in two. Pure functions."""
+"""Documents into sequences of one length: texts cut where a sequence ends, conversations whole.
+Pure functions."""
 
 from __future__ import annotations
 
@@ -67,3 +68,21 @@ def pack(items: Sequence[tuple[int, Encoded]], seq_len: int, end: int) -> tuple[
             owner.append(source)
             at = part.stop
     return Rows(tokens, labels, documents), np.array(owner)
+
+
+def fill(
+    documents: Sequence[np.ndarray], seq_len: int, total: int | None = None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Documents one after another, cut into sequences wherever one is full.
+
+    Of their tokens the first `total` (all, where it is None), less a partial sequence at the end.
+    Returns (tokens, documents), each (rows, seq_len) int32, the second with each token's place in
+    `documents`; and how many tokens the partial sequence had.
+    """
+    lengths = [len(ids) for ids in documents]
+    total = sum(lengths) if total is None else total
+    rows = total // seq_len
+    kept = rows * seq_len
+    tokens = np.concatenate([np.empty(0, np.int32), *documents])[:kept]
+    owners = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[:kept]
+    return tokens.reshape(rows, seq_len), owners.reshape(rows, seq_len), total - kept

@@ -8,22 +8,25 @@ processes. Validation is held out by document.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from harness.config import DataConfig, Source
-from harness.data import given, pretrain_state
+from harness.data import given, left_out, pretrain_state
 from harness.data.arrow import close_dataset, close_split, write_rows, write_split
-from harness.data.manifest import Prepared, SourceUse
-from harness.data.mix import shuffled
+from harness.data.manifest import Prepared
+from harness.data.mix import furthest_behind, shuffled
+from harness.data.packing import fill
 from harness.data.pretrain_state import SourceState, State
-from harness.data.read_ahead import AHEAD, Reader, TextSource
-from harness.data.sealing import DATA, Progress, Scored, write_manifest
-from harness.data.tokenize_pool import tokenizing
+from harness.data.sealing import DATA, Progress, Side, score, use, write_manifest
+from harness.data.streams import Stream
+from harness.data.tokenize_pool import AHEAD, Reader, tokenizing
+from harness.data.units import held_out
 from harness.errors import RequestError
 
 _SAY_EVERY = 5.0
@@ -50,7 +53,7 @@ class _Mix:
     def __init__(
         self,
         request: PretrainRequest,
-        sources: list[TextSource],
+        sources: list[Stream],
         state: State,
         sizes: np.ndarray,
         folder: Path,
@@ -69,10 +72,8 @@ class _Mix:
         """Until the target is reached or a source has no more."""
         request, state = self.request, self.state
         while state.taken < request.target_tokens and not state.exhausted:
-            # Always the source that is furthest behind, so every prefix keeps the shares.
-            turn = min(
-                range(len(self.sources)),
-                key=lambda i: (state.sources[i].taken / self.sources[i].share, i),
+            turn = furthest_behind(
+                [mine.taken for mine in state.sources], [source.share for source in self.sources]
             )
             document = readers[turn].next()
             if document is None:
@@ -92,7 +93,7 @@ class _Mix:
         source, mine = self.sources[turn], self.state.sources[turn]
         own = hashlib.sha256(text.encode()).hexdigest()
         mine.text_digest = hashlib.sha256(f"{mine.text_digest}{own}".encode()).hexdigest()
-        if source.held_out(text):
+        if source.held_out(text) if source.held_out else self._held_out(own):
             mine.held_documents += 1
             if mine.val_taken + len(tokens) <= source.share * self.request.val_tokens:
                 mine.val_taken += len(tokens)
@@ -106,6 +107,9 @@ class _Mix:
         while self.carried >= block and self.state.taken < self.request.target_tokens:
             self._write(self.request.block_rows)
             self.state.save(self.work)
+
+    def _held_out(self, unit: str) -> bool:
+        return held_out(self.request.seed, unit, self.request.val_fraction)
 
     def _write(self, rows: int) -> None:
         """The first rows of what is carried, shuffled among themselves, as one file."""
@@ -141,7 +145,12 @@ class _Mix:
             self._write(rows)
             left -= rows * seq_len
         if not self.state.blocks:
-            raise RequestError(f"{left:,} training tokens are fewer than one sequence of {seq_len}")
+            why = ""
+            if gone := Counter(e.why for mine in self.state.sources for e in mine.entries):
+                why = f"; rows that cannot be used: {left_out.reasons(gone)}"
+            raise RequestError(
+                f"{left:,} training tokens are fewer than one sequence of {seq_len}{why}"
+            )
         return self.carried
 
     def _say(self, *, last: bool = False) -> None:
@@ -164,7 +173,7 @@ class _Mix:
 
 def build(
     request: PretrainRequest,
-    sources: list[TextSource],
+    sources: list[Stream],
     tokenizer: Path,
     work: Path,
     progress: Progress,
@@ -202,48 +211,38 @@ def _seal(mix: _Mix, dropped: int) -> Prepared:
     request, state, sizes, folder = mix.request, mix.state, mix.sizes, mix.folder
     mix.progress("writing validation and the manifest")
     tokens, documents, val_dropped = _pack_val(state, request)
-    rows = {"input_ids": tokens, "documents": documents}
     val = folder / "dataset" / "validation"
-    _clear(val)
-    write_split(val, rows)
+    shutil.rmtree(val, ignore_errors=True)  # of a try that was cut off while it wrote
+    write_split(val, {"input_ids": tokens, "documents": documents})
     close_split(mix.train, ["input_ids"], request.seq_len, _names_digest(mix.train))
     close_dataset(folder / "dataset", ["train", "validation"])
-    targets = tokens[:, 1:]
-    counts = state.counts
-    nats = np.log(counts.sum() + len(counts)) - np.log(counts + 1)
     owners = np.array([source for source, _ in state.val])
     total = sum(source.written_tokens for source in state.sources)
-    uses = []
-    for i, (source, mine) in enumerate(zip(mix.sources, state.sources, strict=True)):
-        own = tokens[owners[documents] == i]
-        uses.append(
-            SourceUse(
-                name=source.name,
-                kind=source.kind,
-                share=source.share,
-                achieved_share=mine.written_tokens / total,
-                train_documents=mine.documents,
-                train_tokens=mine.written_tokens,
-                train_bytes=mine.written_bytes,
-                val_documents=int((owners == i).sum()),
-                val_tokens=own.size,
-                val_bytes=int(sizes[own].sum(dtype=np.int64)),
-                text_digest=mine.text_digest,
-            )
+    uses = [
+        use(
+            source,
+            mine.written_tokens / total,
+            mine.text_digest,
+            Side(mine.documents, mine.written_tokens, mine.written_bytes),
+            Side.of(tokens, documents, owners, i, sizes),
         )
+        for i, (source, mine) in enumerate(zip(mix.sources, state.sources, strict=True))
+    ]
+    listed = [
+        (source.name, mine.entries) for source, mine in zip(mix.sources, state.sources, strict=True)
+    ]
+    left_out.write(folder, listed)
+    for name, entries in listed:
+        if entries:
+            mix.progress(f"{name}: {len(entries):,} rows are no text; {left_out.FILE} names them")
     return write_manifest(
         folder,
         _spec(request, mix.sources, len(sizes)),
         uses,
         vocab_size=len(sizes),
-        train_dropped=dropped,
-        val_dropped=val_dropped,
-        scored=Scored(
-            tokens=targets.size,
-            bytes=int(sizes[targets].sum(dtype=np.int64)),
-            documents=len(np.unique(documents)),
-            unigram_nats=float(nats[targets].sum()),
-        ),
+        val_documents=len(np.unique(documents)),
+        scored=score(tokens[:, 1:], sizes, state.counts),
+        dropped=(dropped, val_dropped),
         preparation={
             "kind": "pretrain",
             "shares": "by token",
@@ -254,6 +253,7 @@ def _seal(mix: _Mix, dropped: int) -> Prepared:
                     "name": source.name, "origin": source.origin, "column": source.column,
                     "share": source.share, "documents": mine.documents, "tokens": mine.taken,
                     "held_out_documents": mine.held_documents, "rows_without_text": mine.empty,
+                    **({"rows_left_out": len(mine.left_out)} if mine.left_out else {}),
                 }
                 for source, mine in zip(mix.sources, state.sources, strict=True)
             ],
@@ -262,23 +262,17 @@ def _seal(mix: _Mix, dropped: int) -> Prepared:
 
 
 def _pack_val(state: State, request: PretrainRequest) -> tuple[np.ndarray, np.ndarray, int]:
-    total = sum(len(ids) for _, ids in state.val)
-    rows = total // request.seq_len
-    if not rows:
+    tokens, documents, dropped = fill([ids for _, ids in state.val], request.seq_len)
+    if not len(tokens):
         raise RequestError(
-            f"the held-out documents give {total:,} validation tokens, fewer than one sequence of "
-            f"{request.seq_len}: raise --val-fraction ({request.val_fraction:g}), --val-tokens "
+            f"the held-out documents give {dropped:,} validation tokens, fewer than one sequence "
+            f"of {request.seq_len}: raise --val-fraction ({request.val_fraction:g}), --val-tokens "
             f"({request.val_tokens:,}) or --target-tokens"
         )
-    kept = rows * request.seq_len
-    tokens = np.concatenate([ids for _, ids in state.val])[:kept]
-    lengths = [len(ids) for _, ids in state.val]
-    documents = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[:kept]
-    shape = (rows, request.seq_len)
-    return tokens.reshape(shape), documents.reshape(shape), total - kept
+    return tokens, documents, dropped
 
 
-def _spec(request: PretrainRequest, sources: list[TextSource], vocab_size: int) -> DataConfig:
+def _spec(request: PretrainRequest, sources: list[Stream], vocab_size: int) -> DataConfig:
     return DataConfig(
         sources=tuple(
             Source(name=s.name, kind="files", share=s.share, paths=(s.origin,),
@@ -298,10 +292,3 @@ def _names_digest(folder: Path) -> str:
     """Of names and sizes: the fingerprint for `datasets`; the manifest has the real digest."""
     listing = "".join(f"{p.name} {p.stat().st_size}\n" for p in sorted(folder.glob("*.arrow")))
     return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def _clear(folder: Path) -> None:
-    import shutil
-
-    if folder.exists():
-        shutil.rmtree(folder)

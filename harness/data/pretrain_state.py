@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.data.left_out import Entry
 from harness.errors import RequestError
 
 STATE = "state.npz"
@@ -39,8 +40,20 @@ class SourceState:
     val_taken: int = 0
     empty: int = 0
     """Rows without text."""
+    left_out: list[list[str]] = field(default_factory=list)
+    """[place, why] of each row whose value is no text."""
     text_digest: str = ""
     """SHA-256 chained over the documents' own, in the order read."""
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The rows that were left out."""
+        return [Entry(place, why) for place, why in self.left_out]
+
+    @property
+    def rows(self) -> int:
+        """All that were read."""
+        return self.documents + self.held_documents + self.empty + len(self.left_out)
 
 
 @dataclass

@@ -16,31 +16,88 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from harness.config import DataConfig, as_before, digest
+import numpy as np
+
+from harness.config import DataConfig
 from harness.data.arrow import write_json
 from harness.data.batches import read_split
 from harness.data.manifest import (
     MANIFEST,
+    PREPARATION,
     UNKNOWN,
     Manifest,
     Prepared,
     SourceUse,
     array_digest,
+    column_digests,
+    content_digest,
     labels_digest,
     seal,
 )
+from harness.data.packing import PADDING
 from harness.errors import RequestError
 
 DATA = "data"
 """Inside a preparation that can go on: the folder that is to take its place."""
 REQUEST = "request.json"
 
-PREPARATION = "preparation.json"
-"""What was asked for and what came of it, beyond the manifest's fields."""
-
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a source gave to one side of the split, in rows."""
+
+    documents: int
+    tokens: int
+    bytes: int
+    """UTF-8, end-of-document tokens adding none."""
+
+    @classmethod
+    def of(
+        cls,
+        tokens: np.ndarray,
+        documents: np.ndarray,
+        owners: np.ndarray,
+        source: int,
+        sizes: np.ndarray,
+    ) -> Side:
+        """Counted in rows: `documents` has the document of each token, PADDING where there is
+        none, `owners` the source of each document, `sizes` the bytes of each token."""
+        real = documents != PADDING
+        mine = real & (owners[np.where(real, documents, 0)] == source)
+        ids = tokens[mine]
+        return cls(len(np.unique(documents[mine])), ids.size, int(sizes[ids].sum(dtype=np.int64)))
+
+
+class Named(Protocol):
+    """A source as a specification or a stream names it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def share(self) -> float: ...
+
+
+def use(source: Named, achieved: float, text_digest: str, train: Side, val: Side) -> SourceUse:
+    """What became of a source, for the manifest; `achieved` is its share of what is trained on."""
+    return SourceUse(
+        name=source.name,
+        kind=source.kind,
+        share=source.share,
+        achieved_share=achieved,
+        train_documents=train.documents,
+        train_tokens=train.tokens,
+        train_bytes=train.bytes,
+        val_documents=val.documents,
+        val_tokens=val.tokens,
+        val_bytes=val.bytes,
+        text_digest=text_digest,
+    )
 
 
 @dataclass(frozen=True)
@@ -49,9 +106,22 @@ class Scored:
 
     tokens: int
     bytes: int
-    documents: int
     unigram_nats: float
     """Summed, under the unigram model of the training tokens."""
+
+    def __add__(self, other: Scored) -> Scored:
+        return Scored(
+            self.tokens + other.tokens,
+            self.bytes + other.bytes,
+            self.unigram_nats + other.unigram_nats,
+        )
+
+
+def score(targets: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> Scored:
+    """Validation targets under the add-one-smoothed unigram model of the training targets:
+    p(token) = (count + 1) / (training targets + vocabulary), from the (vocabulary,) `counts`."""
+    nats = np.log(counts.sum() + len(counts)) - np.log(counts + 1)
+    return Scored(targets.size, int(sizes[targets].sum(dtype=np.int64)), float(nats[targets].sum()))
 
 
 def write_manifest(
@@ -60,29 +130,30 @@ def write_manifest(
     uses: Sequence[SourceUse],
     *,
     vocab_size: int,
-    train_dropped: int,
-    val_dropped: int,
+    val_documents: int,
     scored: Scored,
-    preparation: dict[str, Any],
+    dropped: tuple[int, int] = (0, 0),
+    repeated: int = 0,
+    preparation: dict[str, Any] | None = None,
 ) -> Prepared:
-    """Write `preparation.json` and `manifest.json` over a folder that is otherwise complete.
+    """Write `manifest.json`, and `preparation.json` where there is one, over a folder that is
+    otherwise complete. `dropped` are the tokens of the last, partial row of training and
+    validation; `repeated` the paragraphs that were left out because they stand elsewhere.
 
-    The content's digest covers every column of both splits, labels too, and the preparation.
+    The content's digest covers the specification and the tokens; with a preparation, which says
+    what the specification does not, every column of both splits, labels too, and the preparation.
     """
-    write_json(folder / PREPARATION, preparation)
+    if preparation is not None:
+        write_json(folder / PREPARATION, preparation)
     train, val = read_split(folder, "train"), read_split(folder, "validation")
     named = folder / "tokenizer.json"
     tokenizer = hashlib.sha256(named.read_bytes()).hexdigest() if named.is_file() else UNKNOWN
     train_digest = array_digest(*train.chunks("input_ids"))
     val_digest = array_digest(*val.chunks("input_ids"), *val.chunks("documents"))
-    columns = {
-        f"{name}.{column}": array_digest(*split.chunks(column))
-        for name, split in (("train", train), ("validation", val))
-        for column in sorted(split.names)
-    }
-    plain = as_before(spec, "data")
-    for source in plain["sources"]:
-        del source["paths"]
+    if preparation is None:
+        content: list[Any] = [train_digest, val_digest]
+    else:
+        content = [column_digests(train, val), preparation]
     unsealed = Manifest(
         schema_version=1,
         spec=spec,
@@ -91,14 +162,14 @@ def write_manifest(
         vocab_size=vocab_size,
         train_rows=train.rows,
         train_tokens=train.rows * train.seq_len,
-        train_tokens_dropped=train_dropped,
+        train_tokens_dropped=dropped[0],
         val_rows=val.rows,
         val_tokens=val.rows * val.seq_len,
-        val_tokens_dropped=val_dropped,
+        val_tokens_dropped=dropped[1],
         val_scored_tokens=scored.tokens,
         val_scored_bytes=scored.bytes,
-        val_documents=scored.documents,
-        repeated_paragraphs=0,
+        val_documents=val_documents,
+        repeated_paragraphs=repeated,
         unigram_val_loss=scored.unigram_nats / scored.tokens,
         unigram_bits_per_byte=scored.unigram_nats / math.log(2) / scored.bytes
         if tokenizer != UNKNOWN
@@ -107,7 +178,7 @@ def write_manifest(
         train_digest=train_digest,
         val_digest=val_digest,
         labels_digest=labels_digest(train, val),
-        digest=digest([plain, tokenizer, columns, preparation], length=64),
+        digest=content_digest(spec, tokenizer, *content),
         versions={
             "python": platform.python_version(),
             **{name: version(name) for name in ("tokenizers", "datasets", "pyarrow", "numpy")},

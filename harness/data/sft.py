@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 
 from harness.config import DataConfig, Source
-from harness.data import given, sft_pool
+from harness.data import given, left_out, sft_pool
 from harness.data.arrow import close_dataset, write_split
 from harness.data.batches import IGNORED
-from harness.data.build import unigram_nats
 from harness.data.chat import ChatFormat, Encoded
-from harness.data.manifest import Prepared, SourceUse
+from harness.data.manifest import Prepared
 from harness.data.mix import interleave, shuffled
 from harness.data.packing import PADDING, Rows, pack
-from harness.data.sealing import Progress, Scored, write_manifest
-from harness.data.sft_pool import Pool, TalkSource
+from harness.data.sealing import Progress, Side, score, use, write_manifest
+from harness.data.sft_pool import Pool
+from harness.data.streams import Stream
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 
@@ -47,9 +47,17 @@ class SftRequest:
     """Kept in one file while reading."""
 
 
+def request_of(data: DataConfig) -> SftRequest:
+    """What a specification of conversations asks for."""
+    return SftRequest(
+        data.conversations, data.max_epochs, data.seq_len, data.val_fraction, data.split_seed,
+        val_tokens=data.val_tokens,
+    )  # fmt: skip
+
+
 def build(
     request: SftRequest,
-    sources: Sequence[TalkSource],
+    sources: Sequence[Stream],
     tokenizer: Path,
     folder: Path,
     progress: Progress,
@@ -68,7 +76,7 @@ def build(
         shutil.rmtree(folder)  # of a try that was cut off while it wrote
     folder.mkdir()
     sizes = given.install(tokenizer, folder)
-    chat = ChatFormat(folder)
+    chat = ChatFormat(tokenizer)  # where people know it, should its template be at fault
     pools = _read(request, sources, chat, progress, work)
     taken = _take(request, sources, pools)
     held = _held(request, sources, pools)
@@ -82,7 +90,18 @@ def build(
     write_split(folder / "dataset" / "train", train.columns())
     write_split(folder / "dataset" / "validation", val.columns())
     close_dataset(folder / "dataset", ["train", "validation"])
-    uses = _uses(sources, pools, taken, train, train_owner, val, val_owner, sizes)
+    total = sum(map(len, taken))
+    uses = [
+        use(
+            source,
+            len(taken[i]) / total,
+            pool.text_digest,
+            Side.of(train.tokens, train.documents, train_owner, i, sizes),
+            Side.of(val.tokens, val.documents, val_owner, i, sizes),
+        )
+        for i, (source, pool) in enumerate(zip(sources, pools, strict=True))
+    ]
+    left_out.write(folder, [(s.name, p.left_out) for s, p in zip(sources, pools, strict=True)])
     targets = val.labels[val.labels != IGNORED]
     learnt = train.labels[train.labels != IGNORED]
     return write_manifest(
@@ -90,21 +109,15 @@ def build(
         spec or _spec(request, sources, len(sizes)),
         uses,
         vocab_size=len(sizes),
-        train_dropped=0,
-        val_dropped=0,
-        scored=Scored(
-            tokens=targets.size,
-            bytes=int(sizes[targets].sum(dtype=np.int64)),
-            documents=len(val_owner),
-            unigram_nats=unigram_nats(learnt, targets, len(sizes)),
-        ),
+        val_documents=len(val_owner),
+        scored=score(targets, sizes, np.bincount(learnt, minlength=len(sizes))),
         preparation=_preparation(request, sources, pools, (taken, held), train, val),
     )
 
 
 def _read(
     request: SftRequest,
-    sources: Sequence[TalkSource],
+    sources: Sequence[Stream],
     chat: ChatFormat,
     progress: Progress,
     work: Path | None,
@@ -127,7 +140,7 @@ def _read(
 
 
 def _take(
-    request: SftRequest, sources: Sequence[TalkSource], pools: Sequence[Pool]
+    request: SftRequest, sources: Sequence[Stream], pools: Sequence[Pool]
 ) -> list[list[Encoded]]:
     """Of each source, the conversations to train on, repeated by whole shuffled epochs."""
     if request.conversations is None:
@@ -144,7 +157,7 @@ def _take(
 
 
 def _held(
-    request: SftRequest, sources: Sequence[TalkSource], pools: Sequence[Pool]
+    request: SftRequest, sources: Sequence[Stream], pools: Sequence[Pool]
 ) -> list[list[Encoded]]:
     """Of each source, the conversations to validate on: all that are held out, or as many by
     share as `val_tokens` allow."""
@@ -176,46 +189,7 @@ def _epochs(items: Sequence[Encoded], seed: int, source: int) -> Iterator[Encode
         epoch += 1
 
 
-def _uses(
-    sources: Sequence[TalkSource],
-    pools: Sequence[Pool],
-    taken: Sequence[Sequence[Encoded]],
-    train: Rows,
-    train_owner: np.ndarray,
-    val: Rows,
-    val_owner: np.ndarray,
-    sizes: np.ndarray,
-) -> list[SourceUse]:
-    def measure(rows: Rows, owner: np.ndarray, source: int) -> tuple[int, int, int]:
-        real = rows.documents != PADDING
-        mine = real & (owner[np.where(real, rows.documents, 0)] == source)
-        tokens = rows.tokens[mine]
-        return int((owner == source).sum()), tokens.size, int(sizes[tokens].sum(dtype=np.int64))
-
-    total = sum(map(len, taken))
-    uses = []
-    for i, (source, pool) in enumerate(zip(sources, pools, strict=True)):
-        train_documents, train_tokens, train_bytes = measure(train, train_owner, i)
-        val_documents, val_tokens, val_bytes = measure(val, val_owner, i)
-        uses.append(
-            SourceUse(
-                name=source.name,
-                kind=source.kind,
-                share=source.share,
-                achieved_share=len(taken[i]) / total,
-                train_documents=train_documents,
-                train_tokens=train_tokens,
-                train_bytes=train_bytes,
-                val_documents=val_documents,
-                val_tokens=val_tokens,
-                val_bytes=val_bytes,
-                text_digest=pool.text_digest,
-            )
-        )
-    return uses
-
-
-def _spec(request: SftRequest, sources: Sequence[TalkSource], vocab_size: int) -> DataConfig:
+def _spec(request: SftRequest, sources: Sequence[Stream], vocab_size: int) -> DataConfig:
     return DataConfig(
         sources=tuple(
             Source(name=s.name, kind="files", share=s.share, paths=(s.origin,),
@@ -233,7 +207,7 @@ def _spec(request: SftRequest, sources: Sequence[TalkSource], vocab_size: int) -
 
 def _preparation(
     request: SftRequest,
-    sources: Sequence[TalkSource],
+    sources: Sequence[Stream],
     pools: Sequence[Pool],
     chosen: tuple[Sequence[Sequence[Encoded]], Sequence[Sequence[Encoded]]],
     train: Rows,

@@ -12,16 +12,19 @@ import math
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.data import left_out
 from harness.data.chat import ChatFormat, Encoded, Message
-from harness.data.conversations import Talk
+from harness.data.left_out import Entry, Refused
 from harness.data.sealing import Progress
+from harness.data.streams import Position, Stream
+from harness.data.talks import Talk, talk
 from harness.data.units import held_out
 from harness.errors import RequestError
 
@@ -29,42 +32,7 @@ PART = 2048
 """Conversations kept in one file."""
 BEGUN = "pool-0-00000.npz"
 """Stands in the working folder once something was kept."""
-_BATCH = 256
 _SAY_EVERY = 5000
-
-Position = dict[str, Any]
-"""Plain JSON."""
-
-
-@dataclass(frozen=True)
-class TalkBatch:
-    """Consecutive rows of a source; None stands for a row that is no conversation."""
-
-    before: Position
-    """Where reading starts with exactly these rows."""
-    talks: Sequence[Talk | None]
-
-
-@dataclass(frozen=True)
-class TalkSource:
-    """A source of conversations that can start from any of its positions."""
-
-    name: str
-    kind: str
-    share: float
-    batches: Callable[[Position | None], Iterator[TalkBatch]]
-    origin: str
-    """For the manifest: where it was read."""
-
-
-def listed(talks: Sequence[Talk | None]) -> Callable[[Position | None], Iterator[TalkBatch]]:
-    """The batches of conversations that are in memory."""
-
-    def batches(start: Position | None) -> Iterator[TalkBatch]:
-        for row in range(start["row"] if start else 0, len(talks), _BATCH):
-            yield TalkBatch({"row": row}, talks[row : row + _BATCH])
-
-    return batches
 
 
 @dataclass
@@ -74,6 +42,10 @@ class Pool:
     train: list[Encoded] = field(default_factory=list)
     val: list[Encoded] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    left_out: list[Entry] = field(default_factory=list)
+    """What is no conversation, or none that the template takes."""
+    rows: int = 0
+    """That were read."""
     text_digest: str = ""
 
 
@@ -140,7 +112,7 @@ class _Kept:
 class _Reading:
     """A pool that grows, and what of it is not kept yet."""
 
-    def __init__(self, source: TalkSource, kept: _Kept, progress: Progress) -> None:
+    def __init__(self, source: Stream, kept: _Kept, progress: Progress) -> None:
         self.source, self.kept, self.progress = source, kept, progress
         self.pool = Pool()
         self.fresh: list[tuple[bool, Encoded]] = []
@@ -150,7 +122,8 @@ class _Reading:
         for found, plain in kept.load():
             for side, one in found:
                 self._add(side, one)
-            self.pool.counts = Counter(plain["counts"])
+            self.pool.counts, self.pool.rows = Counter(plain["counts"]), plain.get("rows", 0)
+            self.pool.left_out = [Entry(*fields) for fields in plain.get("left_out", [])]
             self.position, self.done = plain["position"], plain["done"]
         if self.pool.train or self.pool.val:
             progress(f"going on from {len(self.pool.train):,} conversations of {source.name}")
@@ -162,8 +135,19 @@ class _Reading:
         if read % _SAY_EVERY == 0:
             self.progress(f"  {self.source.name}: {read:,} conversations")
 
+    def leave_out(self, place: str, refused: Refused) -> None:
+        pool = self.pool
+        pool.counts[refused.why] += 1
+        if not refused.selection:
+            pool.left_out.append(Entry(place, refused.why, refused.detail))
+            left_out.check(self.source.name, pool.left_out, pool.rows)
+
     def keep(self, position: Position | None, *, done: bool) -> None:
-        plain = {"counts": dict(self.pool.counts), "position": position, "done": done}
+        pool = self.pool
+        plain = {
+            "counts": dict(pool.counts), "position": position, "done": done, "rows": pool.rows,
+            "left_out": [astuple(entry) for entry in pool.left_out],
+        }  # fmt: skip
         self.kept.save(self.fresh, plain)
         self.fresh = []
 
@@ -178,7 +162,7 @@ class _Reading:
 
 
 def read(
-    source: TalkSource,
+    source: Stream,
     number: int,
     chat: ChatFormat,
     progress: Progress,
@@ -202,41 +186,67 @@ def read(
         for batch in source.batches(reading.position):
             if len(reading.fresh) >= part:
                 reading.keep(batch.before, done=False)
-            usable = iter(chat.encode_many([
-                one.messages for one in batch.talks if one is not None and _answered(one.messages)
-            ]))  # fmt: skip
-            for one in batch.talks:
+            talks = [one if isinstance(one, Talk | Refused) else talk(one) for one in batch.values]
+            usable = chat.encode_each([
+                one.messages for one in talks if isinstance(one, Talk) and _answered(one)
+            ])  # fmt: skip
+            for one, place in zip(talks, batch.places, strict=True):
                 if len(pool.train) >= enough:
                     break
-                if one is None:
-                    pool.counts["malformed"] += 1
-                elif not _answered(one.messages):
+                pool.rows += 1
+                if isinstance(one, Refused):
+                    reading.leave_out(place, one)
+                elif not _answered(one):
                     pool.counts["without an answer"] += 1
-                elif fitted := _fit(one.messages, next(usable), seq_len, chat, pool.counts):
-                    reading.take(held_out(seed, one.unit, val_fraction), fitted)
+                else:
+                    found = _fit(one.messages, next(usable), seq_len, chat, pool.counts)
+                    if isinstance(found, Encoded):
+                        reading.take(held_out(seed, one.unit, val_fraction), found)
+                    elif found is not None:
+                        reading.leave_out(place, found)
             if len(pool.train) >= enough:
                 break
         reading.keep(None, done=True)
     if not pool.train:
-        raise RequestError(f"source '{source.name}' gives no conversation to train on")
+        why = f": {left_out.reasons(pool.counts)}" if pool.counts else ""
+        if pool.left_out:
+            why += f"; {left_out.first(pool.left_out)}"
+        raise RequestError(
+            f"source '{source.name}' gives no conversation to train on, of {pool.rows:,} rows{why}"
+        )
+    if pool.left_out:
+        progress(
+            f"  {source.name}: {len(pool.left_out):,} rows cannot be used; {left_out.FILE} names "
+            "them"
+        )
     return reading.finish()
 
 
-def _answered(messages: Sequence[Message]) -> bool:
-    return any(message["role"] == "assistant" for message in messages)
+def _answered(talk: Talk) -> bool:
+    return any(message["role"] == "assistant" for message in talk.messages)
 
 
 def _fit(
-    messages: Sequence[Message], whole: Encoded, limit: int, chat: ChatFormat, counts: Counter[str]
-) -> Encoded | None:
-    """A conversation of at most `limit` tokens: itself, or its first turns, or None."""
+    messages: Sequence[Message],
+    whole: Encoded | RequestError,
+    limit: int,
+    chat: ChatFormat,
+    counts: Counter[str],
+) -> Encoded | Refused | None:
+    """A conversation of at most `limit` tokens: itself, or its first turns, or None; or why the
+    template does not take it."""
+    if isinstance(whole, RequestError):
+        return Refused("not taken by the chat template", str(whole))
     if len(whole.tokens) <= limit:
         return whole
     answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     for last, end in reversed(list(zip(answers, whole.turn_ends, strict=True))):
         if end > limit:
             continue
-        shorter = chat.encode(messages[: last + 1])
+        try:
+            shorter = chat.encode(messages[: last + 1])
+        except RequestError as error:
+            return Refused("not taken by the chat template", str(error))
         if len(shorter.tokens) <= limit:
             counts["truncated at a turn"] += 1
             return shorter

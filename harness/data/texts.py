@@ -47,13 +47,13 @@ class TextSet:
 
 
 def _topics() -> list[Unit]:
-    from harness.data import stdlib
+    from harness.data.sources import stdlib
 
     return [unit for unit in stdlib.prose() if unit.name.startswith("topic:")]
 
 
 def _docstrings() -> list[Unit]:
-    from harness.data import stdlib
+    from harness.data.sources import stdlib
 
     return [unit for unit in stdlib.prose() if not unit.name.startswith("topic:")]
 
@@ -80,13 +80,13 @@ def named(name: str) -> TextSet:
 
 def from_files(paths: Sequence[Path]) -> TextSet:
     """.txt, .jsonl and .parquet files, a document a file or row. Raises RequestError."""
-    from harness.data import files
+    from harness.data.sources.tables import Files
 
     for path in paths:
         if not path.exists():
             raise RequestError(f"no text '{path}'{nearest(str(path), NAMES)}")
     source = Source(name="text", kind="files", share=1.0, paths=tuple(map(str, paths)))
-    return _set("+".join(path.stem for path in paths), files.read(source))
+    return _set("+".join(path.stem for path in paths), Files(source).read())
 
 
 def _set(name: str, units: Sequence[Unit]) -> TextSet:

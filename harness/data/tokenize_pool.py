@@ -1,4 +1,5 @@
-"""Tokenizing in several processes, results in the order of asking.
+"""Tokenizing in several processes, results in the order of asking, and streams of texts that are
+tokenized ahead.
 
 The library's own threads are switched off: processes scale and threads of several processes
 would fight. May not import torch or datasets: each process starts afresh with this module.
@@ -7,18 +8,28 @@ would fight. May not import torch or datasets: each process starts afresh with t
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from harness.data import left_out
 from harness.data import tokenizer as tokenizers_
+from harness.data.streams import Batch, Stream
 from harness.errors import RequestError
+
+if TYPE_CHECKING:
+    from harness.data.pretrain_state import SourceState
+
+AHEAD = 3
+"""Batches of each source read ahead, for each process."""
 
 _own: list[Tokenizer] = []
 """This process's tokenizer."""
@@ -95,3 +106,54 @@ def _begin(folder: str) -> None:
 
 def _encode(texts: Sequence[str]) -> _Flat:
     return tokenizers_.encode_flat(_own[0], texts)
+
+
+class Reader:
+    """One source's documents, tokenized ahead. It keeps its place in the state that it is given,
+    exact to the document."""
+
+    def __init__(self, source: Stream, state: SourceState, pool: Pool, ahead: int) -> None:
+        self._source, self._state, self._pool, self._ahead = source, state, pool, ahead
+        self._batches = source.batches(state.position)
+        self._pending: deque[tuple[Batch, Tokens]] = deque()
+        self._batch: Batch | None = None
+        self._tokens: list[np.ndarray] = []
+
+    def next(self) -> tuple[str, np.ndarray] | None:
+        """The next text and its tokens, counted as read in the state; None at the end."""
+        state = self._state
+        while True:
+            if self._batch is None or state.skip >= len(self._batch.values):
+                resumed = self._batch is None
+                if not self._advance():
+                    return None
+                if not resumed:
+                    state.skip = 0
+                continue
+            text = self._batch.values[state.skip]
+            tokens = self._tokens[state.skip]
+            state.skip += 1
+            if fault := left_out.text_fault(text):
+                state.left_out.append([self._batch.places[state.skip - 1], fault])
+                left_out.check(self._source.name, state.entries, state.rows)
+            elif text is not None and text.strip():
+                return text, tokens
+            else:
+                state.empty += 1
+
+    def _advance(self) -> bool:
+        while len(self._pending) < self._ahead:
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            texts = [
+                text if text is not None and left_out.text_fault(text) is None else ""
+                for text in batch.values
+            ]
+            self._pending.append((batch, self._pool.submit(texts)))
+        if not self._pending:
+            return False
+        self._batch, future = self._pending.popleft()
+        self._tokens = future.result()
+        self._state.position = self._batch.before
+        return True

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 DOCUMENT_CHARS = 4096
 """Long units are cut at paragraph borders into documents of about this many characters, so that
 shares and the validation set can be exact to a few thousand tokens, and no one module fills it."""
@@ -35,6 +37,30 @@ def held_out(split_seed: int, name: str, fraction: float) -> bool:
     matter."""
     hashed = hashlib.sha256(f"{split_seed}\0{name}".encode()).digest()
     return int.from_bytes(hashed[:8], "big") < fraction * 2**64
+
+
+STRETCHES = 16
+"""What is held out of one long text, or of rows, lies in at most this many stretches."""
+_STRETCH_PARTS = 4
+
+
+def stretches(parts: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    """(train, validation): which of `parts` consecutive parts stand on each side, ascending.
+
+    `wanted` of them, in whole stretches that are spread evenly; the part on either side of a
+    stretch is in neither, since the text goes on from one part to the next. Raises ValueError for
+    too few parts.
+    """
+    many = max(1, min(STRETCHES, wanted // _STRETCH_PARTS))
+    if parts < wanted + 2 * many + 1:
+        raise ValueError(f"{parts} are too few")
+    side = np.zeros(parts, dtype=np.int8)
+    for i in range(many):
+        length = wanted * (i + 1) // many - wanted * i // many
+        first = (2 * i + 1) * parts // (2 * many) - length // 2
+        side[first - 1 : first + length + 1] = 2
+        side[first : first + length] = 1
+    return np.flatnonzero(side == 0), np.flatnonzero(side == 1)
 
 
 _BORDER = re.compile(r"(\n(?:[ \t\r\f]*\n)+)")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.config import as_before
+from harness.evidence import query
 from harness.machine import devices, roofline
 from harness.machine.hardware import peak_of, peaks
 from harness.machine.prices import NO_PRICE, Price, price_of
@@ -103,14 +104,13 @@ def measured(records: Iterable[Record], model: ModelConfig, device: str) -> Rate
     by_arm: dict[str, list[tuple[str, float]]] = {}
     for record in records:
         if (
-            record.status == "ok"
+            query.counts(record)
+            and query.timing_fault(record) is None
             and devices.of(record.device).rented
             and record.world_size == 1
             and as_before(record.config.get("model", {}), "model") == wanted
             and _device(record.hardware.gpu) == device
             and (timing := record.timing) is not None
-            and timing.timed
-            and not (timing.launch and timing.launch.contaminated)
             and (rate := timing.steady_tokens_per_second) is not None
         ):
             by_arm.setdefault(f"{record.recipe}/{record.arm}", []).append((record.key, rate))

@@ -1,11 +1,11 @@
-"""Where the arms' horizons ended: one row an (arm, seed, horizon). May not import torch, nor pandas
-(`pandas_view` has frames)."""
+"""Where the arms' horizons ended: one row an (arm, seed, horizon)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.evidence.query import counts
 from harness.records.schema import Record
 from harness.records.store import path_of
 
@@ -36,7 +36,7 @@ def ends(records: Iterable[Record]) -> tuple[Endpoint, ...]:
     Where a recipe moved a horizon without touching a configuration, only the newest budget stays.
     """
     found = sorted(
-        (one for r in records if r.status == "ok" and not r.repeat for one in _ends(r)),
+        (one for r in records if counts(r) for one in _ends(r)),
         key=lambda one: (one.created, one.path),
     )
     budget = {(one.arm, one.horizon): one.update for one in found}

@@ -16,20 +16,17 @@ from functools import cached_property
 from typing import get_args
 
 from harness.config import Compile
+from harness.evidence import query
 from harness.evidence.breakeven import Measured
 from harness.evidence.kernel_choice import Ratio
 from harness.evidence.machines import kinds
+from harness.evidence.roles import role_of
 from harness.evidence.sections import Section, sections
 from harness.records.schema import Record, Timing
 from harness.records.store import path_of
 from harness.stats.inference import UNASKED, Estimate, Verdict, judge, paired_difference, t_interval
 from harness.stats.line import REACH, BreakEven, Line, break_even, unresolved
 from models.kernels.names import KERNELS
-
-COMPILE_RECIPE = "compile_breakeven"
-"""Whose arms are the ways to compile."""
-KERNELS_RECIPE = "kernels"
-"""Whose arms are the Triton kernels, each alone."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,7 @@ class Run:
     @property
     def fault(self) -> str | None:
         """Why it does not count by itself; None where it does."""
-        launch = self.timing.launch
-        if launch is None:
-            return "not timed"
-        if launch.contaminated is not None:
-            return f"contaminated: {launch.contaminated}"
-        return "too short for a steady rate" if math.isnan(self.rate) else None
+        return query.timing_fault(self.record)
 
 
 @dataclass(frozen=True)
@@ -190,9 +182,9 @@ def lines_of(
     records: Sequence[Record], scale: str, device_class: str
 ) -> tuple[dict[Compile, Measured], str]:
     """What each way to compile takes and from where on it pays, and the view that shows it; from
-    the newest complete `COMPILE_RECIPE` at a scale on a device class. Nothing where it was not
-    timed."""
-    section = _newest(records, COMPILE_RECIPE, scale, device_class)
+    the newest complete recipe of role `compile` at a scale on a device class. Nothing where it
+    was not timed."""
+    section = _newest(records, "compile", scale, device_class)
     if section is None:
         return {}, ""
     versus, found = compared(section), {}
@@ -209,8 +201,8 @@ def kernel_ratios(
     records: Sequence[Record], scale: str, device_class: str
 ) -> tuple[dict[str, Ratio], str]:
     """Each Triton kernel's rate to torch's own, and the view that shows them; as `lines_of`, from
-    `KERNELS_RECIPE`. A kernel without a ratio that may be shown is left out."""
-    section = _newest(records, KERNELS_RECIPE, scale, device_class)
+    the role `kernels`. A kernel without a ratio that may be shown is left out."""
+    section = _newest(records, "kernels", scale, device_class)
     if section is None:
         return {}, ""
     versus, found = compared(section), {}
@@ -221,11 +213,9 @@ def kernel_ratios(
     return found, f"{section.name}.throughput"
 
 
-def _newest(
-    records: Sequence[Record], recipe: str, scale: str, device_class: str
-) -> Section | None:
-    of_recipe = [r for r in records if r.recipe == recipe and r.scale == scale]
-    for section in sections(of_recipe):
+def _newest(records: Sequence[Record], role: str, scale: str, device_class: str) -> Section | None:
+    of_role = [r for r in records if role_of(r) == role and r.scale == scale]
+    for section in sections(of_role):
         if section.device_class == device_class and not section.overrides:
             return section
     return None

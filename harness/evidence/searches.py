@@ -19,8 +19,6 @@ from harness.records.store import path_of
 
 BUDGET = ("train.tokens", "train.eval_every")
 """In these a search may differ from the comparison that uses it: it may be shorter."""
-BUNDLE = "bundle"
-"""The axis of a recipe whose arms differ in several things at once."""
 UNTUNED = "untuned"
 EDGE = "optimum at the edge"
 OTHER = "not the search's optimum"
@@ -215,7 +213,11 @@ def _strange(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
 
 
 def reason(section: Section, arms: Sequence[str]) -> str | None:
-    """Why a verdict on these arms is not one between tuned arms; None where it is."""
+    """Why a verdict on these arms is not one between tuned arms; None where it is, or where the
+    settings that a search would choose are all that the arms differ in: they are the question."""
+    differ = {field for r in section.group.records if r.arm in arms for field in r.diff}
+    if differ and differ <= set(FIELDS):
+        return None
     found = [standing(section, arm) for arm in arms]
     for kind in (UNTUNED, OTHER, EDGE):
         if bad := [s for s in found if s.kind == kind]:
@@ -252,8 +254,8 @@ def _how(section: Section, search: Section) -> str:
 
 
 def is_bundle(section: Section) -> bool:
-    """Whether arms are bundles, in which several things differ at once: an axis `bundle`."""
-    return any(BUNDLE in record.arm_values for record in section.group.records)
+    """Whether arms are bundles, in which several things differ at once."""
+    return section.role == "bundle"
 
 
 def evidence(section: Section) -> list[str]:

@@ -3,7 +3,7 @@
 A section is one (recipe, scale, device class, overrides). Within it a group shares one code
 digest, one software set, one data manifest and one configuration outside the arms' differences;
 a view uses one group, so that no cell mixes codes. May not import torch, nor pandas, whose import
-alone would take half of the time that a check of the card may take (`pandas_view` has frames).
+alone would take half of the time that a check of the card may take.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from typing import Any
 
 from harness.code.provenance import software_set
 from harness.config import canonical, digest, identity
+from harness.evidence import query
 from harness.evidence.endpoints import Endpoint, ends
+from harness.evidence.roles import role_of, search_of
 from harness.machine import devices
 from harness.recipe import SCALES
 from harness.records.schema import Question, Record
 from harness.records.store import path_of
 
-NOISE = "noise_floor"
-"""The recipe whose spread stands beside every difference of its scale."""
-SEARCH = "tune_"
-"""How the name of a recipe's search begins, where its question names none."""
 PACKING = "data.seq_len"
 """Where arms differ in it, each has a manifest of its own; they share split, order of documents
 and tokenizer, whose digest then stands for the text."""
@@ -63,10 +61,8 @@ class Run:
 
 def runs(records: Sequence[Record]) -> list[Run]:
     """The records in their order, each with what decides where it may stand."""
-    behaviours = {
-        r.code.source_digest: r.code.behaviour_digest for r in records if r.code.behaviour_digest
-    }
-    found = [_run(record, behaviours) for record in records]
+    known = query.behaviours(records)
+    found = [_run(record, known) for record in records]
     kinds: dict[tuple[Any, ...], list[int]] = {}
     for place, run in enumerate(found):
         kinds.setdefault((*run.section, *run.group[:3]), []).append(place)
@@ -76,9 +72,7 @@ def runs(records: Sequence[Record]) -> list[Run]:
     return found
 
 
-def _run(record: Record, behaviours: Mapping[str, str]) -> Run:
-    """`behaviours`: source digest -> behaviour digest, where it is known: sources that behave
-    alike are one code."""
+def _run(record: Record, known: Mapping[str, str]) -> Run:
     overrides = record.question.overrides
     return Run(
         record,
@@ -90,7 +84,7 @@ def _run(record: Record, behaviours: Mapping[str, str]) -> Run:
             record.hardware.device_class,
             canonical(overrides) if overrides else "",
         ),
-        behaviours.get(record.code.source_digest, record.code.source_digest),
+        query.code_of(record, known),
         " ".join(software_set(record.software)),
         record.world_size,
         digest(record.diff),
@@ -247,10 +241,20 @@ class Section:
     others: tuple[Group, ...]
     """Groups that no table uses, newest first."""
     search: Section | None = None
-    """The section of the search that its question names (else of `tune_<recipe>`), of the same
-    scale and device class."""
+    """The section of the search that chose its arms' settings, of the same scale, device class and
+    precision."""
     noise: Section | None = None
-    """The section of the recipe `NOISE`, of the same scale and device class."""
+    """The section of a recipe whose role is `noise`, likewise."""
+
+    @property
+    def precisions(self) -> set[str]:
+        """That its runs compute in: one, unless an arm is about it."""
+        return {str(r.config.get("train", {}).get("dtype")) for r in self.group.records}
+
+    @property
+    def role(self) -> str:
+        """What its recipe is for; empty where it has no such role."""
+        return role_of(self.group.newest)
 
     @property
     def title(self) -> str:
@@ -296,16 +300,21 @@ def sections(records: Sequence[Record]) -> list[Section]:
 
 
 def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
-    """Records older than the search do not name it: it is found by its name, too."""
-    name = section.group.question.tuned_by or f"{SEARCH}{section.recipe}"
+    name = search_of(section.recipe, section.group.question)
     there = {
         other.recipe: other
         for other in found
         if (other.scale, other.device_class, other.overrides)
         == (section.scale, section.device_class, {})
+        # A search's optimum holds, and a spread is noise, in the precision that it was run in.
+        and other.precisions & section.precisions
     }
-    noise = there.get(NOISE) if section.recipe != NOISE else None
-    return dataclasses.replace(section, search=there.get(name), noise=noise)
+    noise = next((other for other in there.values() if other.role == "noise"), None)
+    return dataclasses.replace(
+        section,
+        search=there.get(name) if name else None,
+        noise=noise if section.role != "noise" else None,
+    )
 
 
 def _device_numbers(known: Iterable[Run]) -> dict[tuple[str, str], int]:
@@ -347,12 +356,10 @@ def _part(record: Record) -> tuple[str, str]:
 
 def _group(part: Sequence[Run]) -> Group:
     """Of runs in order of age."""
-    best: dict[tuple[str, str], Run] = {}
-    for run in sorted(part, key=lambda run: (run.record.status == "ok", run.record.attempt)):
-        best[run.record.arm, run.record.key] = run
+    counted = {path_of(record) for record in query.attempts(run.record for run in part)}
     newest = part[-1]
     return Group(
-        records=tuple(run.record for run in sorted(best.values(), key=_order)),
+        records=tuple(run.record for run in sorted(part, key=_order) if run.path in counted),
         attempts=tuple(run.record for run in sorted(part, key=_order)),
         question=newest.record.question,
         code=newest.code,

@@ -25,6 +25,7 @@ def record(
     status: Status,
     error: str | None,
     *,
+    attempt: int,
     progress: Progress | None = None,
     manifest: Manifest | None = None,
     memory: Memory | None = None,
@@ -35,6 +36,7 @@ def record(
 ) -> Record:
     """The record of a run, as far as it got. Without `progress` nothing was measured.
 
+    `attempt` is `store.next_attempt`, asked under the run's lock by whoever writes the record.
     `counted` are the total and active parameters of the model that was built; where none was,
     the formula's. `launch` is a timed job's, with what was seen around and after it.
     """
@@ -42,18 +44,18 @@ def record(
     machine = devices.of(run.device).machine(load_before)
     updates = progress.update if progress else 0
     total, active = counted or (total_parameters(config.model), active_parameters(config.model))
-    per_update = config.tokens_per_update * run.world_size
+    per_update = config.tokens_per_update
     validation, training, ends = progress.curves() if progress else ((), (), ())
     timing = None
     if progress:
-        wall = progress.wall_seconds + time.time() - job.launched_at
+        wall = progress.wall_seconds + time.monotonic() - job.launched_at
         timing = progress.timing(
             per_update, wall, job.concurrent_runs, compile_seconds=compile_seconds, launch=launch
         )
     return Record(
         schema_version=1,
         key=run.key,
-        attempt=job.attempt,
+        attempt=attempt,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         recipe=run.recipe,
         arm=run.arm,
@@ -91,7 +93,10 @@ def record(
         timing=timing,
         memory=memory,
         flops=flops.account(
-            config, machine.gpu, timing.steady_tokens_per_second if timing else None
+            config,
+            machine.gpu,
+            timing.steady_tokens_per_second if timing else None,
+            devices=run.world_size,
         ),
         data=data_use(manifest, updates * per_update) if manifest else None,
         hardware=machine,

@@ -1,7 +1,8 @@
 """What the launcher tells a child process, and where the child leaves things. No torch.
 
 The one protocol between parent and child: the parent writes `job.json` into the run's folder and
-starts the child with its path; the child appends to `metrics.jsonl` there, and writes the record.
+starts the child with its path; the child appends to `metrics.jsonl` there, and writes the record
+under a number that it has announced there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.config import Frozen
 from harness.plan.runs import Run
-from harness.records.schema import Code, Launch, Question, Record
+from harness.records.schema import Code, Launch, Question, Record, Status
 
 
 class Job(Frozen):
@@ -33,14 +34,20 @@ class Job(Frozen):
     parent_folder: str | None
     given: str | None = None
     """Of a run that starts from a given model: its checkpoint, or transformers' folder."""
-    attempt: int
+    fresh: bool = False
+    """Train again what is finished, and not just write its record."""
+    token: str = ""
+    """Of one start of one process: by it the launcher knows its own child's lines."""
+    launcher: int = 0
+    """The process whose child works on this job. Where the child's parent is another, it died."""
     concurrent_runs: int
     predicted_seconds: float | None = None
     """Of the whole process, as forecast before it started."""
     launch: Launch | None = None
     """Set where the run is timed: it then runs alone."""
     launched_at: float
-    """Seconds since the epoch, so that a process's start-up counts as set-up."""
+    """On the machine's monotonic clock (`time.monotonic`), which all its processes share and
+    nobody sets back; from then on a process's start-up counts as set-up."""
 
     @property
     def files(self) -> RunFiles:
@@ -63,6 +70,8 @@ class RunFiles:
         self.summary = folder / "metrics.json"
         self.plot = folder / "metrics_plot.png"
         self.compile_cache = folder / "compile-cache"
+        self.fault = folder / "fault.json"
+        """Why one of several processes ended that writes no record itself."""
 
     def ended_with(self, source_digest: str) -> bool:
         """Whether final weights are there, and the last process here ran that code."""
@@ -71,6 +80,14 @@ class RunFiles:
         except (FileNotFoundError, ValidationError):
             return False
         return self.final.is_file() and last.code.source_digest == source_digest
+
+    def said_fault(self) -> tuple[Status, str] | None:
+        """What another process of the run left as its reason for ending; None where none did."""
+        try:
+            fault = json.loads(self.fault.read_bytes())
+            return fault["status"], fault["error"]
+        except (FileNotFoundError, ValueError, KeyError):
+            return None
 
     def branch(self, update: int, source_digest: str) -> Path:
         """The state after `update` updates, from which a decay starts; of one code alone."""

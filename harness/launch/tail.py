@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
 class Tail:
-    """The last known state of one running child."""
+    """The last known state of one running child.
+
+    Lines before its `start` with `token` are another process's, perhaps one that a launcher left
+    behind and that is still at work: they are passed over.
+    """
 
     path: Path
     tokens_per_update: int
+    token: str
     update: int | None = None
     loss: float | None = None
     val_loss: float | None = None
     tokens_per_second: float | None = None
     """Of the last updates, smoothed."""
+    attempt: int | None = None
+    """The number under which the child has announced its record."""
+    notes: list[str] = field(default_factory=list)
+    """Lines for the user that nobody has shown yet."""
+    _started: bool = False
     _offset: int = 0
     _rest: str = ""
 
@@ -35,10 +46,21 @@ class Tail:
             text = self._rest + file.read()
             self._offset = file.tell()
         *lines, self._rest = text.split("\n")
-        for line in filter(None, lines):
-            self._take(json.loads(line))
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:  # empty, or torn by the end of a process that was here before
+                continue
+            self._take(event)
 
-    def _take(self, event: dict[str, float]) -> None:
+    def _take(self, event: dict[str, Any]) -> None:
+        self._started = self._started or event.get("token") == self.token
+        if not self._started:
+            return
+        if "note" in event:
+            self.notes.append(event["note"])
+        if event.get("event") == "record":
+            self.attempt = event["attempt"]
         if "update" in event:
             self.update = int(event["update"])
         if "seconds" in event and "loss" in event:

@@ -9,9 +9,9 @@ from models.config import flops_per_token, flops_unknown
 
 
 def account(
-    config: RunConfig, gpu: str | None, steady_tokens_per_second: float | None
+    config: RunConfig, gpu: str | None, steady_tokens_per_second: float | None, devices: int = 1
 ) -> Flops | None:
-    """FLOPs a token under both conventions, and the share of the device's peak they come to; None
+    """FLOPs a token under both conventions, and the share of the devices' peak they come to; None
     where they are not known.
 
     MFU = tokens/s x FLOPs a token / peak (PaLM, arXiv 2204.02311, appendix B). The peak is the
@@ -26,7 +26,7 @@ def account(
     rate = steady_tokens_per_second if peak else None
 
     def share(per_token: float) -> float | None:
-        return rate * per_token / peak.bf16_flops if peak and rate else None
+        return rate * per_token / (devices * peak.bf16_flops) if peak and rate else None
 
     return Flops(
         per_token_causal=causal,

@@ -7,14 +7,21 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+import psutil
+
 ISA_FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd")
 """Instruction sets that decide which CPU kernels run, best first."""
+BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+"""Of x86: products in bf16."""
+UNSURE_FLAGS = frozenset({"avx_ne_convert", "bf16"})
+"""Of newer x86 without AVX-512, and of Arm: there may be some, if the library was built for it."""
 GENERATION = {"family": "cpu family", "model": "model"}
 """Our names for x86's numbers of a processor's generation, and /proc/cpuinfo's."""
 
@@ -52,11 +59,17 @@ def peak_of(product: str | None) -> Peak | None:
 
 
 @cache
+def _cpuinfo() -> str:
+    """What Linux says of the processors; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    return info.read_text("utf-8", errors="replace") if info.exists() else ""
+
+
+@cache
 def _cpu() -> tuple[str, str, str]:
     """(model, best instruction set, generation)."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        return described(info.read_text("utf-8", errors="replace"))
+    if info := _cpuinfo():
+        return described(info)
     model = None
     if platform.system() == "Darwin":
         model = first_line("sysctl", "-n", "machdep.cpu.brand_string")
@@ -69,14 +82,32 @@ def described(cpuinfo: str) -> tuple[str, str, str]:
     A hypervisor may hide the product ("AMD EPYC"): only family and model then tell generations
     apart, of which one can be twice as fast as another.
     """
-    first, _, _ = cpuinfo.partition("\n\n")
-    pairs = (line.partition(":") for line in first.splitlines())
-    fields = {name.strip(): value.strip() for name, _, value in pairs}
+    fields = _fields(cpuinfo)
     model = " ".join(fields.get("model name", _unnamed()).split())
-    known = set(fields.get("flags", fields.get("Features", "")).split())
+    known = _flags(fields)
     isa = next((flag for flag in ISA_FLAGS if flag in known), platform.machine())
     numbers = [f"{name} {fields[key]}" for name, key in GENERATION.items() if key in fields]
     return model, isa, " ".join(numbers)
+
+
+def has_bf16(cpuinfo: str) -> bool | None:
+    """Whether the first processor in /proc/cpuinfo's text multiplies bf16 by itself; None where
+    its list of instructions is missing or does not tell."""
+    flags = _flags(_fields(cpuinfo))
+    if flags & BF16_FLAGS:
+        return True
+    return None if not flags or flags & UNSURE_FLAGS else False
+
+
+def _fields(cpuinfo: str) -> dict[str, str]:
+    first, _, _ = cpuinfo.partition("\n\n")
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _flags(fields: dict[str, str]) -> set[str]:
+    """x86 calls them flags, Arm features."""
+    return set(fields.get("flags", fields.get("Features", "")).split())
 
 
 def _unnamed() -> str:
@@ -92,22 +123,44 @@ def first_line(*command: str) -> str | None:
     return lines[0].strip() if done.returncode == 0 and lines else None
 
 
+def instruction_set() -> str:
+    """The best of ISA_FLAGS that the CPU has, else its architecture."""
+    return _cpu()[1]
+
+
+def multiplies_bf16() -> bool | None:
+    """`has_bf16` of this CPU."""
+    return has_bf16(_cpuinfo())
+
+
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:
-    """Physical memory; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 0
+    """Physical memory."""
+    return int(psutil.virtual_memory().total)
 
 
-def load_average() -> float | None:
-    """One-minute load average, where there is one."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+def peak_resident_bytes() -> int:
+    """The highest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # unlike getrusage, not inherited from the parent through exec
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # which Windows does not have
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def load_average() -> float:
+    """Of one minute."""
+    return round(psutil.getloadavg()[0], 2)
 
 
 def cpu_class() -> str:

@@ -6,11 +6,13 @@ and says it in one line where it was not. May not import torch.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+import psutil
 
 from harness.machine import devices, hardware
 from harness.records.schema import GpuState, MachineState
@@ -20,40 +22,28 @@ BUSY_CORES = 0.15
 WINDOW_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 """How long a launch waits for others to finish before it goes on and is marked."""
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_WORK = ("user", "nice", "system", "irq", "interrupt", "softirq", "dpc", "steal")
+"""Of a core, by the names that systems have for it; the rest is waiting."""
 
 
-def busy_seconds(proc: Path = Path("/proc")) -> float | None:
+def busy_seconds() -> float | None:
     """CPU seconds that the cores of this process have worked since boot, for whomever; steal
     counts, since it is somebody else's. None where the system does not say."""
-    try:
-        lines = (proc / "stat").read_text("ascii").splitlines()
-    except OSError:
-        return None
-    allowed = {f"cpu{n}" for n in os.sched_getaffinity(0)}
-    rows = [fields for line in lines if (fields := line.split()) and fields[0] in allowed]
-    # user nice system idle iowait irq softirq steal
-    ticks = sum(int(v) for row in rows for i, v in enumerate(row[1:9]) if i not in (3, 4))
-    return ticks / _CLOCK_TICKS if rows and ticks else None
+    every = psutil.cpu_times(percpu=True)
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(every))
+    mine = [times._asdict() for core, times in enumerate(every) if core in allowed]
+    return sum(times.get(kind, 0.0) for times in mine for kind in _WORK) or None
 
 
-def own_seconds(proc: Path = Path("/proc")) -> float:
-    """CPU seconds of this session's processes, the ended ones among their children included.
-
-    The launcher gives each run a session of its own, so compilers that it starts are counted.
-    """
-    session, ticks = os.getsid(0), 0
-    for folder in proc.iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            text = (folder / "stat").read_text("utf-8", errors="replace")
-        except OSError:  # it has ended since
-            continue
-        fields = text.rpartition(")")[2].split()  # a program's name may hold spaces
-        if int(fields[3]) == session:
-            ticks += sum(int(value) for value in fields[11:15])  # user, system, and children's
-    return ticks / _CLOCK_TICKS
+def own_seconds() -> float:
+    """CPU seconds of this process and of those that it started, ended ones included where the
+    system keeps count of them; so compilers are counted."""
+    this, seconds = psutil.Process(), 0.0
+    for process in (this, *this.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            times = process.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def check(config: OptimConfig) -> None:
             + " and ".join(f"optim.{start}*" for start in declared(config.name)["FIELDS"])
         )
     for field, value in declared(config.name).get("FIXED", {}).items():
-        if getattr(config, field) != value:
+        if getattr(config, field) not in (value, "auto"):  # which the plan will resolve
             raise RequestError(
                 f"optim.name {config.name} takes optim.{field} {value} alone, not "
                 f"{getattr(config, field)}"

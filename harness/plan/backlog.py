@@ -1,7 +1,7 @@
 """Which runs of a plan are finished, outdated or still to do. Reads records; starts nothing.
 
 The one rule: `smol run`, `smol show` and `smol campaign` all ask `sort`. The first knows the data
-that it has prepared; the others take what the records say of it (`Recorded`).
+that it has prepared; the others take what the records say of it (`query.Recorded`).
 """
 
 from __future__ import annotations
@@ -9,53 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from harness.code.provenance import software_set
-from harness.config import DataConfig, as_before, canonical
+from harness.evidence.query import Current
 from harness.plan.runs import Plan, Run
-from harness.records.schema import DataUse, Record
-
-UNPREPARED = "unprepared"
-"""In the place of a digest of data that no record was made of."""
-
-
-Manifests = Callable[[Run], str]
-"""The digest of the data that a run would be made of."""
-
-
-@dataclass(frozen=True)
-class Current:
-    """What a finished run must agree with to count as finished."""
-
-    source_digest: str
-    software: tuple[str, ...]
-    manifest_digest: Manifests
-    behaviour_digest: Callable[[], str | None] = lambda: None
-    """Asked only where a record of other source may behave the same."""
-
-
-class Recorded:
-    """The data that records were made of, by its specification: for a plan that is made before
-    any data is prepared. Where several records are of one specification the newest counts."""
-
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._uses = {
-            canonical(as_before(record.config["data"], "data")): record.data
-            for record in sorted(records, key=lambda record: record.created)
-            if record.data is not None
-        }
-
-    def tokenizer_digest(self, data: DataConfig) -> str:
-        """As `plan.make` asks for it."""
-        used = self._used(data)
-        return used.tokenizer_digest if used else UNPREPARED
-
-    def manifest_digest(self, run: Run) -> str:
-        """As `Current` asks for it."""
-        used = self._used(run.config.data)
-        return used.manifest_digest if used else UNPREPARED
-
-    def _used(self, data: DataConfig) -> DataUse | None:
-        return self._uses.get(canonical(as_before(data, "data")))
+from harness.records.schema import Record
 
 
 @dataclass
@@ -82,7 +38,8 @@ def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:
             by_key.setdefault(record.key, []).append(record)
     backlog = Backlog()
     for run in plan.runs:
-        changes = [_changes(record, run, current) for record in by_key.get(run.key, [])]
+        found = by_key.get(run.key, [])
+        changes = [", ".join(current.changes(record, run.config.data)) for record in found]
         if not changes:
             backlog.pending.append(run)
         elif "" in changes:
@@ -90,33 +47,6 @@ def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:
         else:
             backlog.outdated.append((run, changes[-1]))
     return backlog
-
-
-def _changes(record: Record, run: Run, current: Current) -> str:
-    changed = []
-    if not _same_code(record, current):
-        changed.append(f"code {record.code.source_digest[:8]} -> {current.source_digest[:8]}")
-    if software_set(record.software) != current.software:
-        old, new = " ".join(software_set(record.software)), " ".join(current.software)
-        changed.append(f"software (python torch numpy) {old} -> {new}")
-    if record.timing and record.timing.launch and record.timing.launch.contaminated:
-        changed.append(f"contaminated ({record.timing.launch.contaminated})")
-    manifest = current.manifest_digest(run)
-    if record.data is None or record.data.manifest_digest != manifest:
-        was = record.data.manifest_digest[:8] if record.data else "none"
-        changed.append(f"data {was} -> {manifest[:8]}")
-    return ", ".join(changed)
-
-
-def _same_code(record: Record, current: Current) -> bool:
-    """Whether a record's losses are this code's. Its seconds are only those of the same source."""
-    code = record.code
-    if code.source_digest == current.source_digest:
-        return True
-    timed = record.timing is not None and record.timing.timed
-    if timed or code.behaviour_digest is None:
-        return False
-    return code.behaviour_digest == current.behaviour_digest()
 
 
 def whole_blocks(todo: Iterable[Run], plan: Plan) -> list[Run]:

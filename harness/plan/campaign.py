@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 from harness.config import canonical
 from harness.errors import RequestError, nearest
+from harness.evidence.query import Current, Manifests, Recorded
 from harness.machine import devices
 from harness.machine.hardware import Peak, peak_of, peaks
 from harness.machine.prices import Price
@@ -35,7 +36,6 @@ from harness.plan import backlog as backlogs
 from harness.plan import profiles
 from harness.plan import runs as planning
 from harness.plan.auto import NONE, Evidence
-from harness.plan.backlog import Current, Manifests
 from harness.plan.forecast import Forecast
 from harness.plan.runs import Plan, Run
 from harness.recipe import Entry, Scale
@@ -169,7 +169,7 @@ class _Known:
         self.forecast = Forecast(device.name, device.peak, self._here)
         newest = self._here[-1].hardware.device_class if self._here else device.name
         self.device_class = device.product or newest
-        self.data = backlogs.Recorded(self._here)
+        self.data = Recorded(self._here)
         self._current = current(self.data.manifest_digest)
         self._evidence = evidence
         self._elsewhere = {

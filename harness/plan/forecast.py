@@ -8,11 +8,12 @@ a kernel costs. Pure; may not import torch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.config import RunConfig, as_before, canonical
 from harness.evidence import costs as cost
+from harness.evidence import query
 from harness.machine import devices, hardware
 from harness.machine.hardware import Peak
 from harness.optim import registry
@@ -29,43 +30,57 @@ LAUNCHES_A_LAYER = 150
 """Assumed: forward and backward of one block, eager."""
 FORWARD_SHARE = 1.0 / 3.0
 """Of a training step's FLOPs: validation has no backward pass."""
+CORE_FLOPS = 3e10
+"""Assumed of a CPU core that trains small models, where a guess is better than nothing: cores of
+the last ten years reach a half to four times as much."""
 
 
 class Forecast:
     """Predictions for one device."""
 
-    def __init__(self, device: str, peak: Peak | None, records: Sequence[Record]) -> None:
-        """`records` are those of this device; whatever their status, their rates count."""
-        self.device, self.peak = device, peak
-        self._rates: dict[str, list[float]] = {}
-        flops = []
+    def __init__(
+        self, device: str, peak: Peak | None, records: Sequence[Record], *, guess: bool = False
+    ) -> None:
+        """`records` are those of this device; whatever their status, their rates count. With
+        `guess` a device without records and without a peak has an assumed speed, not none."""
+        self.device, self.peak, self._guess = device, peak, guess
+        self._rates: dict[tuple[str, str], list[float]] = {}
+        self._flops: dict[str, list[float]] = {}
         for record in records:
             rate = record.timing.steady_tokens_per_second if record.timing else None
-            if rate and record.flops:
-                self._rates.setdefault(_sizes(record.config.get("model", {})), []).append(rate)
-                flops.append(rate * record.flops.per_token_causal)
-        self._flops = statistics.median(flops) if flops else None
+            if rate and record.flops and record.world_size == 1:
+                # A precision that the hardware lacks costs a multiple: rates do not carry over.
+                dtype = str(record.config.get("train", {}).get("dtype"))
+                model = _sizes(record.config.get("model", {}))
+                self._rates.setdefault((model, dtype), []).append(rate)
+                self._flops.setdefault(dtype, []).append(rate * record.flops.per_token_causal)
 
     @classmethod
-    def of_this_machine(cls, device: str, records: Iterable[Record]) -> Forecast:
+    def of_this_machine(
+        cls, device: str, records: Sequence[Record], *, guess: bool = False
+    ) -> Forecast:
         """For `cpu` or `cuda` here, from those of `records` that its class of device left."""
         name = devices.of(device).product()
-        here = [record for record in records if record.hardware.device_class == name]
         peak = hardware.peak_of(name)
-        return cls(peak.name if peak else name, peak, here)
+        return cls(peak.name if peak else name, peak, query.on(records, name), guess=guess)
 
     def rate(self, config: RunConfig) -> tuple[float | None, str]:
         """Tokens/s of a run, and where that comes from."""
-        found = self._rates.get(_sizes(config.model))
-        if found:
+        dtype = config.train.dtype
+        if found := self._rates.get((_sizes(config.model), dtype)):
             return statistics.median(found), "measured here"
         if (reason := flops_unknown(config.model)) is not None:
             return None, reason
         per_token = flops_per_token(config.model, config.data.seq_len)
-        if self.peak is None:
-            if self._flops is None:
-                return None, "no rate was measured on this device"
-            return self._flops / per_token, "scaled by FLOPs from other models measured here"
+        if self.peak is None or dtype != "bf16":  # which is what a peak is known in
+            flops = self._flops.get(dtype)
+            if flops is None and self._guess and self.peak is None:
+                rate = CORE_FLOPS * config.train.threads / per_token
+                return rate, f"of {CORE_FLOPS / 1e9:.0f} GFLOP/s a core, a guess: none was measured"
+            if flops is None:
+                return None, f"no rate in {dtype} was measured on this device"
+            scaled = statistics.median(flops) / per_token
+            return scaled, "scaled by FLOPs from other models measured here"
         share = self._share(config)
         update = config.tokens_per_update * per_token / (share * self.peak.bf16_flops)
         update = max(update, self._launches(config))
@@ -104,7 +119,8 @@ class Forecast:
             + FORWARD_SHARE * validations * config.data.val_tokens
         )
         compiling = COMPILE_SECONDS.get(config.train.compile, 0.0)
-        return devices.of(run.device).start_seconds + compiling + tokens / rate
+        training = tokens / (rate * run.world_size)  # as if sharing an update cost nothing
+        return devices.of(run.device).start_seconds + compiling + training
 
     def together(self, runs: Sequence[Run], at_once: int) -> tuple[float | None, str]:
         """Of runs that are started together, so many at a time, and what the least certain of

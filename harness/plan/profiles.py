@@ -121,7 +121,8 @@ def memory_bytes(config: RunConfig, micro: int) -> float:
     The head's logits are made in chunks of fixed size and are part of 3.
     """
     model = config.model
-    half = HALF if config.train.dtype == "bf16" else FULL
+    # What is not resolved yet is for a card of the table, which all multiply bf16.
+    half = HALF if config.train.dtype in ("bf16", "auto") else FULL
     state = total_parameters(model) * (4 * FULL + (HALF if half == HALF else 0))
     tokens = micro * config.data.seq_len
     one_layer = tokens * _layer_values(model) * half

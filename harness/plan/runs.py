@@ -6,7 +6,6 @@ Which arms there are, and which are refused, is `harness/plan/grid.py`. May not 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,12 +19,13 @@ from harness.config import (
     flatten,
     replace,
 )
+from harness.data import sources
 from harness.errors import RequestError, nearest
 from harness.plan import auto as automatic
 from harness.plan import stages
 from harness.plan.grid import Arm, arms
 from harness.plan.profiles import Profile, common_micro_batch, split
-from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens
+from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens, check_name
 from harness.records.keys import key_of
 from models.config import (
     active_parameters,
@@ -75,6 +75,9 @@ class Run(Frozen):
     parent: str | None
     """The key of the run that this one starts from: a decay's stem, or the stage before."""
     key: str
+    key_alone: str = ""
+    """The key that the run would have with one process. It is the same for all numbers of them,
+    so it tells whose checkpoints a run may go on from."""
     start: Literal["init", "branch", "final", "given"] = "init"
     """From what: an initialisation, the parent's branch (optimizer and all), the weights that
     the parent ended with, or a model that the user gave."""
@@ -106,6 +109,11 @@ class Plan:
     runs: Sequence[Run]
     choices: Mapping[str, str] = field(default_factory=dict)
     """Field that was `auto` -> what was chosen, and why."""
+
+    @property
+    def configs(self) -> list[RunConfig]:
+        """Of its runs."""
+        return [run.config for run in self.runs]
 
 
 def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
@@ -167,6 +175,7 @@ def make(
         raise RequestError(f"--seeds must be at least 1, not {count}")
     taken, first = stages.chosen(recipe.stages, start, given is not None)
     recipe = dataclasses.replace(recipe, stages=taken)
+    _check_shared(grid, world_size)
     runs: list[Run] = []
     for seed in range(entry.first_seed, entry.first_seed + count):
         for arm in grid:
@@ -204,6 +213,7 @@ def resolve(
         micro = common_micro_batch([arm.config for arm in grid], profile)
         recipe = dataclasses.replace(recipe, base=split(recipe.base, micro))
         grid = arms(recipe, overrides, entry.folders)
+    automatic.check_resolved(grid)
     check_question(entry, recipe, grid)
     return recipe, grid
 
@@ -219,18 +229,21 @@ def _may_cut(recipe: Recipe, overrides: Mapping[str, Any], profile: Profile) -> 
     return profile.budget is not None and not (named or varied)
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,@-]*")
-"""What recipes and arms may be called: their names become folders."""
-
-
 def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
-    """Refuse names that cannot be folders, and a question about arms or horizons that are not
+    """Refuse names that no record could carry, and a question about arms or horizons that are not
     there. Raises RequestError."""
-    names = [arm.name for arm in grid]
-    for name in (entry.name, *names):
-        if not NAME.fullmatch(name):
-            raise RequestError(f"'{name}' cannot name a recipe or an arm: letters, digits, ._+=,@-")
-    horizons = horizon_names(recipe)
+    names, horizons = [arm.name for arm in grid], horizon_names(recipe)
+    check_name("a recipe", entry.name)
+    for name in (*names, *recipe.notes):
+        check_name("an arm", name)
+    for name in horizons:
+        check_name("a stage" if recipe.stages else "a horizon", name)
+        check_name("a run", f"decay-{name}")
+    configs = [arm.config for arm in grid] + [step.config for arm in grid for step in arm.steps]
+    for data in {config.data for config in configs}:
+        sources.check(data)
+        for source in data.sources:
+            check_name("a source", source.name)
     if entry.primary.at not in horizons:
         raise RequestError(
             f"recipe '{entry.name}' asks at a horizon '{entry.primary.at}' that it does not have"
@@ -241,6 +254,18 @@ def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
             raise RequestError(
                 f"recipe '{entry.name}' asks about an arm '{arm}' that it does not have"
                 f"{nearest(arm, names)}"
+            )
+
+
+def _check_shared(grid: Sequence[Arm], processes: int) -> None:
+    """Raises RequestError where an update has fewer sequences than processes to share it."""
+    for arm in grid:
+        configs = (arm.config, *(step.config for step in arm.steps))
+        fewest = min(config.sequences_per_update for config in configs)
+        if fewest < processes:
+            raise RequestError(
+                f"--processes {processes}: arm '{arm.name}' has only {fewest} sequences in an "
+                "update"
             )
 
 
@@ -304,18 +329,18 @@ def _runs_of(
         return [
             run(
                 stage=f"train-{together[0].horizon}", first_update=0, last_update=update,
-                decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=None,
+                decay_start=starts[update], branch_at=(), endpoints=tuple(together), after=None,
             )
             for update, together in by_update.items()
         ]  # fmt: skip
     stem = run(
         stage="stem", first_update=0, last_update=max(starts.values()), decay_start=None,
-        branch_at=tuple(sorted(set(starts.values()))), endpoints=(), parent=None,
+        branch_at=tuple(sorted(set(starts.values()))), endpoints=(), after=None,
     )  # fmt: skip
     decays = [
         run(
             stage=f"decay-{together[0].horizon}", first_update=starts[update], last_update=update,
-            decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=stem.key,
+            decay_start=starts[update], branch_at=(), endpoints=tuple(together), after=stem,
             start="branch",
         )
         for update, together in by_update.items()
@@ -343,7 +368,7 @@ def _stages_of(
         first, given = beginning
         if step.stage.name != first:
             given = None
-        parent = runs[step.stage.after].key if step.stage.after and not given else None
+        parent = runs[step.stage.after] if step.stage.after and not given else None
         schedule = step.config.schedule
         length = Tokens(step.config.train.tokens, step.stage.name)
         end = endpoint(length, dataclasses.replace(arm, config=step.config), ())
@@ -354,7 +379,7 @@ def _stages_of(
             stage=step.stage.name, first_update=0, last_update=end.update,
             decay_start=min(schedule.warmup_updates, end.update)
             if schedule.name == "cosine" else end.update - decay,
-            branch_at=(), endpoints=(end,), parent=parent, given=given,
+            branch_at=(), endpoints=(end,), after=parent, given=given,
             start="given" if given else "final" if parent else "init",
             stage_diff=dict(step.changed), prompts=tuple(step.stage.prompts),
         )  # fmt: skip
@@ -370,11 +395,20 @@ def _run(
     config: RunConfig,
     place: Mapping[str, Any],
     outside: Mapping[str, Any],
+    after: Run | None,
     **fields: Any,
 ) -> Run:
     chain = {k: v for k, v in fields.items() if k not in NO_RESULT}
-    key = key_of(config, place["seed"], **outside, **chain)
-    return Run(**place, arm=arm.name, repeat=0, config=config, **fields, key=key)
+
+    def key(parent: str | None, **changed: Any) -> str:
+        return key_of(config, place["seed"], **{**outside, **changed}, **chain, parent=parent)
+
+    parent = after.key if after else None
+    alone = key(after.key_alone if after else None, world_size=1)
+    return Run(
+        **place, arm=arm.name, repeat=0, config=config, **fields, parent=parent,
+        key=key(parent), key_alone=alone,
+    )  # fmt: skip
 
 
 def describe(plan: Plan) -> list[dict[str, Any]]:

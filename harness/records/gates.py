@@ -10,6 +10,7 @@ import math
 from datetime import datetime
 from functools import cache
 
+import numpy as np
 from pydantic import ValidationError
 
 from harness.records.schema import EvalPoint, HorizonEnd, Record
@@ -21,6 +22,9 @@ INITIAL_LOSS_TOLERANCE = 0.5
 """Nats between the first update's loss and what the initialisation implies; one update's batch
 of a thousand tokens strays by under 0.1, a wrong initialisation by whole nats."""
 
+
+ODD_SHARE = 0.2
+"""Of the targets that are one token; the most frequent one of English text is a twentieth."""
 
 HANDOVER_TOLERANCE = 1e-4
 """Of a probe loss, by the same code on the same kind of device: only the order of sums differs."""
@@ -49,16 +53,11 @@ def check(record: Record) -> list[str]:
 def _counts(r: Record) -> list[str]:
     faults = []
     batch, data = r.config.get("batch", {}), r.config.get("data", {})
-    declared = (
-        batch.get("micro_batch", 0)
-        * batch.get("grad_accum", 0)
-        * data.get("seq_len", 0)
-        * r.world_size
-    )
+    declared = batch.get("micro_batch", 0) * batch.get("grad_accum", 0) * data.get("seq_len", 0)
     if declared != r.tokens_per_update:
         faults.append(
             f"tokens_per_update {r.tokens_per_update} is not micro_batch x grad_accum x seq_len "
-            f"x world_size = {declared}"
+            f"= {declared}"
         )
     if r.tokens_done != r.updates_done * r.tokens_per_update:
         faults.append(
@@ -171,15 +170,34 @@ def _times(r: Record) -> list[str]:
     return faults
 
 
+def initial_loss(loss: float, expected: float) -> str | None:
+    """What is wrong with the first update's loss of a model that was just initialised, if any."""
+    if abs(loss - expected) <= INITIAL_LOSS_TOLERANCE:
+        return None
+    return f"initial loss {loss:.3f} against {expected:.3f} implied by the initialisation"
+
+
+def odd_targets(targets: np.ndarray) -> str | None:
+    """What is odd about an update's targets, which a model that knows nothing would not show:
+    `ODD_SHARE` of them or more are one token. Targets below 0 are none."""
+    scored = targets[targets >= 0]
+    if not scored.size:
+        return "the data's first update has no target"
+    counts = np.bincount(scored.ravel())
+    token, share = int(counts.argmax()), float(counts.max() / scored.size)
+    if share < ODD_SHARE:
+        return None
+    return (
+        f"{share:.0%} of the data's first {scored.size:,} targets are token {token}: padding needs "
+        "an attention_mask, or labels of -100"
+    )
+
+
 def _losses(r: Record) -> list[str]:
     faults = []
     if r.initial_loss is not None and r.expected_initial_loss is not None:
-        gap = r.initial_loss - r.expected_initial_loss
-        if not abs(gap) <= INITIAL_LOSS_TOLERANCE:
-            faults.append(
-                f"initial loss {r.initial_loss:.3f} against {r.expected_initial_loss:.3f} implied "
-                "by the initialisation"
-            )
+        fault = initial_loss(r.initial_loss, r.expected_initial_loss)
+        faults += [fault] if fault else []
     if r.data is not None and r.data.val_bytes:
         for point in _points(r):
             implied = point.val_loss * r.data.val_tokens / math.log(2) / r.data.val_bytes

@@ -7,14 +7,30 @@ May not import torch.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import shlex
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from harness.config import Frozen
+from harness.config import Frozen, Name
 
 SCHEMA_VERSION = 1
 
+
+def one_command(text: str) -> str:
+    """A command that people are told to paste: `smol` with its words, and nothing that a shell or
+    a code span would read as more. Raises ValueError for any other."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = []
+    plain = shlex.join(words) == text and text.isprintable() and "`" not in text
+    if not plain or words[:1] != ["smol"]:
+        raise ValueError("it is not a single `smol` command, quoted as a shell needs it")
+    return text
+
+
+Command = Annotated[str, AfterValidator(one_command)]
 Status = Literal["ok", "diverged", "oom", "killed", "failed"]
 
 
@@ -24,22 +40,24 @@ class Question(Frozen):
     summary: str
     """The recipe's first line."""
     metric: str
-    at: str
+    at: Name
     """Horizon of the primary question."""
-    pairs: tuple[tuple[str, str], ...]
+    pairs: tuple[tuple[Name, Name], ...]
     """(reference arm, arm)."""
     seeds: int
     """Seeds per arm that the recipe froze for this scale."""
     first_seed: int = 0
     """They are this and those that follow."""
-    tuned_by: str | None
+    role: str = ""
+    """What the recipe is for (`harness.recipe.Role`), where others make use of its records."""
+    tuned_by: Name | None
     """The search recipe that chooses the arms' settings; None names none."""
-    arms: tuple[str, ...]
+    arms: tuple[Name, ...]
     """In the recipe's order."""
-    notes: dict[str, str]
+    notes: dict[Name, str]
     """Arm -> remark."""
-    horizons: tuple[str, ...]
-    stages: tuple[str, ...] = ()
+    horizons: tuple[Name, ...]
+    stages: tuple[Name, ...] = ()
     """Parents before children; none where a recipe has none."""
     views: tuple[str, ...]
     margin: float | None = None
@@ -89,7 +107,7 @@ class TrainPoint(Frozen):
 class HorizonEnd(Frozen):
     """The measured end of a horizon."""
 
-    horizon: str
+    horizon: Name
     update: int
     tokens: int
     flops: float | None
@@ -242,7 +260,7 @@ class DataUse(Frozen):
     unigram_val_loss: float
     """Nats a token of the train split's unigram model on the same validation tokens."""
     unigram_bits_per_byte: float | None
-    mix: dict[str, float]
+    mix: dict[Name, float]
     """Achieved share of training tokens by source."""
 
 
@@ -278,24 +296,25 @@ class Record(Frozen):
     """One run."""
 
     schema_version: Literal[1]
-    key: str
+    key: Name
     attempt: int
     created: str
     """UTC, ISO 8601, to the second."""
-    recipe: str
-    arm: str
+    recipe: Name
+    arm: Name
     arm_values: dict[str, str]
-    stage: str
+    stage: Name
     seed: int
     repeat: int
-    scale: str
-    device: str
+    scale: Name
+    device: Name
     """The kind, as `--device` takes it."""
     world_size: int
+    """Processes that shared each update."""
     profile: str | None = None
     """The device profile that cut updates into micro-steps (`config.batch`); None where it left
     the recipe's split."""
-    parent: str | None
+    parent: Name | None
     status: Status
     error: str | None
     """One line for what is not `ok`."""
@@ -337,7 +356,7 @@ class Record(Frozen):
     software: dict[str, str]
     """Package -> version; python and platform too."""
     code: Code
-    command: str
+    command: Command
     """Reproduces the run's recipe at this scale."""
     predicted_seconds: float | None = None
     """Of the whole process (`timing.wall_seconds`), as forecast before it started; None where no

@@ -11,21 +11,20 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from harness.config import explain
+from harness.config import Frozen, explain
 from harness.errors import RequestError
-from harness.files import write_atomically
+from harness.files import read_regular, write_atomically
 from harness.records import configuration, gates
 from harness.records.migrations import to_current
 from harness.records.schema import Record
+from harness.records.untrusted import json_without_controls
 
 FOLDER = "records"
 MAX_BYTES = 4_000_000
@@ -35,11 +34,9 @@ _FILE_NAME = re.compile(r"(?P<key>.+)\.(?P<attempt>[0-9]+)\.json")
 
 
 def relative_path(recipe: str, arm: str, key: str, attempt: int) -> str:
-    """A record's file, relative to the results folder, with forward slashes.
-
-    Characters of a name that a file system may not take are percent-encoded.
-    """
-    return f"{FOLDER}/{_part(recipe)}/{_part(arm)}/{_part(key)}.{attempt}.json"
+    """A record's file, relative to the results folder, with forward slashes. The schema's names
+    are such that every file system takes them, and that none leads elsewhere."""
+    return f"{FOLDER}/{recipe}/{arm}/{key}.{attempt}.json"
 
 
 def path_of(record: Record) -> str:
@@ -47,10 +44,13 @@ def path_of(record: Record) -> str:
     return relative_path(record.recipe, record.arm, record.key, record.attempt)
 
 
-@cache  # asked for every cell that a record is behind
-def _part(name: str) -> str:
-    quoted = quote(name, safe="=+@,")
-    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+def lock_of(results: Path, recipe: str) -> Path:
+    """The file that whoever runs a recipe into this folder holds locked, wherever it trains."""
+    return results / FOLDER / recipe / ".lock"
+
+
+class Refused(RequestError):
+    """What a record says cannot be true, or be a record's."""
 
 
 def check_writable(results: Path) -> None:
@@ -73,22 +73,22 @@ def check_writable(results: Path) -> None:
 def write(results: Path, record: Record) -> Path:
     """Write a record and return its path. Immutable: an existing file is never overwritten.
 
-    Raises RequestError for a file already there, a folder that cannot be written, a value that
-    is not of the schema (NaN and infinity included), or a broken plausibility gate.
+    Raises Refused for a value that is not of the schema (NaN and infinity included) or a broken
+    plausibility gate, RequestError for a file already there or a folder that cannot be written.
     """
     name = path_of(record)
-    check_writable(results)
-    path = results / name
-    if path.exists():
-        raise RequestError(f"{name} is already there, and records are never overwritten")
     text = to_json(record)
     try:
         again = Record.model_validate_json(text)
     except ValidationError as error:
-        raise RequestError(f"{name} would not be a valid record: {explain(error)}") from None
+        raise Refused(f"{name} would not be a valid record: {explain(error)}") from None
     if again != record:
-        raise RequestError(f"{name} would not be read back as it was written")
+        raise Refused(f"{name} would not be read back as it was written")
     refuse_implausible(name, record)
+    check_writable(results)
+    path = results / name
+    if path.exists():
+        raise RequestError(f"{name} is already there, and records are never overwritten")
     try:
         write_atomically(path, text)
     except OSError as error:
@@ -97,10 +97,10 @@ def write(results: Path, record: Record) -> Path:
 
 
 def refuse_implausible(name: str, record: Record) -> None:
-    """Raise RequestError for a record, of that file, that contradicts itself: one that was edited
+    """Raise Refused for a record, of that file, that contradicts itself: one that was edited
     after it was written, or that another wrote."""
     if broken := contradictions(record):
-        raise RequestError(f"{name} is not plausible: {'; '.join(broken)}")
+        raise Refused(f"{name} is not plausible: {'; '.join(broken)}")
 
 
 def contradictions(record: Record) -> list[str]:
@@ -109,10 +109,10 @@ def contradictions(record: Record) -> list[str]:
     return configuration.faults(record.config) or gates.check(record)
 
 
-def to_json(record: Record) -> str:
+def to_json(record: Frozen) -> str:
     """A record as JSON that is compact and yet shows a change on one line: a key or a point a line.
 
-    Raises RequestError for NaN or infinity.
+    Raises Refused for NaN or infinity.
     """
     lines = []
     for name, value in record.model_dump(mode="json").items():
@@ -131,9 +131,7 @@ def _compact(name: str, value: Any) -> str:
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except ValueError:
-        raise RequestError(
-            f"a record's '{name}' holds NaN or infinity, which JSON has not"
-        ) from None
+        raise Refused(f"a record's '{name}' holds NaN or infinity, which JSON has not") from None
 
 
 @dataclass(frozen=True)
@@ -169,15 +167,21 @@ def stored_in(results: Path) -> Iterator[Stored]:
 def files_below(folder: Path) -> list[Path]:
     """Everything below a folder but folders, sorted; nothing where there is no folder.
 
-    Raises RequestError for a folder that may not be read, which `rglob` passes over in silence.
+    Raises RequestError for a folder that may not be read, which `rglob` passes over in silence,
+    and for a link: a folder that somebody sent holds its own files, and leads nowhere else.
     """
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise RequestError(f"{error.filename} cannot be read: {error.strerror}")
 
-    walk = os.walk(folder, onerror=refuse)
-    return sorted(Path(place) / name for place, _, names in walk for name in names)
+    found = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        for name in (*folders, *names):
+            if (path := Path(place) / name).is_symlink():
+                raise RequestError(f"{path} is a link, and not a file of this folder")
+        found += [Path(place) / name for name in names]
+    return sorted(found)
 
 
 def read(path: Path, relative: str) -> Record:
@@ -194,17 +198,10 @@ def _read(path: Path, relative: str) -> Stored:
             f"{relative} is not a record: expected {FOLDER}/<recipe>/<arm>/<key>.<attempt>.json"
         )
     try:
-        if not path.is_file():  # reading a pipe would wait for a writer, perhaps for ever
-            raise RequestError(f"{relative} is not a record: it is no regular file")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise RequestError(
-                f"{relative} is not a record: it has {size / 1e6:,.1f} MB, and a record at most "
-                f"{MAX_BYTES / 1e6:.0f}"
-            )
-        text = path.read_bytes()
+        text = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise RequestError(f"{relative} cannot be read: {error.strerror}") from None
-    record = _parse(text, relative)
+    record = _parse(json_without_controls(text), relative)
     if fault := configuration.no_section(record.config):
         raise RequestError(f"{relative} is not a valid record: {fault}")
     if path_of(record) != relative:
@@ -250,24 +247,12 @@ def repeated_keys(path: Path) -> list[str]:
 
 
 def next_attempt(results: Path, recipe: str, arm: str, key: str) -> int:
-    """The number of a run's next attempt: 1, or one above the highest that left a file."""
+    """The number of a run's next attempt: 1, or one above the highest that left a file.
+
+    Whoever writes it asks in that moment, with the run's lock in hand: an earlier answer may be
+    another process's by then.
+    """
     folder = (results / relative_path(recipe, arm, key, 1)).parent
     found = [_FILE_NAME.fullmatch(path.name) for path in folder.glob("*.json")]
-    attempts = [int(m["attempt"]) for m in found if m is not None and m["key"] == _part(key)]
+    attempts = [int(m["attempt"]) for m in found if m is not None and m["key"] == key]
     return max(attempts, default=0) + 1
-
-
-def latest(records: Iterable[Record], recipe: str | None = None) -> dict[str, Record]:
-    """Key -> the newest attempt. With `recipe`, of that recipe's records only.
-
-    A key hashes what is computed, not who asked: two recipes may share one, and each counts its
-    own attempts. So name the recipe wherever records of several can meet.
-    """
-    newest: dict[str, Record] = {}
-    for record in records:
-        if recipe is not None and record.recipe != recipe:
-            continue
-        known = newest.get(record.key)
-        if known is None or record.attempt > known.attempt:
-            newest[record.key] = record
-    return newest

@@ -1,4 +1,4 @@
-"""The model card: `<results>/MODEL_CARD.md` with `cells.json`, from records alone, and its check.
+"""`<results>/MODEL_CARD.md`, its pages and `cells.json`, from records alone, and their check.
 
 Nothing in the card is typed by hand, and nothing in it depends on when it is rendered. May not
 import torch; draws only where a figure is not fresh.
@@ -12,42 +12,59 @@ from pathlib import Path
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records import store
-from harness.report import cells, document, drawn
-from harness.report.document import Document
+from harness.report import cells, fresh, inputs, pages
+from harness.report.draw import Shown
+from harness.report.pages import CARD as CARD
+from harness.report.pages import FOLDER, MADE, Pages
 
-CARD = "MODEL_CARD.md"
 LINES = 12
 WIDTH = 300
 """What is shown of a difference in `cells.json`: lines, and characters of each."""
 
 
-def render(results: Path) -> str:
-    """The whole text of the card. Raises RequestError for a broken records folder."""
-    return _made(results).text
+def render(results: Path) -> dict[str, str]:
+    """The card and its pages, by file; the card first. Raises RequestError for a broken records
+    folder."""
+    return _made(results).texts
 
 
-def _made(results: Path) -> Document:
-    return document.build(document.read(results))
+def _made(results: Path) -> Pages:
+    return pages.build(inputs.read(results))
 
 
-def _texts(made: Document) -> dict[str, str]:
-    """File -> what it should hold."""
-    return {CARD: made.text, cells.FILE: cells.to_json(made.index)}
+def _texts(made: Pages) -> dict[str, str]:
+    """File -> what it should hold: the card, its cells, its pages."""
+    first, *others = made.texts
+    texts = {first: made.texts[first], cells.FILE: cells.to_json(made.index)}
+    return texts | {name: made.texts[name] for name in others}
 
 
-def _figures(made: Document) -> dict[str, drawn.Data]:
+def _left_over(results: Path, made: Pages) -> list[Path]:
+    """Pages that were made from records that are gone; what a stranger put there is his."""
+    return [
+        path
+        for path in sorted((results / FOLDER).glob("*.md"))
+        if f"{FOLDER}/{path.name}" not in made.texts
+        and path.is_file()
+        and path.read_bytes().startswith(MADE.encode())
+    ]
+
+
+def _figures(made: Pages) -> dict[str, Shown]:
     return {figure.file: figure.data for figure in made.figures}
 
 
 def regenerate(results: Path) -> list[Path]:
-    """Write the card, its cells, and the figures that are not fresh. Returns what was written.
+    """Write the card, its pages and cells, and the figures that are not fresh; what was written.
 
     Raises RequestError for a broken records folder or one that cannot be written.
     """
     made = _made(results)
     store.check_writable(results)
     try:
-        written = drawn.refresh(results, _figures(made))
+        written = fresh.refresh(results, _figures(made))
+        for path in _left_over(results, made):
+            path.unlink()
         for name, text in reversed(_texts(made).items()):
             path = results / name
             if not path.is_file() or path.read_bytes() != text.encode():
@@ -64,28 +81,33 @@ def check(results: Path) -> str | None:
     Raises RequestError for a broken records folder.
     """
     made = _made(results)
-    parts = [_difference(results / name, text) for name, text in _texts(made).items()]
-    wrong = drawn.faults(results, _figures(made))
-    parts += [f"{drawn.FOLDER}/{name}: {fault}" for name, fault in wrong.items()]
+    parts = [_difference(results, name, text) for name, text in _texts(made).items()]
+    parts += [
+        f"{FOLDER}/{path.name}: no page of these records; `smol card` removes it"
+        for path in _left_over(results, made)
+    ]
+    wrong = fresh.faults(results, _figures(made))
+    parts += [f"{fresh.FOLDER}/{name}: {fault}" for name, fault in wrong.items()]
     return "\n".join(part for part in parts if part) or None
 
 
-def _difference(path: Path, expected: str) -> str:
+def _difference(results: Path, name: str, expected: str) -> str:
     """What a file and its expected text differ in; empty where they do not."""
+    path = results / name
     if not path.is_file():
-        return f"{path.name} is missing"
+        return f"{name} is missing"
     actual = path.read_bytes()
     if actual == expected.encode():
         return ""
-    context = 0 if path.name == cells.FILE else 1
+    context = 0 if name == cells.FILE else 1
     diff = list(
         difflib.unified_diff(
             actual.decode("utf-8", errors="replace").splitlines(), expected.splitlines(),
-            f"{path.name} (as it is)", f"{path.name} (as the records say)", lineterm="", n=context,
+            f"{name} (as it is)", f"{name} (as the records say)", lineterm="", n=context,
         )
     )  # fmt: skip
-    if path.name == cells.FILE:  # what a reader sees is the card's difference; this repeats it
+    if name == cells.FILE:  # what a reader sees is the card's difference; this repeats it
         shown = [line if len(line) <= WIDTH else f"{line[:WIDTH]} ..." for line in diff[:LINES]]
         more = len(diff) - len(shown)
         diff = [*shown, *([f"... and {more} lines more"] if more else [])]
-    return "\n".join(diff) or f"{path.name} differs in its line ends"
+    return "\n".join(diff) or f"{name} differs in its line ends"

@@ -18,16 +18,20 @@ from pydantic import Field, ValidationError
 
 from harness.config import Frozen, digest, explain
 from harness.errors import RequestError
-from harness.report.tables import Cell, Table, escape
-from harness.report.views import Figure
+from harness.files import read_regular
+from harness.records.untrusted import MAX_JSON_BYTES, json_without_controls
+from harness.report.draw import Figure
+from harness.report.table import Cell, Table, escape
 
 FILE = "cells.json"
+_SEAL = ' "seal": "'
+"""How the file begins: the SHA-256 of all that follows it."""
 FEW = 4
 """Records that a cell names itself."""
 
 
-class Entry(Frozen):
-    """One cell, as `tables.Cell` has it."""
+class Traced(Frozen):
+    """One cell, as `table.Cell` has it."""
 
     text: str
     """As the card prints it: on one line, what would break a table escaped."""
@@ -54,31 +58,31 @@ class Index(Frozen):
     sources: dict[str, str]
     """File, relative to the results folder -> SHA-256 of the bytes that the card was made from."""
     views: dict[str, View]
-    cells: dict[str, Entry]
+    cells: dict[str, Traced]
 
 
 class _Written(Index):
     """As it stands on disk."""
 
     sets: dict[str, tuple[str, ...]]
-    cells: dict[str, _WrittenEntry]  # type: ignore[assignment]
+    cells: dict[str, _WrittenCell]  # type: ignore[assignment]
 
 
-class _WrittenEntry(Entry):
+class _WrittenCell(Traced):
     records: str | tuple[str, ...] = ()  # type: ignore[assignment]
     """The name of a set, or the files."""
 
 
-def _resolved(cell: _WrittenEntry, written: _Written) -> Entry:
+def _resolved(cell: _WrittenCell, written: _Written) -> Traced:
     """The cell with its set of records spelled out. Raises KeyError for a set that is not there."""
     records = written.sets[cell.records] if isinstance(cell.records, str) else cell.records
-    return Entry.model_construct(**(vars(cell) | {"records": records}))
+    return Traced.model_construct(**(vars(cell) | {"records": records}))
 
 
 def of(views: Iterable[Table | Figure], sources: Mapping[str, str]) -> Index:
     """The index of a card's views, in the card's order."""
     seen: dict[str, View] = {}
-    cells: dict[str, Entry] = {}
+    cells: dict[str, Traced] = {}
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for view in views:
         if isinstance(view, Table):
@@ -98,8 +102,8 @@ def of(views: Iterable[Table | Figure], sources: Mapping[str, str]) -> Index:
     return Index(schema_version=1, sources=ordered, views=seen, cells=cells)
 
 
-def _entry(cell: Cell, records: tuple[str, ...]) -> Entry:
-    return Entry.model_construct(
+def _entry(cell: Cell, records: tuple[str, ...]) -> Traced:
+    return Traced.model_construct(
         text=escape(cell.text),
         metric=cell.metric,
         aggregation=cell.aggregation,
@@ -130,7 +134,15 @@ def to_json(index: Index) -> str:
         _block("sets", {name: records for records, name in names.items()}),
         _block("cells", cells),
     ]
-    return "{\n" + ",\n".join(blocks) + "\n}\n"
+    content = ",\n".join(blocks) + "\n}\n"
+    return f'{{\n{_SEAL}{hashlib.sha256(content.encode()).hexdigest()}",\n{content}'
+
+
+def _unsealed(text: bytes) -> bytes | None:
+    """The file's text without its seal; None where it was changed after it was written."""
+    seal, _, content = text.partition(b'",\n')
+    expected = f"{{\n{_SEAL}{hashlib.sha256(content).hexdigest()}".encode()
+    return b"{\n" + content if seal == expected else None
 
 
 def _fields(one: Frozen) -> dict[str, Any]:
@@ -168,7 +180,10 @@ def load(results: Path) -> Index | None:
         return None
     mend = "`smol card` writes it again"
     try:
-        written = _Written.model_validate_json(path.read_bytes())
+        content = _unsealed(read_regular(path, MAX_JSON_BYTES))
+        if content is None:
+            raise RequestError(f"{FILE} is not an index as it was written; {mend}")
+        written = _Written.model_validate_json(json_without_controls(content))
         return Index(
             schema_version=1,
             sources=written.sources,

@@ -6,18 +6,17 @@ Pure functions of records. May not import torch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from harness.code.provenance import software_set
 from harness.errors import RequestError, nearest
-from harness.evidence import launches, machines
+from harness.evidence import launches, machines, query
+from harness.evidence.differences import Difference, difference_of, differences
 from harness.evidence.sections import Section, sections
-from harness.records import store
 from harness.records.schema import Record
-from harness.report.comparison import Difference, difference_of, differences
-from harness.stats.inference import UNASKED
+from harness.stats.inference import LEVEL, UNASKED
 
 Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -51,6 +50,8 @@ class Comparison:
     None without a verdict."""
     verdict: str
     comparable: bool
+    level: float = LEVEL
+    """Of the interval and the verdict: where a question has several pairs each has less room."""
 
     @property
     def text(self) -> str:
@@ -80,9 +81,23 @@ def compare(
     the validation loss of two keys. Raises RequestError for names or a metric that are not there,
     or that no comparison can join.
     """
+    found = of_keys(records, first, second, metric)
+    if found is not None:
+        return found
+    section, a, b = choose(sections(records), first, second, scale)
+    return of_section(section, a, b, metric)
+
+
+def of_keys(
+    records: Sequence[Record], first: str, second: str, metric: str | None = None
+) -> list[Comparison] | None:
+    """The comparison of two records by their keys; None where neither name is a key.
+
+    Raises RequestError where one alone is, or for an unknown metric.
+    """
     if metric is not None and metric not in METRICS:
         raise RequestError(f"unknown metric '{metric}'{nearest(metric, METRICS)}")
-    by_key = store.latest(records)
+    by_key = {record.key: record for record in query.attempts(records)}
     if first in by_key or second in by_key:
         for name in (first, second):
             if name not in by_key:
@@ -90,7 +105,11 @@ def compare(
         if first == second:
             raise RequestError(f"'{first}' is one record, not two")
         return _of_records(by_key[first], by_key[second], _known(metric or "val_loss"))
-    section, a, b = _arms(sections(records), first, second, scale)
+    return None
+
+
+def of_section(section: Section, a: str, b: str, metric: str | None = None) -> list[Comparison]:
+    """Arm `b` against arm `a` in one section; without a metric in that of its question."""
     chosen = _known(metric or section.group.question.metric)
     if chosen == "tokens_per_second":
         return [_of_rates(section, a, b)]
@@ -140,33 +159,61 @@ def _of_rates(section: Section, a: str, b: str) -> Comparison:
         detectable=versus.detectable,
         verdict=verdict,
         comparable=ratio is not None,
+        level=versus.log_ratio.level,
     )
 
 
-def _arms(
-    found: Sequence[Section], first: str, second: str, scale: str
+def choose(
+    found: Sequence[Section],
+    first: str,
+    second: str,
+    scale: str | None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> tuple[Section, str, str]:
-    here = {
-        f"{section.recipe}/{arm}": (section, arm)
-        for section in reversed(found)
-        if section.scale == scale and not section.overrides
-        for arm in section.group.question.arms
-    }
+    """The section in which two arms `recipe/arm` stand, and their names there.
+
+    Without `overrides` it is one of the recipe as it is declared, else of what was run with
+    `--set`; without a scale the newest. Raises RequestError where there is none, or no pair.
+    """
+    wanted = [
+        section
+        for section in sorted(found, key=lambda s: s.group.created, reverse=True)
+        if scale in (None, section.scale) and overrides in (None, section.overrides)
+    ]
+    wanted.sort(key=lambda section: bool(section.overrides))  # stable: newest first in each
+    here: dict[str, list[Section]] = {}
+    for section in wanted:
+        for arm in section.group.question.arms:
+            here.setdefault(f"{section.recipe}/{arm}", []).append(section)
     for name in (first, second):
         if name not in here:
-            recipe, _, arm = name.partition("/")
-            scales = {s.scale for s in found if s.recipe == recipe and arm in s.group.question.arms}
-            there = f"; it was run at scale {', '.join(sorted(scales - {scale}))}"
-            hint = there if scales - {scale} else nearest(name, here)
-            raise RequestError(f"no arm '{name}' at scale {scale}{hint}")
-    (section, a), (other, b) = here[first], here[second]
-    if section is not other:
+            raise RequestError(f"no arm '{name}'{_where(found, name, scale, overrides, here)}")
+    together = [section for section in here[first] if section in here[second]]
+    if not together:
         raise RequestError(
             f"'{first}' and '{second}' are of two recipes: declare one recipe with both as arms"
         )
-    if a == b:
+    if first == second:
         raise RequestError(f"'{first}' is one arm, not two")
-    return section, a, b
+    recipe = together[0].recipe
+    return together[0], first.removeprefix(f"{recipe}/"), second.removeprefix(f"{recipe}/")
+
+
+def _where(
+    found: Sequence[Section],
+    name: str,
+    scale: str | None,
+    overrides: Mapping[str, Any] | None,
+    known: Iterable[str],
+) -> str:
+    """What was looked through in vain, and where the arm is instead."""
+    said = f" at scale {scale}" if scale else ""
+    said += " with this --set" if overrides else ""
+    recipe, _, arm = name.partition("/")
+    scales = {s.scale for s in found if s.recipe == recipe and arm in s.group.question.arms}
+    if scales - {scale}:
+        return f"{said}; it was run at scale {', '.join(sorted(scales - {scale}))}"
+    return said + nearest(name, known)
 
 
 def _summary(one: Difference, metric: Metric) -> Comparison:
@@ -184,6 +231,7 @@ def _summary(one: Difference, metric: Metric) -> Comparison:
         detectable=one.verdict.detectable if one.verdict and comparable else None,
         verdict=verdict if one.value.n else "not measured",
         comparable=comparable,
+        level=one.value.level,
     )
 
 

@@ -10,13 +10,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import RequestError, nearest
 from harness.records import evaluation, store
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import cells, document, own_code
-from harness.report.cells import Entry, Index
+from harness.report import cells, inputs, own_code, pages
+from harness.report.cells import Index, Traced
 
 WORDS = ("caption", "figure", "note-")
 """How the addresses begin, after the view, of what stands outside a table's cells."""
@@ -37,18 +38,33 @@ class Tracer:
         """Raises RequestError for a broken index, or without one a broken records folder."""
         self.results = results
         self._files: dict[str, _File] = {}
-        self._index: Index = cells.load(results) or document.build(document.read(results)).index
+        self._index: Index = cells.load(results) or pages.build(inputs.read(results)).index
 
-    def cells(self) -> dict[str, Entry]:
+    def cells(self) -> dict[str, Traced]:
         """Every cell of the card by its address, in the card's order."""
         return self._index.cells
 
+    def knows(self, cell_id: str) -> bool:
+        """Whether the card has the view that a cell is named after."""
+        return _parts(cell_id)[0] in self._index.views
+
+    def facts(self, cell_id: str) -> dict[str, Any]:
+        """Where a cell comes from, for programs: its entry in the index, how each arm differs from
+        the recipe's base, and the commands that reproduce it."""
+        view, address = self._locate(cell_id)
+        cell = self._index.cells[address]
+        files = [self._file(path) for path in cell.records]
+        runs = [file.content for file in files if isinstance(file.content, Record)]
+        return {
+            "address": address,
+            "results": str(self.results),
+            **cell.model_dump(mode="json"),
+            "diffs": _diffs(runs),
+            "commands": self._commands(view, files),
+        }
+
     def trace(self, cell_id: str) -> str:
         """Where a cell comes from; see the module's `trace`."""
-        if not self._index.cells:
-            raise RequestError(
-                f"no cell '{cell_id}': nothing has been measured in '{self.results}' yet"
-            )
         view, address = self._locate(cell_id)
         cell = self._index.cells[address]
         lines = [
@@ -63,7 +79,6 @@ class Tracer:
         files = [self._file(path) for path in cell.records]
         lines += [line for file in files for line in file.lines]
         runs = [file.content for file in files if isinstance(file.content, Record)]
-        commands = {file.content.command for file in files if file.content is not None}
         lines += self._stems(runs)
         for arm, diff in _diffs(runs).items():
             lines.append(f"  arm {arm}, against the recipe's base")
@@ -71,14 +86,23 @@ class Tracer:
                 "    no difference"
             ]
         lines += own_code.told(runs)
+        lines += [f"  reproduce    {command}" for command in self._commands(view, files)]
+        return "\n".join(lines)
+
+    def _commands(self, view: str, files: Sequence[_File]) -> list[str]:
+        """What reproduces a cell: the commands of its files, else that of its view."""
+        commands = {file.content.command for file in files if file.content is not None}
         if not commands and (command := self._index.views[view].command):
             commands.add(command)
-        lines += [f"  reproduce    {command}" for command in sorted(commands)]
-        return "\n".join(lines)
+        return sorted(commands)
 
     def _locate(self, cell_id: str) -> tuple[str, str]:
         """The view and the full address that are meant. A row's name may hold slashes."""
-        parts = [part.strip() for part in cell_id.strip().strip("`").split("/")]
+        if not self._index.cells:
+            raise RequestError(
+                f"no cell '{cell_id}': nothing has been measured in '{self.results}' yet"
+            )
+        parts = _parts(cell_id)
         name, views = parts[0], self._index.views
         if name not in views:
             raise RequestError(f"no view '{name}'{nearest(name, views)}")
@@ -160,6 +184,10 @@ class Tracer:
         return None
 
 
+def _parts(cell_id: str) -> list[str]:
+    return [part.strip() for part in cell_id.strip().strip("`").split("/")]
+
+
 def _subject(one: Evaluation) -> list[str]:
     subject = one.subject
     lines = [f"      {subject.name} ({subject.digest[:16]})"]
@@ -173,11 +201,6 @@ def _diffs(runs: Sequence[Record]) -> dict[str, dict[str, object]]:
     asked = runs[0].question.arms if runs else ()
     order = [arm for arm in asked if arm in diffs]
     return {arm: diffs[arm] for arm in [*order, *(a for a in diffs if a not in order)]}
-
-
-def all_cells(results: Path) -> dict[str, Entry]:
-    """Every cell of the card by its address `view/row/column`, in the card's order."""
-    return Tracer(results).cells()
 
 
 def trace(results: Path, cell_id: str) -> str:

@@ -140,8 +140,14 @@ def power_of(difference: float, sd: float, n: int, level: float = LEVEL) -> floa
     df = n - 1
     critical = float(special.stdtrit(df, 0.5 + level / 2.0))
     noncentrality = abs(difference) * math.sqrt(n) / sd
-    upper = 1.0 - float(special.nctdtr(df, noncentrality, critical))
-    return upper + float(special.nctdtr(df, noncentrality, -critical))
+    return 1.0 - _below(critical, df, noncentrality) + _below(-critical, df, noncentrality)
+
+
+def _below(t: float, df: int, noncentrality: float) -> float:
+    """The noncentral t's distribution function."""
+    value = float(special.nctdtr(df, noncentrality, t))
+    # Where it underflows (noncentrality beyond some 35), scipy may say NaN for its zero.
+    return 0.0 if math.isnan(value) else value
 
 
 def detectable_difference(

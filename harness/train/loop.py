@@ -6,18 +6,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.data.batches import TrainStream, Validation
+from harness.errors import RequestError
 from harness.launch.protocol import MetricsLog, RunFiles
 from harness.optim.build import Optimizers
 from harness.optim.schedule import factor
 from harness.plan.runs import Run
+from harness.records import gates
+from harness.seeds import derive
 from harness.train import state
 from harness.train.evaluate import evaluate, expert_use
 from harness.train.progress import Progress
+from harness.train.ranks import Ranks
 from harness.train.update import update
-from models.config import known_flops_per_token
+from models.config import expected_initial_loss, known_flops_per_token
 from models.lm import LanguageModel
 
 
@@ -45,33 +50,37 @@ class Loop:
         files: RunFiles,
         log: MetricsLog,
         source_digest: str,
-        save: Callable[[bool], None],
+        save: Callable[[], None],
         should_stop: Callable[[], bool],
         answer: Callable[[LanguageModel], list[dict[str, Any]]],
+        ranks: Ranks,
     ) -> None:
-        """`save(finished)` writes the rolling checkpoint; `should_stop()` is asked each update;
+        """`save()` writes the rolling checkpoint; `should_stop()` is asked each update;
         `answer(model)` is what the model says to the stage's prompts."""
         self.run, self.model, self.optimizers = run, model, optimizers
         self.stream, self.validation, self.progress = stream, validation, progress
         self.device, self.files, self.log = device, files, log
         self.source_digest = source_digest
         self.save, self.should_stop, self.answer = save, should_stop, answer
+        self.ranks = ranks
         per_token = known_flops_per_token(run.config.model, run.config.data.seq_len)
         self.flops_per_update = per_token and run.config.tokens_per_update * per_token
 
     def go(self) -> None:
-        """Train to the run's last update.
+        """Train to the run's last update; what is finished is not done again.
 
         Raises Diverged, or Stopped once the state is saved.
         """
         run, train, progress = self.run, self.run.config.train, self.progress
+        if progress.finished:
+            return
         if progress.update == 0 and run.start in ("final", "given") and not progress.validation:
             self._validate()  # what the stage begins with, on what it is to learn
         if progress.update == 0 and not progress.samples_before:
             progress.samples_before = self._answers()
         while progress.update < run.last_update:
             if self.should_stop():
-                self._checkpoint(finished=False)
+                self._checkpoint()
                 raise Stopped
             self._update()
             if progress.update == run.last_update and run.endpoints:
@@ -81,9 +90,10 @@ class Loop:
             if progress.update in run.branch_at:
                 self._branch()
             if progress.update % train.checkpoint_every == 0 < run.last_update - progress.update:
-                self._checkpoint(finished=False)
+                self._checkpoint()
         progress.samples_after = self._answers()
-        self._checkpoint(finished=True)
+        progress.finished = True
+        self._checkpoint()
 
     def _answers(self) -> list[dict[str, Any]]:
         started = time.perf_counter()
@@ -99,9 +109,13 @@ class Loop:
         sequences = config.sequences_per_update
         batch = self.stream.rows(number * sequences, sequences)
         progress.data_seconds += time.perf_counter() - started
+        if self.ranks.count > 1:
+            # Not the same noise in each; and of no earlier state, so that any number may go on.
+            torch.manual_seed(derive(run.seed, f"noise of update {number}, {self.ranks.rank}"))
         result = update(
             self.model, self.optimizers, batch, micro_batch=config.batch.micro_batch,
             clip_norm=config.optim.clip_norm, factor=rate_factor, device=self.device,
+            ranks=self.ranks,
         )  # fmt: skip
         seconds = time.perf_counter() - started
         if not (result.loss - result.loss == 0.0 and result.grad_norm - result.grad_norm == 0.0):
@@ -111,7 +125,7 @@ class Loop:
         progress.update += 1
         progress.update_seconds.append(seconds)
         if number == 0 and run.start == "init":
-            progress.initial_loss = result.loss
+            self._check_initial(result.loss, batch.targets)
         point = {
             "update": progress.update,
             "tokens": progress.update * config.tokens_per_update,
@@ -122,10 +136,20 @@ class Loop:
         progress.training.append(point)
         self.log.append("update", **point, seconds=round(seconds, 6))
 
+    def _check_initial(self, loss: float, targets: np.ndarray) -> None:
+        """Before the rest is computed: a record could not be kept. Raises RequestError."""
+        fault = gates.initial_loss(loss, expected_initial_loss(self.run.config.model))
+        if fault is not None:
+            odd = gates.odd_targets(targets)
+            raise RequestError(f"{fault}; {odd}" if odd else fault)
+        self.progress.initial_loss = loss
+
     def _validate(self) -> dict[str, Any]:
         config, progress = self.run.config, self.progress
         started = time.perf_counter()
-        score = evaluate(self.model, self.validation, config.train.eval_batch, self.device)
+        score = evaluate(
+            self.model, self.validation, config.train.eval_batch, self.device, self.ranks
+        )
         progress.eval_seconds += time.perf_counter() - started
         point = {
             "update": progress.update,
@@ -143,11 +167,15 @@ class Loop:
         point = self._validate()
         self.progress.ends = [{"horizon": e.horizon, **point} for e in self.run.endpoints]
         started = time.perf_counter()
-        use = expert_use(self.model, self.validation, self.run.config.train.eval_batch, self.device)
+        use = expert_use(
+            self.model, self.validation, self.run.config.train.eval_batch, self.device, self.ranks
+        )
         self.progress.eval_seconds += time.perf_counter() - started
         self.progress.experts = use.model_dump() if use else None
 
     def _branch(self) -> None:
+        if not self.ranks.leads:
+            return
         started = time.perf_counter()
         path = self.files.branch(self.progress.update, self.source_digest)
         state.save_branch(
@@ -156,8 +184,8 @@ class Loop:
         )  # fmt: skip
         self.progress.checkpoint_seconds += time.perf_counter() - started
 
-    def _checkpoint(self, *, finished: bool) -> None:
+    def _checkpoint(self) -> None:
         started = time.perf_counter()
-        self.save(finished)
+        self.save()
         self.progress.checkpoint_seconds += time.perf_counter() - started
         self.log.append("checkpoint", update=self.progress.update)

@@ -49,6 +49,10 @@ class Progress:
     wall_seconds: float = 0.0
     """Up to the last checkpoint, over all processes that worked on this run."""
     resumed: int = 0
+    peak_bytes: int = 0
+    """Most memory that any process had taken when it saved a checkpoint."""
+    finished: bool = False
+    """Nothing is left to do but to write final weights and the record."""
 
     @property
     def seconds(self) -> float:

@@ -6,12 +6,13 @@ same model.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.config import RunConfig
+from harness.config import Frozen, RunConfig
 from harness.data.batches import Validation
 from harness.errors import RequestError
 from harness.optim.build import Optimizers
@@ -23,43 +24,66 @@ from models.lm import LanguageModel
 FORMAT = 1
 
 
+class Origin(Frozen):
+    """What a rolling checkpoint must share with the process that goes on from it."""
+
+    key: str
+    """The run's with one process, as another number of them may go on from it."""
+    source_digest: str
+    manifest_digest: str
+    software: tuple[str, ...]
+    """`provenance.software_set`."""
+
+
 def save_rolling(
     path: Path,
     key: str,
-    source_digest: str,
+    origin: Origin,
     model: LanguageModel,
     optimizers: Optimizers,
     progress: Progress,
-    *,
-    finished: bool,
 ) -> None:
     """Everything needed to resume bit for bit."""
     content = {
         **_common(key, model, optimizers),
-        "source_digest": source_digest,
-        "finished": finished,
+        "origin": origin.model_dump(),
         "progress": progress.to_plain(),
     }
     checkpoint.save(path, content)
 
 
-def resume(
-    path: Path, key: str, source_digest: str, model: LanguageModel, optimizers: Optimizers
-) -> Progress | None:
-    """Restore an interrupted run of the same key and code, if there is one.
+@dataclass
+class Rolling:
+    """A checkpoint from which a run of its origin may go on."""
 
-    None where there is no checkpoint, where it is of a finished run, or of other code or key: the
-    run then starts afresh. Raises RequestError for a damaged checkpoint.
+    content: dict[str, Any]
+    progress: Progress
+
+
+def read_rolling(path: Path, origin: Origin) -> Rolling | None:
+    """The checkpoint of a run of the same origin that was interrupted, or that is finished but for
+    what is written at the end.
+
+    None where there is none, or one of another origin. Raises Damaged for a damaged checkpoint.
     """
     if not path.exists():
         return None
     content = checkpoint.load(path)
-    if content["key"] != key or content["source_digest"] != source_digest or content["finished"]:
+    if content.get("origin") != origin.model_dump():
         return None
-    _restore(content, model, optimizers)
-    progress = Progress.from_plain(content["progress"])
-    progress.resumed += 1
-    return progress
+    return Rolling(content, Progress.from_plain(content["progress"]))
+
+
+def resume(found: Rolling, model: LanguageModel, optimizers: Optimizers) -> Progress:
+    """Restore what a checkpoint holds, and count that the run was interrupted."""
+    _restore(found.content, model, optimizers)
+    found.progress.resumed += 1
+    return found.progress
+
+
+def adopt_branch(path: Path, place: Path, key: str) -> None:
+    """Put the branch at `path`, of the same run with another number of processes, at `place`."""
+    checkpoint.save(place, {**checkpoint.load(path), "key": key})
 
 
 def save_branch(

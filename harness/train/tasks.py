@@ -45,13 +45,16 @@ class HarnessModel(TemplateLM):
         start: int,
         stops: frozenset[int],
         chat: Any = None,
+        adds: bool = False,
     ) -> None:
         """`tokenizer` must know special tokens by their names (a prompt may hold them); `start`
         stands before a text without context; a token of `stops` ends a generation; `chat` writes
-        conversations (`ChatFormat`), where the tokenizer has a template."""
+        conversations (`ChatFormat`), where the tokenizer has a template; `adds` says whether the
+        tokenizer's own additions (a first token, mostly) stand around a text."""
         super().__init__()
         self.model, self.encoder, self.chat = model, tokenizer, chat
         self.max_length, self._start, self._stops = context, start, stops
+        self._adds = adds
         self._device = model.embedding.weight.device
 
     @property
@@ -62,9 +65,13 @@ class HarnessModel(TemplateLM):
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **others: Any
     ) -> list[int]:
-        """Token ids. Nothing is added to a text, whatever is asked: SmolLM2's tokenizer adds
-        nothing, and neither do ours."""
-        return list(self.encoder.encode(string, add_special_tokens=False).ids)
+        """Token ids. What the tokenizer adds stands around a text as in `HFLM`: unless told
+        otherwise, and not before one that begins with the first token already."""
+        adds = self._adds if add_special_tokens is None else self._adds and add_special_tokens
+        if add_special_tokens is None and adds:
+            first = self.encoder.decode([self.prefix_token_id], skip_special_tokens=False)
+            adds = not string.startswith(first)
+        return list(self.encoder.encode(string, add_special_tokens=adds).ids)
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = True

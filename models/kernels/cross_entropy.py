@@ -90,7 +90,7 @@ def _chunks(hidden: Tensor, weight: Tensor, targets: Tensor) -> Iterator[_Chunk]
 
 def _softmax_gradient_(logits: Tensor, targets: Tensor, buffer: Tensor) -> Tensor:
     """Losses (rows,); `logits` (rows, vocab) become softmax - one-hot(target), 0 where ignored."""
-    p = buffer.copy_(logits)
+    p = logits if logits.dtype == buffer.dtype else buffer.copy_(logits)
     scored = (targets != IGNORED)[:, None]
     at = targets.clamp(min=0)[:, None]
     largest, at_target = p.amax(1), p.gather(1, at)[:, 0]
@@ -100,7 +100,8 @@ def _softmax_gradient_(logits: Tensor, targets: Tensor, buffer: Tensor) -> Tenso
     losses = largest - p.amax(1).log() - at_target
     p.mul_(scored)
     p.scatter_add_(1, at, -scored.to(p.dtype))
-    logits.copy_(p)
+    if p is not logits:
+        logits.copy_(p)
     return torch.where(scored[:, 0], losses, 0.0)
 
 
@@ -136,8 +137,10 @@ def _add_products(total: Tensor, gradient: Tensor, hidden: Tensor) -> None:
     for part, columns in zip(
         total.split(WEIGHT_ROWS), gradient.split(WEIGHT_ROWS, dim=1), strict=True
     ):
-        # Widened before it is added: a sum of two dtypes takes a slow path on the CPU.
-        part += torch.mm(columns.T, hidden).to(total.dtype)
+        if total.dtype == hidden.dtype:
+            part.addmm_(columns.T, hidden)
+        else:  # widened before it is added: a sum of two dtypes takes a slow path on the CPU
+            part += torch.mm(columns.T, hidden).to(total.dtype)
 
 
 class _Spent:

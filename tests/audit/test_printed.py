@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.audit.interval import Interval, exact
-from harness.audit.printed import read
+from harness.audit.printed import Interval, exact, read
 from harness.errors import RequestError
 
 
@@ -16,9 +15,9 @@ from harness.errors import RequestError
         ("time", "~1.4 hours", 1.3 * 3600, 1.5 * 3600),
         ("time", "25.82h", 25.815 * 3600, 25.825 * 3600),
         ("time", "250 ms", 0.245, 0.255),  # the zero may only hold a place
-        ("tokens", "1.2B", 1.15e9, 1.25e9),
+        ("tokens", "1.2B", 1.17e9, 1.23e9),  # chosen, not measured
         ("tokens", 1_000_000_000, 1e9, 1e9),
-        ("tokens", "2 million", 1.5e6, 2.5e6),
+        ("tokens", "~2 million", 1.52e6, 2.48e6),
         ("parameters", "151,032,320", 151_032_315, 151_032_325),
         ("parameters", "135M", 134.5e6, 135.5e6),
         ("parameters", "120M", 115e6, 125e6),
@@ -34,6 +33,38 @@ from harness.errors import RequestError
         ("weight_bytes", "723.56 MB", 723.555e6, 723.565e6),
         ("total_flops", "4.33e+19 FLOPs", 4.325e19, 4.335e19),
         ("ratio", "2.5x", 2.45, 2.55),
+        ("ratio", "2x", 1.6, 2.4),  # a whole number of one digit: a fifth, not a quarter
+        ("updates", "300", 300, 300),
+        ("updates", "~300", 290, 310),
+        ("tokens", "1B", 0.975e9, 1.025e9),
+        ("devices", "8 H100s", 8, 8),
+        ("loss", "3.28 ± 0.05", 3.23, 3.33),
+        ("loss", "3.28 bits", 3.275 * 0.6931471805599453, 3.285 * 0.6931471805599453),
+        ("time", "4-24 hours", 3.5 * 3600, 24.5 * 3600),
+        ("time", "between 4 and 24 hours", 3.5 * 3600, 24.5 * 3600),
+        ("tokens_per_second", "24k–26k tok/s", 23_500, 26_500),
+        ("time", "1h 30m", 5370, 5430),
+        ("time", "1:30:00", 5399.5, 5400.5),
+        ("time", "3h51m", 13_830, 13_890),
+        ("time", "231:00", 13_859.5, 13_860.5),  # minutes and seconds
+        ("device_time", "3456 GPU hours", 3455.5 * 3600, 3456.5 * 3600),
+        ("time", "1:30 h", 5370, 5430),
+        ("device_time", "1,312 A100 GPU hours", 1311.5 * 3600, 1312.5 * 3600),
+        ("device_time", "92 H100-hours", 91.5 * 3600, 92.5 * 3600),
+        ("tokens_per_device_second", "24k tokens/s/GPU", 23_500, 24_500),
+        ("tokens_per_device_second", "24k tok/s/H100", 23_500, 24_500),
+        ("tokens_per_device_second", "24k tokens per second per GPU", 23_500, 24_500),
+        ("total_flops", "2.2 × 10^19", 2.15e19, 2.25e19),
+        ("total_flops", "2.2×10¹⁹ FLOPs", 2.15e19, 2.25e19),
+        ("total_flops", "2.6E+18", 2.55e18, 2.65e18),
+        ("total_flops", "2.5 PF-days", 2.45 * 8.64e19, 2.55 * 8.64e19),
+        ("cost", "€5.55", 5.545, 5.555),
+        ("price_per_hour", "$24", 23.5, 24.5),
+        ("price_per_device_hour", "$2.50 per GPU hour", 2.495, 2.505),
+        ("difference", "-0.05 nats", -0.055, -0.045),
+        ("difference", "+3.2 points", 3.15, 3.25),
+        ("accuracy", "42.1 ± 0.4%", 0.417, 0.425),
+        ("tokens_per_parameter", "20 tokens per parameter", 19.5, 20.5),
     ],
 )
 def test_printed_numbers(name, text, low, high):
@@ -46,8 +77,15 @@ def test_printed_numbers(name, text, low, high):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("time", "5 parsecs"), ("tokens", "many"), ("cost", "5 EUR"), ("tokens_per_second", "5 GB")],
-)
+    [
+        ("accuracy", "42.1 (5-shot)"), ("perplexity", "20.1 on WikiText"), ("loss", "3,28"),
+        ("steps", "300 tokens"), ("time", "30 GPU hours"), ("time", "5M"), ("time", "30m 1h"),
+        ("tokens_per_second", "24k tokens/s/GPU"), ("price_per_hour", "$2/GPU/h"),
+        ("time", "24-4 hours"), ("loss", "3.28 ±"), ("difference", "3 parsecs"),
+        ("time", "5 parsecs"), ("tokens", "many"), ("cost", "5 pesos"),
+        ("tokens_per_second", "5 GB"),
+    ],
+)  # fmt: skip
 def test_nonsense_is_refused(name, text):
     with pytest.raises(RequestError, match=name):
         read(name, text)

@@ -22,7 +22,9 @@ def smol(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_contestants_in_turn():
-    done = smol("--against", "ours-eager", "--rounds", "2", "--losses", "6", "--json")
+    done = smol(
+        "--against", "ours-eager", "--rounds", "2", "--losses", "6", "--dtype", "fp32", "--json"
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     ours, same = report["contestants"]
@@ -37,6 +39,7 @@ def test_two_contestants_in_turn():
     assert same["ratio_low"] < same["ratio"] < same["ratio_high"]
     assert 2e8 < ours["peak_bytes"] < 2e9  # torch alone takes about 0.3 GB
     assert 0.0 < ours["matmul_share"] < 1.0
+    assert report["dtype"] == "fp32"
     assert report["matmul"]["shape"] == "64 x 128 x 352"
     assert "/" not in done.stdout.replace("tokens/s", "")  # no path of this machine
 
@@ -54,6 +57,7 @@ def test_a_contestant_that_fails_is_named_with_its_reason():
         (["--against", "moe-loop,moe-loop"], "names a contestant twice"),
         (["--model", "moe"], "no model 'moe'"),
         (["--compile", "hole"], "did you mean 'whole'?"),
+        (["--dtype", "fp16"], "no dtype 'fp16'; did you mean 'bf16'?"),
         (["--optim", "sgd"], "no optimizer 'sgd'"),
         (["--seq", "4096"], "--seq from 2 to the model's 512"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from harness.code import behaviour, provenance
 from harness.code.provenance import software_set
 from harness.errors import CheckFailed
-from harness.evidence import launches
+from harness.evidence import launches, query
 from harness.evidence.sections import sections
 from harness.plan import backlog
 from harness.records.schema import Code, Record
@@ -131,7 +131,7 @@ def test_a_run_of_the_same_behaviour_is_finished_unless_it_was_timed():
     one = records[0]
 
     def sort(records: list[Record], behaves: str | None) -> backlog.Backlog:
-        current = backlog.Current(
+        current = query.Current(
             "new", software_set(one.software), lambda run: one.data.manifest_digest,
             lambda: behaves,
         )  # fmt: skip

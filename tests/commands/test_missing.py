@@ -16,6 +16,7 @@ from harness.commands import run as door
 from harness.commands.show import Options as ShowOptions
 from harness.commands.show import show
 from harness.config import canonical
+from harness.evidence import query
 from harness.machine import hardware
 from harness.machine.devices import cuda
 from harness.plan import backlog as backlogs
@@ -44,15 +45,14 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Record]], None]:
     monkeypatch.setattr(cuda, "_asked", lambda: None)
     monkeypatch.setattr(provenance, "software", lambda: newest.software)
     monkeypatch.setattr(behaviour, "of_code", lambda: known.digest)
-    data = backlogs.Recorded(COMMITTED)
+    data = query.Recorded(COMMITTED)
 
     def prepared(needs: Any, folders: Any, tokenizer: Any) -> dict[str, Any]:
         """As if each run's data were prepared, and what it was for the records."""
         found = {}
         for need in needs:
-            of_run: Any = SimpleNamespace(config=need.config)
             manifest = SimpleNamespace(
-                digest=data.manifest_digest(of_run),
+                digest=data.manifest_digest(need.config.data),
                 tokenizer_digest=data.tokenizer_digest(need.config.data),
             )
             found[canonical(need.config.data)] = SimpleNamespace(manifest=manifest)

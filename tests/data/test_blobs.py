@@ -16,8 +16,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from harness.data import blob_fetch, blobs, hub, stdlib
+from harness.data import blob_fetch, blobs, hub
 from harness.data.blob_fetch import Unusable, gunzip
+from harness.data.sources import stdlib
 from harness.errors import RequestError
 
 moto_app = pytest.importorskip("moto.moto_server.werkzeug_app")

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.config import Source
-from harness.data import files
+from harness.data.sources.tables import Files
 from harness.errors import RequestError
 
 
@@ -22,7 +22,7 @@ def test_txt_jsonl_parquet_and_folders(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     pq.write_table(pa.table({"body": ["in parquet", None]}), tmp_path / "c" / "d.parquet")
     (tmp_path / "ignored.md").write_text("no")
-    read = files.read(source(tmp_path, column="body"))
+    read = Files(source(tmp_path, column="body")).read()
     assert [unit.text for unit in read] == ["whole file", "row one", "ü", "in parquet"]
     assert len({unit.name for unit in read}) == 4
 
@@ -30,13 +30,13 @@ def test_txt_jsonl_parquet_and_folders(tmp_path: Path) -> None:
 def test_equal_documents_are_one_unit_and_moving_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("same")
     (tmp_path / "b.jsonl").write_text('{"text": "same"}\n')
-    one, two = files.read(source(tmp_path))
+    one, two = Files(source(tmp_path)).read()
     assert one.name == two.name
-    before = files.fingerprint(source(tmp_path / "a.txt"))
+    before = Files(source(tmp_path / "a.txt")).fingerprint()
     (tmp_path / "a.txt").rename(tmp_path / "z.txt")
-    assert files.fingerprint(source(tmp_path / "z.txt")) == before
+    assert Files(source(tmp_path / "z.txt")).fingerprint() == before
     (tmp_path / "z.txt").write_text("samf")
-    assert files.fingerprint(source(tmp_path / "z.txt")) != before
+    assert Files(source(tmp_path / "z.txt")).fingerprint() != before
 
 
 def _broken(folder: Path, name: str) -> Source:
@@ -81,14 +81,14 @@ def _broken(folder: Path, name: str) -> Source:
         ("list.jsonl", "{path}: line 1: not an object but list"),
         ("column.jsonl", "{path}: line 2: no column 'text'; did you mean 'texts'?"),
         ("number.jsonl", "{path}: line 1: 'text' is no text but int"),
-        ("surrogate.jsonl", "{path}: line 1: holds half of a surrogate pair"),
+        ("surrogate.jsonl", "{path}: line 1: 'text' is text with half of a surrogate pair"),
         ("broken.parquet", "{path}: not a readable parquet file"),
         ("column.parquet", "{path}: no column 'text'; known: content"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, expected: str) -> None:
     with pytest.raises(RequestError) as error:
-        files.read(_broken(tmp_path, name))
+        Files(_broken(tmp_path, name)).read()
     message = str(error.value)
     assert message.startswith("source 'mine'")
     assert expected.format(path=tmp_path / name) in message

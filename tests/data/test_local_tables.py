@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.commands import data_pretrain
-from harness.data import hub, tokenizer
+from harness.data import hub, rows, tokenizer
 from harness.data.hub import Table
 from harness.errors import RequestError
 from tests.data.conftest import texts, write_jsonl
@@ -32,11 +32,11 @@ def no_rows(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{bad\n', "JSON parse error"),
-        ("a.txt", b"\xff\xfe\xfa", "can't decode byte 0xff"),
-        ("a.parquet", b"PAR1 and no more", "cannot read"),
+        ("a.jsonl", b'{"text": "a"}\n{bad\n', "a.jsonl: line 2: not JSON"),
+        ("a.txt", b"\xff\xfe\xfa", "a.txt: not UTF-8"),
+        ("a.parquet", b"PAR1 and no more", "a.parquet: not a readable parquet"),
         ("a.jsonl", b"", "is empty"),
-        ("a.parquet", None, "cannot read"),
+        ("a.parquet", None, "is empty"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_at_once(tmp_path, capfd, name, content, words):
@@ -73,3 +73,15 @@ def test_a_place_that_a_folder_cannot_take_is_refused_before_the_work(tmp_path):
             data_pretrain.Options(out, 500, datasets=[str(source)], tokenizer=str(fitted))
         )
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_parquet_file_of_gigabytes_in_kilobytes_is_read_a_little_at_a_time(tmp_path):
+    same = pa.array([0] * 200_000, pa.int32())
+    long = pa.DictionaryArray.from_arrays(same, pa.array(["x" * 999]))
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table({"text": long}), path, row_group_size=200_000, store_schema=False)
+    assert path.stat().st_size < 200_000
+    pool = pa.default_memory_pool()
+    before = pool.max_memory()
+    assert sum(len(row.value) for row in rows.read(path, "text")) == 200_000 * 999
+    assert pool.max_memory() - before < 50 * 2**20

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from harness.config import DataConfig, Source
-from harness.data import tokenizer, wheels
+from harness.data import tokenizer
 from harness.data.manifest import Prepared, seal
 from harness.data.prepare import describe, find_prepared, load_folder, prepare
+from harness.data.sources import wheels
 from harness.errors import RequestError
 
 from .conftest import texts, write_jsonl
@@ -165,21 +166,21 @@ def test_manifest_against_the_tokens_themselves(spec: Spec) -> None:
 def test_what_preparation_makes_of_known_text() -> None:
     """When this fails, raise `_FORMAT` in harness/data/prepare.py with the new digests: caches
     made before must not be taken for what the code makes now."""
-    from harness.data.build import _clean
     from harness.data.prepare import _FORMAT
+    from harness.data.sources import make
     from harness.data.units import Paragraphs, Unit
 
     prose = "\n\n".join(f"Paragraph {i} has some words of its own, {i * 7919}." for i in range(200))
     module = Unit("stdlib:known", f"{prose}\n\n{prose}")
     source = Source(name="p", kind="stdlib-prose", share=1.0)
-    documents = _clean(source, module, Paragraphs(), validation=False)
+    documents = make(source).documents(module, Paragraphs(), validation=False)
     fitted = tokenizer.fit(documents, 300)
     tokens = np.concatenate(list(tokenizer.encode(fitted, documents)))
     found = hashlib.sha256(repr((documents, tokens.tolist())).encode()).hexdigest()[:16]
     assert (_FORMAT, found) == (2, "6931a76487a89fec")
 
 
-@pytest.mark.parametrize("name", ["data-00000-of-00001.arrow", "tokenizer.json", "manifest.json"])
+@pytest.mark.parametrize("name", ["data-00000.arrow", "tokenizer.json", "manifest.json"])
 def test_a_corrupt_folder_is_named(spec: Spec, name: str) -> None:
     data = spec()
     folder = prepare(data).folder

@@ -7,10 +7,9 @@ import pytest
 
 from harness.data import pretrain, tokenizer
 from harness.data.batches import read_split
-from harness.data.hub import Batch
 from harness.data.manifest import load_folder
-from harness.data.read_ahead import TextSource
 from harness.data.sealing import DATA
+from harness.data.streams import Batch, Stream
 from harness.data.units import held_out
 from harness.errors import RequestError
 from tests.data.conftest import texts
@@ -29,15 +28,15 @@ def fitted(tmp_path_factory) -> Path:
 def build(work: Path, fitted: Path, *, breaks_at: int | None = None, target: int = 12_000):
     """The mix; a source that breaks off when it is asked for its row `breaks_at`."""
 
-    def source(name: str, share: float) -> TextSource:
+    def source(name: str, share: float) -> Stream:
         def batches(start):
             for row in range(start["row"] if start else 0, len(TEXTS[name]), 7):
                 if breaks_at is not None and row >= breaks_at:
                     raise RequestError("the line is dead")
                 yield Batch({"row": row}, TEXTS[name][row : row + 7])
 
-        return TextSource(name, "test", share, "text", name, batches,
-                          lambda text: held_out(0, text, 0.1))  # fmt: skip
+        return Stream(name, "test", share, name, batches,
+                      held_out=lambda text: held_out(0, text, 0.1))  # fmt: skip
 
     request = pretrain.PretrainRequest(target, SEQ, 0.1, 2000, 0, block_rows=10)
     sources = [source("north", 0.7), source("south", 0.3)]

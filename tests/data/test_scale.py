@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.data import stdlib, tokenizer
+from harness.data import tokenizer
+from harness.data.sources import stdlib
 from harness.data.units import cut
 
 pytestmark = pytest.mark.slow

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
-from harness.data import conversations as talks
-from harness.data import sft, tokenizer
+from harness.data import sft, talks, tokenizer
 from harness.data.batches import IGNORED, TrainStream, read_validation
 from harness.data.chat import END_OF_TURN, ChatFormat
 from harness.data.manifest import load_folder
-from harness.data.sft_pool import listed
+from harness.data.sources import stdlib
+from harness.data.streams import Stream, listed
 from harness.errors import RequestError
 
 SEQ = 96
@@ -42,8 +42,8 @@ def made(name: str, count: int, turns: int = 1) -> list[talks.Talk]:
 
 def prepare(folder: Path, fitted: Path, big, small, **changes):
     sources = [
-        sft.TalkSource("big", "test", 0.8, listed(big), "here"),
-        sft.TalkSource("small", "test", 0.2, listed(small), "there"),
+        Stream("big", "test", 0.8, "here", listed(big, "conversation")),
+        Stream("small", "test", 0.2, "there", listed(small, "conversation")),
     ]
     fields = dict(conversations=None, max_epochs=4, seq_len=SEQ, val_fraction=0.1, seed=0)
     sft.build(sft.SftRequest(**(fields | changes)), sources, fitted, folder, lambda _: None)
@@ -136,8 +136,8 @@ def test_what_does_not_fit_is_cut_at_a_turn_or_dropped(tmp_path, fitted):
     broken = [talks.talk([{"role": "narrator", "content": "x"}]), talks.talk("no messages")]
     _, said = prepare(tmp_path / "a", fitted, made("big", 50), [*long, *hopeless, *mute, *broken])
     assert said["sources"][1]["left_out"] == {
-        "malformed": 2, "too long and dropped": 7, "truncated at a turn": 20,
-        "without an answer": 3,
+        "no list of messages": 1, "too long and dropped": 7, "truncated at a turn": 20,
+        "with a role that is not read": 1, "without an answer": 3,
     }  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_nothing_to_train_on_is_one_line(tmp_path, fitted):
 
 
 def test_functions_of_the_standard_library_become_questions():
-    found = talks.functions()
+    found = stdlib.functions()
     assert len(found) > 1000
     everything = {m["content"] for one in found for m in one.messages if m["role"] == "user"}
     assert any("shutil.copyfile" in question for question in everything)

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from harness import presets
-from harness.data import build, stdlib
+from harness.data import build
+from harness.data.sources import stdlib
 from harness.data.units import LEAK_WORDS, Unit, held_out
 
 DATA = presets.run("smoke").data

@@ -55,3 +55,14 @@ def test_data_that_does_not_fit_is_one_line(workspace: Workspace) -> None:
     )
     assert not workspace.records()
     assert not (workspace.folder / "checkpoints").exists()
+
+
+def test_padding_that_nothing_marks_ends_after_the_first_update(workspace: Workspace) -> None:
+    ids = np.zeros((120, 32), dtype=np.int64)
+    ids[:, :2] = np.random.default_rng(0).integers(1, 512, (120, 2))
+    Dataset.from_dict({"input_ids": ids.tolist()}).save_to_disk(str(workspace.folder / "padded"))
+    workspace.smol(*QUICK, "padded", code=3)
+    for record in workspace.records():
+        assert (record.status, record.updates_done) == ("failed", 1)
+        assert "implied by the initialisation; 9" in str(record.error)
+        assert "targets are token 0: padding needs an attention_mask" in str(record.error)

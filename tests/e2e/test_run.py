@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,10 +65,50 @@ def test_again_it_does_nothing_and_runs_just_what_is_missing(copy):
     victim = next(r for r in copy.records() if (r.arm, r.seed, r.stage) == ("low", 1, "stem"))
     path = copy.results / store.path_of(victim)
     path.unlink()
+    (copy.run_folder("low", 1, "stem") / "model.pt").unlink()
     assert "1 runs of 8" in copy.smol("run", "tiny_rates")
     assert path.exists()
     again = next(r for r in copy.records() if r.key == victim.key)
     assert again.training == victim.training  # bit for bit, in another process
+
+
+def test_finished_work_is_not_done_again_for_want_of_its_record(copy):
+    """As after a kill, or on a full disk, between the last checkpoint and the record."""
+    victims = [r for r in copy.records() if (r.arm, r.seed) == ("low", 0)]
+    logs = [copy.run_folder("low", 0, r.stage) / "metrics.jsonl" for r in victims]
+    for record, log in zip(victims, logs, strict=True):
+        (copy.results / store.path_of(record)).unlink()
+        (log.parent / "final_model.pt").unlink()
+    before = [log.read_text() for log in logs]
+    assert "2 runs of 8" in copy.smol("run", "tiny_rates")
+    for old, log in zip(before, logs, strict=True):
+        events = [json.loads(line)["event"] for line in log.read_text()[len(old) :].splitlines()]
+        assert events == ["start", "resume", "record", "end"]
+        assert (log.parent / "final_model.pt").exists()
+    again = {r.key: r for r in copy.records()}
+    for record in victims:
+        assert (again[record.key].status, again[record.key].ends) == ("ok", record.ends)
+
+
+def test_damaged_checkpoints_are_set_aside_and_made_again(copy):
+    ends = {r.key: r.ends[0].val_loss for r in copy.records() if r.ends}
+    stem, decay = copy.run_folder("low", 1, "stem"), copy.run_folder("high", 0, "decay-tokens")
+    (branch,) = stem.glob("branch-*.pt")
+    for arm, seed, broken in (("low", 1, branch), ("high", 0, decay / "model.pt")):
+        content = bytearray(broken.read_bytes())
+        content[len(content) // 2] ^= 1
+        broken.write_bytes(content)
+        (victim,) = [r for r in copy.records() if (r.arm, r.seed) == (arm, seed) and r.ends]
+        (copy.results / store.path_of(victim)).unlink()
+    said = copy.smol("run", "tiny_rates")
+    assert "3 runs of 8" in said
+    for broken in (branch, decay / "model.pt"):
+        assert f"it is {broken}.damaged now" in said
+        assert broken.exists()
+    assert {r.key: r.ends[0].val_loss for r in copy.records() if r.ends} == ends
+    assert {r.status for r in copy.records()} == {"ok"}
+    assert "deleted" in copy.smol("records", "clean", "--results", str(copy.results))
+    assert not [*copy.folder.rglob("*.damaged"), *copy.folder.rglob("model.pt")]
 
 
 def test_an_edit_to_muon_outdates_runs_and_an_edit_to_a_comment_does_not(copy, tmp_path):
@@ -89,8 +131,10 @@ def test_an_edit_to_muon_outdates_runs_and_an_edit_to_a_comment_does_not(copy, t
 
 
 def test_a_second_launch_of_the_same_recipe_is_refused(copy):
-    lock = copy.folder / "checkpoints" / "tiny_rates" / ".lock"
-    with FileLock(lock):
+    checkpoints = copy.folder / "checkpoints" / "tiny_rates" / ".lock"
+    with FileLock(checkpoints):
+        assert "is at work here" in copy.smol("run", "tiny_rates", "--fresh", code=2)
+    with FileLock(store.lock_of(copy.results, "tiny_rates")):  # from another folder
         assert "is at work here" in copy.smol("run", "tiny_rates", "--fresh", code=2)
 
 
@@ -128,16 +172,38 @@ def test_killed_and_resumed_equals_uninterrupted(workspace, finished, stage, aft
         assert torch.equal(weight, resumed[name]), name
 
 
+def test_a_killed_launcher_costs_nothing(workspace, finished):
+    """Its child ends by itself, and the same command at once trains nothing twice."""
+    process = workspace.start("run", "tiny_rates", "--jobs", "1", "--seeds", "1")
+    log = _reach(workspace, "low", "stem", 9)
+    process.kill()
+    process.communicate(timeout=60)
+    workspace.smol("run", "tiny_rates", "--seeds", "1")
+    updates = [e["update"] for e in _events(log) if e["event"] == "update"]
+    assert updates == list(range(1, updates[-1] + 1))
+    assert [r.status for r in workspace.records() if r.status != "ok"] in ([], ["killed"])
+    assert len([r for r in workspace.records() if r.status == "ok"]) == 4
+    straight = finished.weights("low", 0, "decay-tokens")
+    resumed = workspace.weights("low", 0, "decay-tokens")
+    assert all(torch.equal(weight, resumed[name]) for name, weight in straight.items())
+
+
 def _kill_worker(workspace: Workspace, arm: str, stage: str, after: int) -> None:
     """SIGKILL the process that trains a stage, once it has made `after` updates."""
+    os.kill(_events(_reach(workspace, arm, stage, after))[0]["pid"], signal.SIGKILL)
+
+
+def _events(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
+
+
+def _reach(workspace: Workspace, arm: str, stage: str, after: int) -> Path:
+    """Wait until a stage has made `after` updates; its log."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        found = list((workspace.folder / "checkpoints").glob(f"*/{arm}/0/{stage}.*/metrics.jsonl"))
-        lines = found[0].read_text().splitlines() if found else []
-        events = [json.loads(line) for line in lines if line.endswith("}")]
-        if any(event["event"] == "update" and event["update"] >= after for event in events):
-            os.kill(events[0]["pid"], signal.SIGKILL)
-            return
+        for log in (workspace.folder / "checkpoints").glob(f"*/{arm}/0/{stage}.*/metrics.jsonl"):
+            if any(e["event"] == "update" and e["update"] >= after for e in _events(log)):
+                return log
         time.sleep(0.002)
     raise AssertionError(f"{arm} {stage} never made {after} updates")
 

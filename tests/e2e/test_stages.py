@@ -107,7 +107,7 @@ def test_answers_before_and_after_stand_in_the_record_and_the_card(trained):
     assert [answer.prompt for answer in samples.before] == ["What is number 3?"]
     assert samples.before[0].tokens
     assert samples.after[0].text != samples.before[0].text
-    card = (trained.results / "MODEL_CARD.md").read_text()
+    card = (trained.results / "cards/tiny_stages.md").read_text()
     assert "tiny_stages.smoke.cpu.sft`" in card
     assert "tiny_stages.smoke.cpu.sft-samples`" in card
     assert (trained.results / "figures" / "tiny_stages.smoke.cpu.stages.png").is_file()
@@ -241,3 +241,15 @@ def test_chat_answers_a_prompt_and_says_where_it_ended(trained):
     assert process.returncode == 0, err
     assert err.strip().endswith("ended at --max-tokens 3]") or "<|im_end|>" in err
     assert out.endswith("\n")
+
+
+def test_an_exported_chat_model_ends_where_ours_does(trained, tmp_path):
+    """transformers' generation stops at the end of a turn; the model before it knows no turns."""
+    transformers = pytest.importorskip("transformers")
+    for stage, ends in (("pretrain", 0), ("sft", [0, 2])):
+        folder = tmp_path / stage
+        trained.smol("export", f"tiny_stages/base/0/{stage}", str(folder))
+        peer = transformers.AutoTokenizer.from_pretrained(folder)
+        assert peer.convert_ids_to_tokens([0, 2]) == ["<|endoftext|>", "<|im_end|>"]
+        for settings in (transformers.GenerationConfig, transformers.AutoConfig):
+            assert settings.from_pretrained(folder).eos_token_id == ends

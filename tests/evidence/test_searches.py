@@ -14,9 +14,10 @@ from harness.plan import runs as planning
 from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
-from harness.report import tuning_tables, views
-from harness.report.search_maps import draw_search
+from harness.report import views
+from harness.report.draw.maps import draw_search
 from harness.report.trace import Tracer
+from harness.report.views.tuning import grids
 from tests.report.factory import broken, campaign, search, swap
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,7 @@ def test_the_grid_the_best_point_and_its_neighbours() -> None:
 
 def test_the_map_shows_every_loss_the_best_and_what_diverged() -> None:
     records = diverge(search(best={"dense": (2.0, 0.1)}), "dense-x4-wd0.4")
-    data = tuning_tables.grids(section(records, "tune_dense_vs_moe"))
+    data = grids(section(records, "tune_dense_vs_moe"))
     assert data is not None
     assert (data.rates, data.decays) == (("x0.5", "x1", "x2", "x4"), ("wd0", "wd0.1", "wd0.4"))
     dense = data.grids[0]
@@ -83,7 +84,7 @@ def test_the_map_shows_every_loss_the_best_and_what_diverged() -> None:
     assert first.startswith(b"\x89PNG")
     assert first == draw_search(data)
     partial = [r for r in search() if r.arm == "dense-x1-wd0"]
-    lone = tuning_tables.grids(section(partial, "tune_dense_vs_moe"))
+    lone = grids(section(partial, "tune_dense_vs_moe"))
     assert lone is not None
     assert lone.grids[0].best is None
     assert draw_search(lone).startswith(b"\x89PNG")
@@ -196,3 +197,23 @@ def test_the_declared_settings_are_what_the_committed_searches_found() -> None:
             best = found[scale][arm].best
             assert best is not None
             assert (best.rate, best.decay) == (f"x{used.rate:g}", f"wd{used.decay:g}")
+
+
+def test_where_the_settings_are_the_question_no_search_is_asked_for() -> None:
+    """Two arms of one model that differ in their learning rates alone."""
+    pair = ("dense", "moe-active")
+    runs = [r for r in campaign() if r.arm in pair]
+    base = next(r.config for r in runs if r.arm == "moe-active")
+    faster = base | {"optim": base["optim"] | {"muon_lr": 0.04}}
+    asked = runs[0].question.model_copy(update={"arms": pair})
+    same = [
+        r.model_copy(
+            update={
+                "question": asked,
+                "config": faster if r.arm == "moe-active" else base,
+                "diff": {"optim.muon_lr": 0.04} if r.arm == "moe-active" else {},
+            }
+        )
+        for r in runs
+    ]
+    assert verdict(same) == "better (preliminary, 3 pairs)"

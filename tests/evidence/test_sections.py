@@ -6,12 +6,11 @@ import pytest
 
 from harness.evidence import endpoints
 from harness.evidence import sections as frame
-from harness.records import store
 from harness.records.schema import Record
-from harness.report import pandas_view
 from tests.report.factory import broken, campaign, of, older, swap
 
 NEW = [record.model_copy(update={"attempt": 2}) for record in campaign()]
+FP32 = {"dtype": "fp32"}
 TORCH = {"python": "3.12.3", "torch": "2.14.0", "numpy": "2.4.0"}
 
 
@@ -73,6 +72,7 @@ def test_more_seeds_than_frozen_are_complete() -> None:
         ("world_size", {"world_size": 2}),
         ("manifest", {"data": NEW[0].data.model_copy(update={"manifest_digest": "m1"})}),  # type: ignore[union-attr]
         ("records", {"config": NEW[0].config | {"batch": {"micro_batch": 4, "grad_accum": 2}}}),
+        ("records", {"config": NEW[0].config | {"train": NEW[0].config["train"] | FP32}}),
     ],
 )
 def test_groups_mix_nothing(what: str, changes: dict[str, object]) -> None:
@@ -146,15 +146,3 @@ def test_endpoints_of_a_horizon_that_has_moved_are_left_out() -> None:
     early = good.model_copy(update={"ends": moved, "created": "2026-11-01T00:00:00+00:00"})
     ends = endpoints.ends(swap(NEW, good, early))
     assert {end.seed for end in ends if end.arm == "dense"} == {0, 2}
-
-
-def test_the_pandas_view_has_a_row_a_record_and_a_row_an_endpoint() -> None:
-    runs, ends = pandas_view.runs(NEW), pandas_view.ends(NEW)
-    assert list(runs["path"]) == [store.path_of(record) for record in NEW]
-    assert len(ends) == 4 * 3 * 2
-    section = only(NEW)
-    of_arm = ends[(ends["arm"] == "dense") & (ends["horizon"] == "tokens")]
-    assert list(of_arm["val_loss"]) == [
-        e.val_loss for e in section.group.reached("dense", "tokens")
-    ]
-    assert set(ends["section"]) == {section.name}

@@ -2,7 +2,9 @@
 
 import platform
 
-from harness.machine.hardware import described
+import pytest
+
+from harness.machine.hardware import described, has_bf16
 
 TEXT = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -28,3 +30,20 @@ def test_a_processor_that_says_nothing_still_has_a_name() -> None:
     assert model
     assert (isa, generation) == ("asimd", "")
     assert described("")[1] == platform.machine()
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [
+        ("flags : avx2 avx512f avx512_bf16", True),
+        ("flags : avx512f amx_bf16", True),
+        ("flags : avx2 avx512f avx512_vnni", False),
+        ("flags : avx2", False),
+        ("flags : avx2 avx_ne_convert", None),
+        ("Features : fp asimd", False),
+        ("Features : fp asimd bf16", None),  # what the library does with it depends on its build
+        ("", None),
+    ],
+)
+def test_bf16_is_read_off_the_instructions_or_left_open(line: str, known: bool | None) -> None:
+    assert has_bf16(line) is known

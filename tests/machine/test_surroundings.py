@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from collections import namedtuple
 
 import pytest
 
@@ -74,16 +74,17 @@ def test_a_system_that_does_not_say_is_not_waited_for():
     assert found.others is None
 
 
-def test_processor_time_is_read_from_proc(tmp_path: Path, monkeypatch):
+CORE = namedtuple("CORE", "user nice system idle iowait irq softirq steal guest guest_nice")
+
+
+def test_work_is_that_of_the_cores_allowed_and_waiting_is_none(monkeypatch):
     monkeypatch.setattr(surroundings.os, "sched_getaffinity", lambda pid: {1}, raising=False)
-    ticks = surroundings._CLOCK_TICKS
-    (tmp_path / "stat").write_text(
-        "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 5 5 5 5 5 5 5 5 0 0\n"
-        f"cpu1 {ticks} 0 {ticks} 77 88 0 0 {ticks} 0 0\nintr 1 2 3\n"
-    )
-    # user + system + steal; idle and iowait are nobody's work.
-    assert surroundings.busy_seconds(tmp_path) == 3.0
-    assert surroundings.busy_seconds(tmp_path / "nowhere") is None
+    cores = [CORE(*[5.0] * 10), CORE(1.0, 0.0, 1.0, 77.0, 88.0, 0.0, 0.0, 1.0, 0.5, 0.0)]
+    monkeypatch.setattr(surroundings.psutil, "cpu_times", lambda percpu: cores)
+    # user + system + steal; idle and iowait are nobody's work, and a guest's is in user's.
+    assert surroundings.busy_seconds() == 3.0
+    monkeypatch.setattr(surroundings.psutil, "cpu_times", lambda percpu: [])
+    assert surroundings.busy_seconds() is None
 
 
 SPIN = """
@@ -100,7 +101,7 @@ print(after.own - before.own, after.others_since(before) * (after.clock - before
 """
 
 
-@pytest.mark.skipif(surroundings.busy_seconds() is None, reason="/proc/stat says nothing here")
+@pytest.mark.skipif(surroundings.busy_seconds() is None, reason="the system does not say")
 def test_own_work_is_not_others_work():
     """A process in a session of its own, as the launcher starts runs, and its child."""
     done = subprocess.run(

@@ -32,7 +32,9 @@ MUON = {
 
 def optim(name: str, **changes: float) -> OptimConfig:
     base = presets.optim(muon_lr=0.1, adamw_lr=0.1, weight_decay=changes.pop("weight_decay", 0.0))
-    return OptimConfig.model_validate({**base.model_dump(), "name": name, **changes})
+    ns = "bf16" if name == "torch-muon" else "fp32"
+    given = {"name": name, "muon_ns_dtype": ns, **changes}
+    return OptimConfig.model_validate({**base.model_dump(), **given})
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -173,7 +175,7 @@ def test_every_parameter_has_one_optimizer(name):
 @pytest.mark.parametrize("scale", ["spectral", "rms"])
 def test_torchs_muon_moves_every_matrix_as_ours_does(scale):
     """Without iterations both only normalise, so that nothing hides behind Newton-Schulz."""
-    config = presets.optim(muon_lr=0.1, adamw_lr=0.1, weight_decay=0.3)
+    config = optim("torch-muon", weight_decay=0.3)  # and so in bf16
     moved = {}
     for name in ("muon", "torch-muon"):
         lm = LanguageModel(model("moe-active", "smoke"), torch.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.code.provenance import software_set
+from harness.evidence import query
 from harness.plan import backlog
 from tests.report import factory
 
@@ -19,7 +20,7 @@ def current(**changes: object) -> backlog.Current:
         "software": software_set(one.software),
         "manifest_digest": lambda run: one.data.manifest_digest,
     }
-    return backlog.Current(**{**fields, **changes})
+    return query.Current(**{**fields, **changes})
 
 
 def test_the_factorys_records_are_of_its_plan():

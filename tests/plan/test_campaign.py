@@ -10,10 +10,10 @@ import pytest
 from harness.code.provenance import software_set
 from harness.commands import campaign as door
 from harness.errors import RequestError, RunFailed
+from harness.evidence.query import Current, Manifests
 from harness.machine.hardware import peaks
 from harness.machine.prices import price_of
 from harness.plan import campaign
-from harness.plan.backlog import Current, Manifests
 from harness.plan.campaign import Target, Unit
 from harness.recipe import find
 from tests.report import factory

@@ -2,9 +2,11 @@
 
 import pytest
 
+from harness.config import replace
 from harness.evidence import sections as frame
+from harness.machine.hardware import peaks
 from harness.plan.forecast import Forecast
-from harness.report import scope
+from harness.report.views import scope
 from tests.report import factory
 
 
@@ -25,6 +27,21 @@ def test_a_run_takes_its_start_its_updates_and_its_validations():
 def test_without_a_rate_there_is_none():
     made = factory.make_plan("smoke", 1)
     assert Forecast("some CPU", None, []).seconds(made.runs[0]) is None
+    guessed = Forecast("some CPU", None, [], guess=True)
+    assert guessed.seconds(made.runs[0]) is not None
+    assert "a guess" in guessed.rate(made.runs[0].config)[1]
+
+
+def test_a_rate_in_one_precision_says_nothing_of_another():
+    records = factory.campaign("smoke", 1)
+    (run, *_) = factory.make_plan("smoke", 1).runs
+    other = replace(run.config, {"train.dtype": "fp32"})
+    forecast = Forecast(records[0].hardware.device_class, None, records)
+    assert forecast.rate(run.config)[1] == "measured here"
+    assert forecast.rate(other) == (None, "no rate in fp32 was measured on this device")
+    card = Forecast("h100-sxm", peaks()["h100-sxm"][1], [])
+    assert card.rate(run.config)[0]
+    assert card.rate(other)[0] is None  # its peak is one of bf16
 
 
 def test_the_card_scores_what_was_forecast():
@@ -41,4 +58,4 @@ def test_the_card_scores_what_was_forecast():
 
 def rows_of(records):
     (section,) = frame.sections(records)
-    return {row.name: row.cells[0].text for row in scope.scope(section).rows}
+    return {row.name: row.cells[0].text for row in scope.tables(section)[0].rows}

@@ -219,7 +219,7 @@ def test_a_question_about_what_is_not_there_is_refused(primary, words):
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a b"])
 def test_a_name_that_cannot_be_a_folder_is_refused(name):
     axis = Axis("rate", ["optim.muon_lr"], {name: 0.01, "high": 0.04})
-    with pytest.raises(RequestError, match="cannot name a recipe or an arm"):
+    with pytest.raises(RequestError, match="cannot name an arm"):
         make(of(BASE, [axis]))
 
 

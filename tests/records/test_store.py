@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.errors import RequestError
+from harness.evidence import query
 from harness.records import store
 from harness.records.schema import Record
 from tests.report.factory import broken, campaign
@@ -42,11 +44,28 @@ def test_a_record_is_never_overwritten(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_names_that_a_file_system_would_misread_are_encoded(tmp_path: Path) -> None:
-    odd = ONE.model_copy(update={"arm": "../lr 1/2"})
-    path = store.write(tmp_path, odd)
-    assert path.parent == tmp_path / "records/dense_vs_moe/%2E.%2Flr%201%2F2"
-    assert store.read_all(tmp_path) == [odd]
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": "../../x"}, {"recipe": "/etc/x"}, {"arm": ".hidden"}, {"arm": "a\nb"},
+        {"stage": "stem/../.."}, {"ends": ({**ONE.validation[0].model_dump(), "horizon": "a b"},)},
+        {"data": {**ONE.data.model_dump(), "mix": {"<script>": 1.0}}}, {"scale": "x" * 101},
+    ],
+)  # fmt: skip
+def test_a_name_that_leads_elsewhere_is_no_records(tmp_path: Path, change: dict[str, Any]) -> None:
+    content = json.loads(store.to_json(ONE)) | change
+    relative = store.relative_path(content["recipe"], content["arm"], ONE.key, 1)
+    place = tmp_path / "in" / "a" / "folder" / "records" / "dense_vs_moe" / "dense"
+    place.mkdir(parents=True)
+    (place / Path(relative).name).write_text(json.dumps(content))
+    with pytest.raises(RequestError, match=r"not a valid record: .*should match pattern"):
+        store.read_all(tmp_path / "in" / "a" / "folder")
+
+
+def test_a_name_that_leads_elsewhere_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(store.Refused, match="should match pattern"):
+        store.write(tmp_path / "a" / "b", ONE.model_copy(update={"recipe": "../../x"}))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -133,7 +152,7 @@ def _spoil_bytes(path: Path) -> None:
         (_spoil_version, "schema version 9, newer than 1, the newest that this smol reads"),
         (_spoil_section, "config.batch is no section"),
         (_spoil_missing, "seed: field required, not .{200}$"),
-        (_spoil_size, "it has 1,000,000.0 MB, and a record at most 4"),
+        (_spoil_size, "it has 1,000,000.0 MB, and such a file at most 4"),
         (_spoil_type, "seed: .* not 'zero'"),
         (_spoil_field, "host: "),
         (_spoil_place, "says of itself that it is records/dense_vs_moe/dense/.*1.json"),
@@ -174,7 +193,7 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_attempts_count_up_and_the_newest_wins(tmp_path: Path) -> None:
+def test_attempts_count_up_and_the_newest_that_ended_well_counts(tmp_path: Path) -> None:
     assert store.next_attempt(tmp_path, ONE.recipe, ONE.arm, ONE.key) == 1
     first = broken(ONE, "killed", "SIGKILL")
     store.write(tmp_path, first)
@@ -184,9 +203,7 @@ def test_attempts_count_up_and_the_newest_wins(tmp_path: Path) -> None:
     store.write(tmp_path, second)
     store.write(tmp_path, tenth)
     assert store.next_attempt(tmp_path, ONE.recipe, ONE.arm, ONE.key) == 11
-    assert store.latest(store.read_all(tmp_path)) == {ONE.key: tenth}
-    assert store.latest([tenth, first], recipe="dense_vs_moe") == {ONE.key: tenth}
-    assert store.latest([tenth], recipe="another") == {}
+    assert query.attempts(store.read_all(tmp_path)) == [tenth]
 
 
 def test_a_folder_that_may_not_be_read_is_named(

@@ -81,6 +81,7 @@ def question(made: plan.Plan, overrides: dict[str, Any] | None = None, **changes
         pairs=primary.pairs,
         seeds=made.entry.seeds[made.scale],
         first_seed=made.entry.first_seed,
+        role=made.recipe.role,
         tuned_by=made.recipe.tuned_by,
         arms=tuple(arm.name for arm in made.arms),
         notes=dict(made.recipe.notes),

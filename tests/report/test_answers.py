@@ -4,8 +4,8 @@ import re
 
 from harness.evidence.sections import sections
 from harness.records import store
-from harness.report import answers, comparison, throughput
 from harness.report.card import render
+from harness.report.views import answers, difference, throughput
 from tests.report import factory, test_throughput
 
 
@@ -22,12 +22,12 @@ def test_rows_are_the_questions_and_their_cells_those_of_the_sections():
         f"{losses.name}:moe-active@tokens",
         *(f"{rates.name}:{arm}" for arm in ("blocks", "whole")),
     }  # and not moe-total, moe-160m or another horizon, which nobody asked for
-    long = comparison.comparisons(losses).cells()
+    long = difference.tables(losses)[0].cells()
     row = short[f"{losses.name}:moe-active@tokens"]
     shared = {"loss_difference": "difference", "verdict": "verdict", "detectable": "detectable"}
     for name, column in shared.items():
         assert row[name] == long[f"{losses.name}.difference/moe-active@tokens/{column}"]
-    long = throughput.throughput(rates).cells()
+    long = throughput.tables(rates)[0].cells()
     for arm in ("blocks", "whole"):
         for name in ("ratio", "verdict", "detectable"):
             cell = short[f"{rates.name}:{arm}"][name]
@@ -57,9 +57,13 @@ def test_nothing_asked_no_page():
 def test_links_lead_to_headings(tmp_path):
     for record in factory.campaign():
         store.write(tmp_path, record)
-    text = render(tmp_path)
-    links = re.findall(r"\]\(#([^)]+)\)", text)
-    assert links
+    pages = render(tmp_path)
+    text = pages["cards/dense_vs_moe.md"]
+    links = re.findall(r"\]\(dense_vs_moe.md#([^)]+)\)", pages["cards/about-questions.md"])
+    links += re.findall(r"\]\(cards/dense_vs_moe.md#([^)]+)\)", pages["MODEL_CARD.md"])
+    assert len(links) == 2
+    linked = re.findall(r"\]\((cards/[^)#]+)\)", pages["MODEL_CARD.md"])
+    assert set(linked) == set(pages) - {"MODEL_CARD.md"}
     # GitHub's rule, told apart from ours: spaces become hyphens, of the rest only letters, digits,
     # hyphens and underscores stay.
     headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]

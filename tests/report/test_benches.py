@@ -11,7 +11,7 @@ import pytest
 from harness.errors import RequestError
 from harness.report import card
 from harness.report.trace import Tracer
-from tests.report.followed import follow
+from tests.report.followed import everything, follow
 
 ROWS = [
     {"group": "update", "name": "eager", "median_seconds": 0.8, "iqr_seconds": 0.01, "rounds": 9,
@@ -56,7 +56,7 @@ def test_tables_and_figure_are_in_the_card_and_traced(results: Path) -> None:
     assert card.check(results) is None
     assert (results / "figures/bench.update.some-cpu.figure.png").stat().st_size > 10_000
     tracer = Tracer(results)
-    seen = follow((results / "MODEL_CARD.md").read_text(), tracer)
+    seen = follow(everything(results), tracer)
     cells = tracer.cells()
     assert seen == set(cells)
     ratio = cells["bench.update.some-cpu/update/blocks/ratio"]

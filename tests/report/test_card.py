@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RequestError
+from harness.evidence.sections import sections
 from harness.records import store
-from harness.report import card, drawn
+from harness.report import card, fresh
+from harness.report.views.curves import curves
 from tests.report.factory import broken, campaign, of, older, swap
+from tests.report.followed import everything
 
 ROOT = Path(__file__).parents[2]
 FIGURE = "figures/dense_vs_moe.smoke.cpu.curves.png"
+PAGE = "cards/dense_vs_moe.md"
 EXPERTS = "figures/dense_vs_moe.smoke.cpu.experts.png"
 
 
@@ -35,6 +39,8 @@ def drawn_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert [p.relative_to(results).as_posix() for p in written] == [
         "MODEL_CARD.md",
         "cells.json",
+        PAGE,
+        *(f"cards/about-{name}.md" for name in ("questions", "reading", "hours")),
         FIGURE,
         EXPERTS,
         "figures/figures.json",
@@ -50,28 +56,29 @@ def results(drawn_once: Path, tmp_path: Path) -> Path:
 def test_a_fresh_card_passes_and_is_not_written_again(results: Path) -> None:
     assert card.check(results) is None
     assert card.regenerate(results) == []
-    text = (results / "MODEL_CARD.md").read_text()
-    assert text == card.render(results)
+    for name, text in card.render(results).items():
+        assert (results / name).read_text() == text
+    text = (results / PAGE).read_text()
     views = "scope curves experts loss difference clock cost routing runs failed others"
     for view in views.split():
         name = f"dense_vs_moe.smoke.cpu.{view}"
         assert text.count(f"<!-- view: {name} begin -->") == 1
         assert text.count(f"<!-- view: {name} end -->") == 1
-    assert f"]({FIGURE})" in text
-    assert f"]({EXPERTS})" in text
-    assert "## Measured on CPU" in text
+    assert f"](../{FIGURE})" in text
+    assert f"](../{EXPERTS})" in text
+    assert "### Measured on CPU" in text
     assert "### Measured on GPU" not in text
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    assert "Nothing has been measured yet" in card.render(tmp_path)
+    assert "Nothing has been measured yet" in card.render(tmp_path)[card.CARD]
     assert card.check(tmp_path) == "MODEL_CARD.md is missing\ncells.json is missing"
     assert card.regenerate(tmp_path) == [tmp_path / "MODEL_CARD.md", tmp_path / "cells.json"]
     assert card.check(tmp_path) is None
 
 
 def test_every_digit_of_every_table_is_guarded(results: Path) -> None:
-    path = results / "MODEL_CARD.md"
+    path = results / PAGE
     lines = path.read_text().splitlines(keepends=True)
     rows = [i for i, line in enumerate(lines) if line.startswith("|")]
     assert len(rows) > 20
@@ -184,21 +191,31 @@ def test_a_figure_whose_records_are_gone_is_removed(results: Path) -> None:
     card.regenerate(results)
     assert not (results / FIGURE).exists()
     assert not (results / EXPERTS).exists()
+    assert not (results / PAGE).exists()
     assert card.check(results) is None
+
+
+def test_a_page_whose_records_are_gone_is_removed_and_a_strangers_stays(results: Path) -> None:
+    mine = results / "cards/notes.md"
+    mine.write_text("mine")
+    shutil.rmtree(results / "records")
+    assert f"{PAGE}: no page of these records" in str(card.check(results))
+    card.regenerate(results)
+    assert [path.name for path in (results / "cards").iterdir()] == ["notes.md"]
 
 
 def test_a_single_arm_has_a_card_without_differences(tmp_path: Path) -> None:
     for record in campaign(asked={"arms": ("dense",), "pairs": ()}):
         if record.arm == "dense":
             store.write(tmp_path, record)
-    text = card.render(tmp_path)
+    text = everything(tmp_path)
     assert "dense_vs_moe.smoke.cpu.loss" in text
     assert "dense_vs_moe.smoke.cpu.difference" not in text
 
 
 def test_a_view_that_is_not_known_is_said_so(tmp_path: Path) -> None:
     store.write(tmp_path, campaign(asked={"views": ("comparison", "experts2")})[0])
-    assert "draws no view named 'experts2'" in card.render(tmp_path)
+    assert "View `experts2` is not here" in everything(tmp_path)
 
 
 def test_a_figure_is_stale_when_its_data_are(results: Path) -> None:
@@ -236,9 +253,9 @@ def test_a_record_that_contradicts_itself_makes_no_card(results: Path) -> None:
 def test_the_drawing_codes_digest_minds_behaviour_only() -> None:
     code = '"""Doc."""\nDPI = 200\n\ndef f(x):\n    """Doc."""\n    return x + DPI\n'
     same = '"""Other."""\nDPI = 200  # dots\n\n\ndef f(x):\n    return (x + DPI)\n'
-    assert drawn.code_digest(code) == drawn.code_digest(same)
-    assert drawn.code_digest(code) != drawn.code_digest(code.replace("200", "100"))
-    assert drawn.code_digest(code) != drawn.code_digest(code.replace("+", "-"))
+    assert fresh.code_digest(code) == fresh.code_digest(same)
+    assert fresh.code_digest(code) != fresh.code_digest(code.replace("200", "100"))
+    assert fresh.code_digest(code) != fresh.code_digest(code.replace("+", "-"))
 
 
 def test_checking_draws_nothing_and_imports_nothing_heavy(results: Path) -> None:
@@ -260,4 +277,32 @@ def test_the_readme_says_of_the_comparison_what_the_card_says() -> None:
     difference, spread = cells[f"{view}/difference"]["text"].removesuffix(" (5)").split(" ± ")
     verdict = cells[f"{view}/verdict"]["text"]
     says = f"`moe-active` is {verdict} than `dense`, by {difference.lstrip('+-')} ± {spread} nats"
-    assert says in (ROOT / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert says in readme
+    other = "references.paired/dense_vs_moe/moe-active/0/decay-tokens@stdlib-topics"
+    more = cells[f"{other}/difference"]["text"].removeprefix("+")
+    bounds = cells[f"{other}/interval"]["text"].replace("+", "")
+    assert (
+        f"needs {more} bits a byte more than `dense` (95 % interval over documents {bounds};"
+        in readme
+    )
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "..\\x.png"])
+def test_a_figure_is_drawn_in_its_folder_alone(tmp_path: Path, name: str) -> None:
+    shown = curves(sections(campaign())[0])
+    with pytest.raises(RequestError, match="cannot name a figure"):
+        fresh.refresh(tmp_path / "results", {name: shown})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_behind_a_link_are_left_alone(results: Path, tmp_path: Path) -> None:
+    folder, theirs = results / fresh.FOLDER, tmp_path / "theirs"
+    folder.rename(theirs)
+    folder.symlink_to(theirs)
+    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    (victim,) = sorted((results / "records").rglob("*.json"))[:1]
+    victim.unlink()
+    with pytest.raises(RequestError, match="link to elsewhere"):
+        card.regenerate(results)
+    assert {path.name: path.read_bytes() for path in theirs.iterdir()} == before

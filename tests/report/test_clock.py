@@ -6,14 +6,14 @@ from typing import Any
 
 from harness.evidence.sections import sections
 from harness.records.schema import Record
-from harness.report import clock
+from harness.report.views import clock
 from tests.report import factory
 from tests.report.factory import campaign
 
 
 def rows(records: list[Record]) -> dict[str, list[str]]:
     section = next(s for s in sections(records) if s.recipe == "dense_vs_moe")
-    table = clock.clock(section)
+    (table,) = clock.tables(section)
     assert table is not None
     return {row.name: [cell.text for cell in row.cells] for row in table.rows}
 

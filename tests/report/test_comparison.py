@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.evidence.differences import differences
 from harness.evidence.sections import sections
 from harness.records.schema import Code, Record
 from harness.records.store import path_of
 from harness.report import views
-from harness.report.comparison import differences
-from harness.report.tables import Cell, Column, Row, Table, markdown
+from harness.report.table import Cell, Column, Row, Table, markdown
 from tests.report import factory
 from tests.report.factory import (
     VAL_BYTES,
@@ -27,6 +27,7 @@ from tests.report.factory import (
     with_losses,
 )
 
+FP32 = {"train": factory.make_plan().runs[0].config.train.model_dump() | {"dtype": "fp32"}}
 LOSSES = {
     "dense": [6.00, 6.03, 6.01],
     "moe-active": [5.90, 5.94, 5.90],
@@ -212,6 +213,9 @@ def test_the_noise_floor_recipe_stands_beside_every_difference_of_its_scale() ->
     shown = table["difference/moe-active@tokens/noise_recipe"]
     assert shown.text == f"{np.std(ends, ddof=1):.4f} (dense, 8 seeds, 81.9k)"
     assert set(shown.records) == {path_of(r) for r in noise if r.ends}
+    # Of another precision it is another spread.
+    wide = [r.model_copy(update={"config": r.config | FP32}) for r in noise]
+    assert not any("noise_recipe" in address for address in cells([*campaign(), *wide]))
     rows = {a.split("/")[1] for a in table if a.startswith("difference/") and a.count("/") == 2}
     assert all(table[f"difference/{row}/noise_recipe"] == shown for row in rows)
 

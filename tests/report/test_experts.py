@@ -8,7 +8,8 @@ import pytest
 
 from harness.evidence.sections import Section, sections
 from harness.records.schema import ExpertUse, Record
-from harness.report import experts, views
+from harness.report import views
+from harness.report.views import experts
 from tests.report.factory import campaign, search, with_losses
 
 USE = ExpertUse(
@@ -73,7 +74,7 @@ def test_only_the_questions_horizon_is_shown() -> None:
 
 
 def test_drawing_is_repeatable_and_its_digest_follows_the_loads() -> None:
-    from harness.report.heatmaps import draw_experts
+    from harness.report.draw.maps import draw_experts
 
     data = experts.heats(only(campaign()))
     assert data is not None

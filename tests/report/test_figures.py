@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.evidence.sections import sections
-from harness.report.curves import curves
-from tests.report.factory import UNIGRAM, broken, campaign, of, swap, with_losses
+from harness.report.views.curves import curves
+from tests.report.factory import broken, campaign, of, swap, with_losses
 
 
 def test_lines_ends_and_branches() -> None:
@@ -35,12 +35,14 @@ def test_the_frame_shows_what_is_compared_and_no_empty_air() -> None:
     bottom, top = data.frame
     points = [point.val_loss for line in data.lines for point in line.points]
     assert bottom < min(points)
-    assert top > UNIGRAM
-    assert data.clipped == (max(points) > top)
+    bounds = [bound for end in data.ends for bound in end.interval]
+    assert max(bounds) < top < max(bounds) + 0.7 * max(max(bounds) - bottom, 0.1)
+    assert f"from {max(points):.2f}" in data.cut
+    assert (f"unigram model at {data.unigram:.2f}" in data.cut) == (data.unigram > top)
     low = [line.model_copy(update={"points": line.points[-1:]}) for line in data.lines]
-    late = data.model_copy(update={"lines": tuple(low)})
-    assert not late.clipped
-    assert UNIGRAM < late.frame[1] < UNIGRAM + 0.1 * (UNIGRAM - bottom)
+    late = data.model_copy(update={"lines": tuple(low), "unigram": None})
+    assert late.cut == ""
+    assert late.frame[1] <= top
     assert data.model_copy(update={"lines": (), "ends": ()}).frame is None
 
 
@@ -51,7 +53,7 @@ def test_the_digest_follows_the_data() -> None:
 
 
 def test_drawing_is_repeatable_also_with_one_seed_and_one_arm() -> None:
-    from harness.report.figures import draw_curves
+    from harness.report.draw.lines import draw_curves
 
     for records in (campaign(), [r for r in campaign() if (r.arm, r.seed) == ("dense", 0)]):
         (section,) = sections(records)

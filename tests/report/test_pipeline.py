@@ -7,8 +7,8 @@ import shlex
 from harness.config import parse_overrides
 from harness.plan import runs as plan
 from harness.recipe import find
-from harness.report import pipeline
-from harness.report.projection import DEVICES, cost
+from recipes.about import pretrain_sft as pipeline
+from recipes.about.dense_vs_moe import DEVICES, cost
 from tests.report.factory import campaign
 
 

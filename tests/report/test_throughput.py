@@ -12,8 +12,8 @@ import pytest
 from harness.evidence import launches
 from harness.evidence.sections import Section, sections
 from harness.records.schema import Launch, MachineState, Record
-from harness.report import throughput
-from harness.report.totals import totals
+from harness.report.views import throughput
+from harness.report.views.throughput import totals
 from harness.stats.inference import judge, t_interval
 from recipes.compile_breakeven import LENGTHS
 from tests.report import factory
@@ -102,12 +102,12 @@ def test_a_clean_campaign_gives_ratio_fit_and_break_even():
     assert near.crossing.updates == pytest.approx(40.0, rel=0.02)
     low, high = near.crossing.interval
     assert low < 40.0 < high < 45.0
-    table = throughput.throughput(one)
+    table = throughput.tables(one)[0]
     cells = table.cells()
     assert cells[f"{table.name}/blocks/launches"].text == "10 of 10"
     assert cells[f"{table.name}/blocks/ratio"].text.startswith("1.2")
     assert cells[f"{table.name}/eager/ratio"].text == throughput.REFERENCE
-    assert throughput.excluded(one) is None
+    assert len(throughput.tables(one)) == 1
 
 
 @pytest.mark.parametrize("arms", [2, 6])
@@ -155,12 +155,12 @@ def test_rates_of_a_question_share_their_error_and_the_interval_goes_with_the_ve
         assert low < 1.0 < high
         assert one.detectable > 1.0
         assert one.crossing.updates is None
-    table = throughput.throughput(section(records))
+    table = throughput.tables(section(records))[0]
     assert "blocks 97.5 %, whole 97.5 %" in table.notes[-1]
 
 
 def cell(one: Section, column: str, arm: str = "blocks") -> str:
-    table = throughput.throughput(one)
+    table = throughput.tables(one)[0]
     return table.cells()[f"{table.name}/{arm}/{column}"].text
 
 
@@ -178,7 +178,7 @@ def test_contaminated_launches_are_rows_and_are_left_out():
     )
     assert cell(one, "break_even") == "contaminated"
     assert launches.compared(one)["whole"].reason is None  # its own pairs are whole
-    rows = throughput.excluded(one)
+    _, rows = throughput.tables(one)
     assert {row.name for row in rows.rows} == {"blocks/2/train-short", "blocks/2/train-long"}
     assert rows.cells()[f"{rows.name}/blocks/2/train-short/reason"].text == (
         f"contaminated: {reason}"
@@ -242,7 +242,7 @@ def test_a_lost_launch_takes_its_block_only():
 
 
 def test_drawing_is_repeatable_with_and_without_what_does_not_count():
-    from harness.report.lines import draw_totals
+    from harness.report.draw.lines import draw_totals
 
     for one in (section(campaign()), section(campaign(lambda run, place: {"campaign": run.arm}))):
         data = totals(one)

@@ -9,10 +9,10 @@ import pytest
 from harness.errors import RequestError
 from harness.records import store
 from harness.report import card, cells
-from harness.report.tables import Cell, Column, Row, Table, markdown
-from harness.report.trace import Tracer, all_cells, trace
+from harness.report.table import Cell, Column, Row, Table, escape, markdown
+from harness.report.trace import Tracer, trace
 from tests.report.factory import broken, campaign, of, older, swap
-from tests.report.followed import addresses, follow
+from tests.report.followed import addresses, everything, follow
 
 VIEW = "dense_vs_moe.smoke.cpu.loss"
 
@@ -31,7 +31,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_number_of_the_card_is_traced(results: Path) -> None:
     """Addresses are composed as a reader would: from the printed card alone."""
     tracer = Tracer(results)
-    text = card.render(results)
+    text = everything(results)
     seen = follow(text, tracer)
     assert seen == set(tracer.cells())
     assert len(seen) > 100
@@ -43,8 +43,10 @@ def test_every_number_of_the_card_is_traced(results: Path) -> None:
 
 def test_every_number_of_the_committed_card_is_traced() -> None:
     committed = Path(__file__).parents[2] / "results"
-    seen = follow((committed / card.CARD).read_text("utf-8"), Tracer(committed))
-    assert len(seen) > 100
+    tracer = Tracer(committed)
+    files = [committed / card.CARD, *sorted((committed / "cards").glob("*.md"))]
+    seen = {one for file in files for one in follow(file.read_text("utf-8"), tracer)}
+    assert seen == set(tracer.cells())
 
 
 def test_what_would_break_a_table_is_traced_as_it_is_printed() -> None:
@@ -60,12 +62,28 @@ def test_what_would_break_a_table_is_traced_as_it_is_printed() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("raw", "printed"),
+    [
+        ("<img src=x onerror=y>", "&lt;img src=x onerror=y>"),
+        ("a < b, 1 <2", "a < b, 1 <2"),
+        ("</td><!-- x", "&lt;/td>&lt;!-- x"),
+        ("[here](javascript:x) ![](http://x)", r"[here]\(javascript:x) ![]\(http://x)"),
+        ("[section](#its-heading) [0.1, 0.2]", "[section](#its-heading) [0.1, 0.2]"),
+        ("`smol run x`", "`smol run x`"),
+        ("out of ` the span", r"out of \` the span"),
+    ],
+)
+def test_text_that_is_markup_is_printed_as_text(raw: str, printed: str) -> None:
+    assert escape(raw) == printed
+
+
 def test_an_arm_that_was_never_run_is_traced_to_what_was_asked(tmp_path: Path) -> None:
     for record in campaign():
         if record.arm != "moe-160m":
             store.write(tmp_path, record)
     tracer = Tracer(tmp_path)
-    follow(card.render(tmp_path), tracer)
+    follow(everything(tmp_path), tracer)
     counts = tracer.cells()["dense_vs_moe.smoke.cpu.runs/moe-160m/finished"]
     assert (counts.text, counts.n, len(counts.records)) == ("0 of 3", 0, 1)
 
@@ -85,6 +103,13 @@ def test_cells_on_disk_say_what_the_records_do_and_notice_what_changed(results: 
     path.unlink()
     assert "gone since the card was written" in trace(results, address)
     path.write_bytes(content)
+    whole = (results / "cells.json").read_bytes()
+    for place in range(0, len(whole), 997):  # no flipped bit is believed
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        (results / "cells.json").write_bytes(flipped)
+        with pytest.raises(RequestError, match=r"cells\.json is not an index"):
+            trace(results, address)
     (results / "cells.json").write_text("{")
     with pytest.raises(RequestError, match=r"cells\.json is not an index.*`smol card`"):
         trace(results, address)
@@ -124,6 +149,6 @@ def test_a_near_miss_is_helped(results: Path, cell: str, message: str) -> None:
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    assert all_cells(tmp_path) == {}
+    assert Tracer(tmp_path).cells() == {}
     with pytest.raises(RequestError, match="nothing has been measured"):
         trace(tmp_path, f"{VIEW}/dense/val_loss@tokens")

@@ -52,6 +52,11 @@ class Device(ABC):
         """What enters a run's key as the device's class: a GPU's product, or the CPU's model and
         best instruction set."""
 
+    @abstractmethod
+    def multiplies_bf16(self) -> tuple[bool | None, str]:
+        """Whether it has instructions for products in bf16 (None where only torch can tell), and
+        who says so or what emulating them costs."""
+
     def gpu(self) -> tuple[str, int, str] | None:
         """(product, memory in bytes, driver) of a device with memory of its own."""
         return None

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from harness.machine import hardware
 from harness.machine.devices import Device
+
+CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables that keep the library from instructions that the processor has."""
+COST = {
+    "avx512f": "products in it take 2 to 3 times as long as in fp32",
+    "avx2": "products in it take 30 to 55 times as long as in fp32",
+}
+"""What emulating bf16 was measured to cost, by instruction set."""
 
 
 class Cpu(Device):
@@ -29,6 +39,16 @@ class Cpu(Device):
     def product(self) -> str:
         """Model and best instruction set."""
         return hardware.cpu_class()
+
+    def multiplies_bf16(self) -> tuple[bool | None, str]:
+        """As its list of instructions says, unless the library was told to leave some alone."""
+        isa, known = hardware.instruction_set(), hardware.multiplies_bf16()
+        if known is None or any(name in os.environ for name in CAPS):
+            return None, isa
+        if known:
+            return True, f"{isa} multiplies it"
+        cost = COST.get(isa, "which is slower than fp32")
+        return False, f"{isa} has no instructions for bf16: {cost}"
 
     def at_once(self, threads: int, cores: int) -> int:
         """As many as its cores hold."""

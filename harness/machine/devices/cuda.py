@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import re
 from functools import cache
 
 from harness.machine import hardware
 from harness.machine.devices import Device
 from harness.records.schema import GpuState
 
+AMPERE = (8, 0)
+"""The first compute capability that multiplies bf16."""
 NO_NVML = "not available: no nvidia-ml-py"
 
 _HARMLESS = 0x1 | 0x2 | 0x4 | 0x10 | 0x100
@@ -46,6 +49,16 @@ class Cuda(Device):
         """As nvidia-smi tells."""
         return _asked()
 
+    def multiplies_bf16(self) -> tuple[bool | None, str]:
+        """From Ampere on."""
+        capability = _capability()
+        if capability is None:
+            return None, "compute capability unknown"
+        said = "compute capability " + ".".join(map(str, capability))
+        if capability >= AMPERE:
+            return True, f"{said} multiplies it"
+        return False, f"{said} emulates bf16"
+
     def condition(self) -> GpuState | str | None:
         """Through NVML."""
         try:
@@ -66,6 +79,14 @@ class Cuda(Device):
             )
         except nvml.NVMLError as error:
             return f"not available: {error}"
+
+
+@cache
+def _capability() -> tuple[int, int] | None:
+    """Of the first NVIDIA GPU; None where the driver does not say."""
+    line = hardware.first_line("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
+    found = re.fullmatch(r"(\d+)\.(\d+)", line or "")
+    return (int(found[1]), int(found[2])) if found else None
 
 
 @cache

@@ -1,0 +1,158 @@
+"""A local .txt, .jsonl or .parquet file row by row: the wanted column, as its writer meant it.
+
+Nothing is guessed: JSON's texts stay texts, whatever they look like, and a column that `datasets`
+stored in a form of its own (JSON as encoded text) is read through its decoding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RequestError, nearest
+
+ROWS = 256
+"""Read at a time of a parquet file, which may hold gigabytes of equal texts in a few kilobytes."""
+ENDINGS = (".txt", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value of the column."""
+
+    where: str
+    """`line 3`, `row 3`; empty for a file that is one row."""
+    value: Any
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The value of a row that does not have the column."""
+
+    column: str
+    others: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"no column '{self.column}'{nearest(self.column, self.others)}"
+
+
+def parts(column: str) -> tuple[str, ...]:
+    """The columns that `prompt+completion` joins; of any other name, itself."""
+    joined = tuple(column.split("+"))
+    return joined if all(joined) else (column,)
+
+
+def is_readable(path: Path) -> bool:
+    """By its ending, in whichever case."""
+    return path.suffix.lower() in ENDINGS
+
+
+def either() -> str:
+    """The endings, for messages."""
+    return f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
+
+
+def read(path: Path, column: str) -> Iterator[Row]:
+    """Row by row; where `column` joins several by `+`, a value is a dict of them, None for
+    one that is missing; the first must be there. Raises RequestError that names the file, and the
+    line where there is one.
+    """
+    readers = {".txt": _txt, ".jsonl": _jsonl, ".parquet": _parquet}
+    try:
+        yield from readers[path.suffix.lower()](path, column)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _txt(path: Path, column: str) -> Iterator[Row]:
+    yield Row("", _decode(path, path.read_bytes(), ""))
+
+
+def _jsonl(path: Path, column: str) -> Iterator[Row]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"line {number}"
+            text = _decode(path, line, f"{where}: ")
+            if not text.strip():
+                continue
+            try:
+                row = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise RequestError(f"{path}: {where}: not JSON ({error})") from None
+            if not isinstance(row, dict):
+                raise RequestError(f"{path}: {where}: not an object but {type(row).__name__}")
+            yield Row(where, _pick(row, column))
+
+
+def _pick(row: dict[str, Any], column: str) -> Any:
+    names = parts(column)
+    if names[0] not in row:
+        return Absent(names[0], tuple(row))
+    return row[column] if len(names) == 1 else {name: row.get(name) for name in names}
+
+
+def _parquet(path: Path, column: str) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            if parts(column)[0] not in schema.names:
+                raise RequestError(f"{path}: {Absent(parts(column)[0], tuple(schema.names))}")
+            number, held = 0, [name for name in parts(column) if name in schema.names]
+            for batch in file.iter_batches(batch_size=ROWS, columns=held):
+                for value in values(batch, schema, column):
+                    number += 1
+                    yield Row(f"row {number}", value)
+    except pa.ArrowException as error:
+        why = str(error).splitlines()[0]
+        raise RequestError(f"{path}: not a readable parquet file ({why})") from None
+
+
+def values(batch: Any, schema: Any, column: str) -> list[Any]:
+    """A column's values in an Arrow batch or table, as `read` gives them."""
+    names = parts(column)
+    found = [
+        decoder(schema, name)(batch.column(name).to_pylist())
+        if name in schema.names
+        else [None] * batch.num_rows
+        for name in names
+    ]
+    if len(names) == 1:
+        return found[0]
+    return [dict(zip(names, row, strict=True)) for row in zip(*found, strict=True)]
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The names of a file's columns; of .jsonl, those of its first row. Raises RequestError."""
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            return tuple(file.schema_arrow.names)
+    first = next(read(path, "\0"), Row("", ""))  # a name that no column has
+    return first.value.others if isinstance(first.value, Absent) else ()
+
+
+def decoder(schema: Any, column: str) -> Callable[[list[Any]], list[Any]]:
+    """What turns a column's stored values into those that `datasets` hands out for an Arrow schema:
+    a feature such as its `Json` is text in a file, and something else to its reader."""
+    import pyarrow as pa
+    from datasets import Features
+
+    try:
+        one = Features.from_arrow_schema(pa.schema([schema.field(column)], schema.metadata))
+    except (ValueError, KeyError, TypeError):  # a type that `datasets` has no feature for
+        return lambda values: values
+    return lambda values: list(one.decode_batch({column: values})[column])
+
+
+def _decode(path: Path, data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path}: {where}not UTF-8 (byte {error.start + 1})") from None

@@ -1,0 +1,148 @@
+"""Which runs a comparison needs, in which order, and which of them are there already. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.records.foreign import ScriptRecord
+from harness.referee.arms import Arm
+from harness.referee.formats import Format
+from harness.referee.reading import Way
+
+FLOOR_SEED = 10_000
+"""The noise floor's seeds begin here: they are not the verdict's, whose runs stay interleaved."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, read and checked."""
+
+    name: str
+    seeds: int
+    first_seed: int
+    budget: float
+    """Seconds of one run."""
+    command: tuple[str, ...]
+    """With `{seed}` unfilled."""
+    format: Format
+    metric: str | None
+    way: Way | None
+    frozen: tuple[str, ...]
+    equal: tuple[str, ...]
+    shared: tuple[str, ...]
+    noise_floor: int
+    device: str
+    memory_limit: int | None
+    results: Path
+    work: Path
+    """Where copies and runs lie; nothing there is needed once the records are written."""
+    again: bool = True
+    """Whether each arm runs its first seed a second time."""
+    retry: bool = False
+    fresh: bool = False
+    dry_run: bool = False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the runs have an accelerator, and to themselves."""
+        return self.device != "cpu"
+
+    @property
+    def frozen_seeds(self) -> range:
+        """The seeds of the verdict."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What decides a result besides an arm's files and seed."""
+
+    command: tuple[str, ...]
+    format: str
+    device_class: str
+    software: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One run."""
+
+    arm: Arm
+    seed: int
+    repeat: int
+    key: str
+
+    @property
+    def words(self) -> str:
+        """As a line of progress names it."""
+        return f"{self.arm.name} seed {self.seed}{' again' if self.repeat else ''}"
+
+
+def conditions_of(request: Request, device_class: str, software: dict[str, str]) -> Conditions:
+    """Those of a request on this machine."""
+    return Conditions(
+        request.command, request.format.text or request.format.name,
+        device_class, tuple(sorted(software.items())),
+    )  # fmt: skip
+
+
+def key_of(digest: str, conditions: Conditions, seed: int, repeat: int) -> str:
+    """The key of a run: 16 hexadecimal digits."""
+    content = [digest, seed, repeat, *vars(conditions).values()]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def slots(arms: Sequence[Arm], request: Request, conditions: Conditions) -> list[Slot]:
+    """All runs that the answer needs, interleaved: the arms in order at one seed and in reverse
+    order at the next (ABBA), so that a drift of the machine favours nobody. The repeats of the
+    first seed come after it."""
+
+    def slot(arm: Arm, seed: int, repeat: int = 0) -> Slot:
+        return Slot(arm, seed, repeat, key_of(arm.digest, conditions, seed, repeat))
+
+    ordered: list[Slot] = []
+    if len(arms) == 1:  # a noise floor alone
+        return ordered
+    for place, seed in enumerate(request.frozen_seeds):
+        turn = arms if place % 2 == 0 else arms[::-1]
+        ordered += [slot(arm, seed) for arm in turn]
+        if place == 0 and request.again:
+            ordered += [slot(arm, seed, 1) for arm in reversed(arms)]
+    return ordered
+
+
+def floor_slots(baseline: Arm, request: Request, conditions: Conditions) -> list[Slot]:
+    """The runs of the noise floor."""
+    seeds = range(FLOOR_SEED, FLOOR_SEED + request.noise_floor)
+    return [Slot(baseline, s, 0, key_of(baseline.digest, conditions, s, 0)) for s in seeds]
+
+
+def outdated(
+    arms: Sequence[Arm],
+    records: Iterable[ScriptRecord],
+    current: Iterable[str],
+    files: dict[str, dict[str, str]],
+) -> list[str]:
+    """A line for each arm that has runs which do not count here, with what has changed.
+
+    `current` are the keys that count, `files` an earlier version's files by digest.
+    """  # fmt: skip
+    keys = set(current)
+    lines = []
+    for arm in arms:
+        old = [r for r in records if r.arm == arm.name and r.key not in keys]
+        edited = [r for r in old if r.arm_digest != arm.digest]
+        if not edited:
+            continue
+        last = max(edited, key=lambda r: r.created)
+        changed = arm.differences(files.get(last.arm_digest, {}))
+        shown = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
+        lines.append(
+            f"{arm.name}: {len(edited)} runs are of other files and do not count here "
+            f"(since {last.arm_digest}: {shown})"
+        )
+    return lines

@@ -1,0 +1,137 @@
+"""All processes of one run: found by a mark in their environment, which children inherit.
+
+A process group or session can be left; a mark in the environment that a program was started with
+cannot, and it is found again by a referee that was itself killed in between. Where there is no
+/proc, psutil's tree of children serves if it is installed, else the process group alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MARK = "SMOL_REFEREE_RUN"
+PROC = Path("/proc")
+
+_HARMLESS = ("/dev/", "/proc/", "/sys/", "/memfd:", "pipe:", "socket:", "anon_inode:")
+
+
+class Family:
+    """The processes that carry a run's mark, and those of its group."""
+
+    def __init__(self, mark: str, *, since_now: bool = True) -> None:
+        """With `since_now`, processes that are there already are not looked at again: none of
+        them can be a child of one that is still to be started."""
+        self.mark = f"{MARK}={mark}".encode()
+        self.leader: int | None = None
+        """The process that was started, leader of its group."""
+        self._strangers = set(_pids()) if since_now else set[int]()
+
+    def pids(self) -> list[int]:
+        """Those alive now, the leader included."""
+        if _on_linux():
+            now = list(_pids())
+            self._strangers.intersection_update(now)  # the number of one that ended is used again
+            return [pid for pid in now if pid not in self._strangers and self._marked(pid)]
+        return _tree(self.leader) if self.leader is not None else []
+
+    def _marked(self, pid: int) -> bool:
+        try:
+            if self.mark not in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                return False
+            return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except (OSError, IndexError):  # ended since, or somebody else's
+            return False
+
+    def memory(self) -> int | None:
+        """Bytes that they hold together, shared pages counted once; None where unknown."""
+        sizes = [size for pid in self.pids() if (size := _memory(pid)) is not None]
+        return sum(sizes) if sizes else None
+
+    def writes_outside(self, inside: Path) -> set[str]:
+        """Regular files outside a folder that they hold open for writing; Linux only."""
+        found: set[str] = set()
+        for pid in self.pids() if _on_linux() else []:
+            found |= {path for path in _written(pid) if not Path(path).is_relative_to(inside)}
+        return found
+
+    def end(self, patience: float = 5.0) -> int:
+        """Kill all of them; returns how many there were."""
+        seen: set[int] = set()
+        deadline = time.monotonic() + patience
+        while alive := self.pids():  # one may have forked while the others were being killed
+            seen |= set(alive)
+            for pid in alive:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.005)
+        if self.leader is not None:  # also one that emptied its environment
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.leader, signal.SIGKILL)
+        return len(seen)
+
+
+def _on_linux() -> bool:
+    return (PROC / "self" / "environ").exists()
+
+
+def _pids() -> Iterator[int]:
+    if PROC.is_dir():
+        yield from (int(name) for name in os.listdir(PROC) if name.isdigit())
+
+
+def _psutil() -> Any:
+    try:
+        return importlib.import_module("psutil")
+    except ImportError:
+        return None
+
+
+def _tree(leader: int) -> list[int]:
+    psutil = _psutil()
+    if psutil is None:
+        return []
+    try:
+        process = psutil.Process(leader)
+        return [leader, *(child.pid for child in process.children(recursive=True))]
+    except psutil.Error:
+        return []
+
+
+def _memory(pid: int) -> int | None:
+    try:
+        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    psutil = _psutil()
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if psutil else None
+    except psutil.Error:
+        return None
+
+
+def _written(pid: int) -> Iterator[str]:
+    folder = PROC / str(pid)
+    try:
+        numbers = os.listdir(folder / "fd")
+    except OSError:
+        return
+    for one in numbers:
+        try:
+            path = os.readlink(folder / "fd" / one)
+            flags = (folder / "fdinfo" / one).read_text().partition("flags:")[2].split()[0]
+        except (OSError, IndexError):
+            continue
+        writes = int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+        if writes and path.startswith("/") and not path.startswith(_HARMLESS):
+            yield path.removesuffix(" (deleted)")

@@ -1,0 +1,70 @@
+"""What a format makes of a script's output: numbers by name, curves, and what was wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+Way = Literal["lower", "higher"]
+"""Which way a metric is better."""
+
+Curve = list[tuple[float, float]]
+"""(step, value) in the order printed."""
+
+CURVE_POINTS = 200
+NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf|infinity)"
+"""A number as scripts print it, NaN and infinity included; to be matched ignoring case."""
+
+
+@dataclass
+class Reading:
+    """What a run reported."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    """The last value of each name; may be NaN or infinite."""
+    curves: dict[str, Curve] = field(default_factory=dict)
+    ways: dict[str, Way] = field(default_factory=dict)
+    """Which way is better, where the output itself says so."""
+    fault: str | None = None
+    """Why the output could not be read, in one line."""
+
+    def point(self, name: str, step: float, value: float) -> None:
+        """Add a point to a curve; one that is not finite has no place in a drawing."""
+        if math.isfinite(value):
+            self.curves.setdefault(name, []).append((step, value))
+
+    @property
+    def finite(self) -> dict[str, float]:
+        """The values that are numbers."""
+        return {name: v for name, v in self.values.items() if math.isfinite(v)}
+
+    @property
+    def not_finite(self) -> tuple[str, ...]:
+        """Names of the values that are none."""
+        return tuple(sorted(name for name, v in self.values.items() if not math.isfinite(v)))
+
+    def thinned(self) -> dict[str, tuple[tuple[float, float], ...]]:
+        """The curves of at least two points, at most `CURVE_POINTS` each, their ends kept."""
+        return {name: _thin(points) for name, points in self.curves.items() if len(points) > 1}
+
+
+def _thin(points: Curve) -> tuple[tuple[float, float], ...]:
+    if len(points) <= CURVE_POINTS:
+        return tuple(points)
+    last = len(points) - 1
+    places = [round(i * last / (CURVE_POINTS - 1)) for i in range(CURVE_POINTS)]
+    return tuple(points[place] for place in places)
+
+
+def number(text: str) -> float | None:
+    """A printed number, thousands' commas allowed; None for anything else."""
+    if not re.fullmatch(NUMBER, text.strip(), re.IGNORECASE):
+        return None
+    return float(text.strip().replace(",", ""))
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines; a carriage return, by which progress is printed over itself, ends one too."""
+    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]

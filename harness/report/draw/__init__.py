@@ -1,0 +1,149 @@
+"""Figures: what one shows and says, the one page that all are drawn on, and one entry by type.
+
+A figure's data is a `Shown`; `@page(Type, style, ...)` registers the function that draws it, here
+or in anybody's own view. Colours are Okabe and Ito's, which colour-blind readers can tell apart;
+each arm also has its own marker, so that a grey print can be read. This file is light: matplotlib
+is imported where a picture is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from harness.config import Frozen, digest
+from harness.evidence.sections import Section
+from harness.records.store import path_of
+from harness.report.table import Cell
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+DOTS_PER_INCH = 200
+SIZE = (8.0, 4.4)
+"""Inches; a README shows it about 800 pixels wide, so a point of type is about 1.4 pixels."""
+
+
+class Shown(Frozen):
+    """The data of a figure: plain numbers, so that they can be checked without drawing."""
+
+    title: str
+
+    @property
+    def digest(self) -> str:
+        """Of the data drawn."""
+        return digest(self)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A view that is a figure: what it shows, and what stands around it in the card."""
+
+    name: str
+    """Section and view."""
+    data: Shown
+    alt: str
+    """What the picture shows, for those who do not see it."""
+    caption: str
+    records: tuple[str, ...]
+    """Files that the data come from, relative to the results folder."""
+    command: str
+    """What reproduces them."""
+
+    @property
+    def file(self) -> str:
+        """In `<results>/figures/`."""
+        return f"{self.name}.png"
+
+    def cells(self) -> dict[str, Cell]:
+        """Address -> the picture and its caption, as cells."""
+        made = f"drawn from data of digest {self.data.digest}"
+        n = len(self.records)
+        return {
+            f"{self.name}/figure": Cell(self.file, self.records, self.alt, made, n),
+            f"{self.name}/caption": Cell(
+                self.caption, self.records, "caption of the view", "of the figure", n
+            ),
+        }
+
+
+def figure_of(
+    section: Section, name: str, data: Shown | None, alt: str, caption: str
+) -> Figure | None:
+    """A figure of a section's group; None where there is nothing to show.
+
+    `name` follows the section's own; `alt` follows "recipe at scale".
+    """
+    if data is None:
+        return None
+    return Figure(
+        name=f"{section.name}.{name}",
+        data=data,
+        alt=f"{section.recipe} at {section.scale} scale: {alt}",
+        caption=caption,
+        records=tuple(path_of(record) for record in section.group.records),
+        command=section.group.command,
+    )
+
+
+@singledispatch
+def _drawn(data: Shown) -> bytes:
+    raise TypeError(f"nothing draws a {type(data).__name__}")
+
+
+Data = TypeVar("Data", bound=Shown)
+
+
+def page(
+    kind: type[Data], style: str, **sizes: float
+) -> Callable[[Callable[[Data], Canvas]], Callable[[Data], bytes]]:
+    """Register what draws one type of data: from it to a matplotlib figure, under a style.
+
+    `style` is one of seaborn's; `sizes` are font sizes in points, `font` and `title`.
+    """
+
+    def register(function: Callable[[Data], Canvas]) -> Callable[[Data], bytes]:
+        def drawn(data: Data) -> bytes:
+            import matplotlib
+
+            matplotlib.use("Agg")
+            import seaborn as sns
+            from matplotlib import pyplot as plt
+
+            known = {"font": "font.size", "title": "axes.titlesize"}
+            rc: Any = {known[name]: size for name, size in sizes.items()}
+            with sns.axes_style(style), plt.rc_context(rc):
+                canvas = function(data)
+                buffer = io.BytesIO()
+                canvas.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+                plt.close(canvas)
+            return buffer.getvalue()
+
+        _drawn.register(kind, drawn)
+        return drawn
+
+    return register
+
+
+def load() -> None:
+    """Import what draws our own data, which takes a second the first time."""
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+
+
+def picture(data: Shown) -> bytes:
+    """PNG bytes, the same for equal data. Raises TypeError for data that nothing draws."""
+    load()
+    return _drawn(data)
+
+
+def style_of(place: int) -> tuple[str, str]:
+    """(colour, marker) of an arm, by its place in the recipe."""
+    return PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]

@@ -1,0 +1,85 @@
+"""What a card is made from: everything that a results folder holds, read once."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config import Frozen
+from harness.errors import RequestError
+from harness.machine.prices import FILE as PRICES
+from harness.machine.prices import Price, prices
+from harness.records import bench, configuration, evaluation, gates, store
+from harness.records.bench import Bench, Kernels
+from harness.records.evaluation import Evaluation
+from harness.records.schema import Record
+
+SHARED = ("question", "config", "diff", "arm_values", "hardware", "software", "code")
+"""Fields that are equal in many records."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a card is made from."""
+
+    records: Sequence[Record]
+    evaluations: Sequence[Evaluation]
+    prices: Sequence[Price]
+    suites: Mapping[str, Bench]
+    """File -> a bench's suite on one device."""
+    kernels: Kernels | None
+    digests: dict[str, str]
+    """File, relative to the results folder -> SHA-256 of its bytes."""
+
+
+def read(results: Path) -> Inputs:
+    """Everything in a results folder that a card shows. Raises RequestError for a broken one."""
+    records, digests = _records(results)
+    scored = evaluation.read_all(results)
+    for one in scored:
+        path = evaluation.path_of(one)
+        digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
+    own = results / "facts" / PRICES
+    if own.is_file():
+        digests[f"facts/{PRICES}"] = hashlib.sha256(own.read_bytes()).hexdigest()
+    suites, kernels = bench.read_all(results)
+    for path in [*suites, *([bench.KERNELS] if kernels else [])]:
+        digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
+    return Inputs(records, scored, prices(results), suites, kernels, digests)
+
+
+def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
+    """The records as views need them, and the digests of their files.
+
+    What is equal in many records is held once, and the training losses, which no view shows and
+    which are most of a record, are left out: ten thousand records take a few hundred megabytes.
+    """
+    records, digests = [], {}
+    shared: dict[str, Any] = {}
+    collecting = gc.isenabled()
+    gc.disable()  # records hold no cycles; looking for some would take most of the time
+    try:
+        for one in store.stored_in(results):
+            record = one.record
+            digests[store.path_of(record)] = one.sha256
+            parts: dict[str, Any] = {"training": ()}
+            for name in SHARED:
+                part = getattr(record, name)
+                text = part.model_dump_json() if isinstance(part, Frozen) else json.dumps(part)
+                kept = shared.setdefault(f"{name} {text}", part)
+                if name == "config" and kept is part and (wrong := configuration.faults(part)):
+                    raise RequestError(f"{store.path_of(record)} is not valid: {wrong[0]}")
+                parts[name] = kept
+            if broken := gates.check(record):  # after its configuration, which they calculate with
+                raise RequestError(f"{store.path_of(record)} is not plausible: {broken[0]}")
+            records.append(record.model_copy(update=parts))
+    finally:
+        if collecting:
+            gc.freeze()  # nor will there be any later
+            gc.enable()
+    return records, digests

@@ -1,0 +1,66 @@
+"""What proves a checkpoint whole: a digest in the file itself, as the comment of its ZIP archive.
+
+`torch.load` ignores that comment; without it most single flipped bytes would load in silence. May
+not import torch: the launcher asks whether what a run starts from is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from harness.errors import RequestError
+
+_MARK = b"sha256:"
+_COMMENT = len(_MARK) + 64
+_LENGTH_FIELD = 2
+"""A ZIP file ends with the comment's length (2 bytes, little endian) and the comment."""
+
+
+class Damaged(RequestError):
+    """A checkpoint is not what was written."""
+
+
+def close(body: bytes) -> bytes:
+    """A ZIP archive without a comment, with its digest as the comment."""
+    if body[-_LENGTH_FIELD:] != b"\0\0":
+        raise RuntimeError("torch.save wrote a ZIP file with a comment: where does the digest go?")
+    comment = _MARK + hashlib.sha256(body).hexdigest().encode()
+    return body[:-_LENGTH_FIELD] + len(comment).to_bytes(_LENGTH_FIELD, "little") + comment
+
+
+def read(path: Path) -> bytes:
+    """The archive that `close` was given.
+
+    Raises RequestError if there is none, Damaged if it is truncated, changed or not ours.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise RequestError(f"no checkpoint {path.name} in {path.parent.name}") from None
+    comment = data[-_COMMENT:]
+    if not comment.startswith(_MARK):
+        raise Damaged(f"checkpoint {path.name} is truncated, or was not written here")
+    body = data[: -_COMMENT - _LENGTH_FIELD] + b"\0\0"
+    if hashlib.sha256(body).hexdigest().encode() != comment[len(_MARK) :]:
+        raise Damaged(f"checkpoint {path.name} is damaged: its digest does not match")
+    return body
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that nothing trips over it again; where it is now."""
+    place = path.with_name(f"{path.name}.damaged")
+    os.replace(path, place)
+    return place
+
+
+def keep_whole(path: Path) -> str | None:
+    """Set a checkpoint aside if it is damaged, and say so in one line; None where it is whole, or
+    where there is none."""
+    try:
+        if path.exists():
+            read(path)
+    except Damaged as error:
+        return f"{error}; it is {set_aside(path)} now"
+    return None

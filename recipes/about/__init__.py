@@ -1,0 +1,1 @@
+"""Tables and words about a recipe that its page shows below its results: one file a recipe."""

@@ -1,0 +1,213 @@
+"""Models and tokenizers of others: prompts, scores and text as in transformers and `HFLM`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors, trainers
+from tokenizers import models as kinds
+
+from harness.commands import models
+from harness.commands.sample import Options, sample
+from harness.data import tokenizer as ours
+from harness.data.pieces import Pieces
+from harness.data.tokens import END_OF_TEXT
+from harness.errors import RequestError
+from models.hf import DEFAULTS
+from tests.data.conftest import texts
+
+transformers = pytest.importorskip("transformers")
+PROMPT = "global with return"
+
+
+def byte_level() -> tuple[Tokenizer, dict[str, str]]:
+    """With a first token of its own, and added tokens: words, a run of spaces."""
+    fitted = ours.fit(texts(50, seed=1), 350)
+    fitted.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    fitted.add_tokens([AddedToken(name, normalized=False) for name in ("<tool result>", "    ")])
+    return fitted, {"bos_token": "<|im_start|>", "eos_token": END_OF_TEXT}
+
+
+def without_additions() -> tuple[Tokenizer, dict[str, str]]:
+    return ours.fit(texts(50, seed=1), 350), {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
+
+
+def sentencepiece() -> tuple[Tokenizer, dict[str, str]]:
+    """`▁` for spaces and a token for each byte, as Llama 2 has them."""
+    fitted = Tokenizer(kinds.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    fitted.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    fitted.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+         decoders.Strip(" ", 1, 0)]
+    )  # fmt: skip
+    named = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=named, show_progress=False)
+    fitted.train_from_iterator(texts(50, seed=1), trainer)
+    plain = json.loads(fitted.to_str())
+    plain["added_tokens"] = plain["added_tokens"][:3]
+    fitted = Tokenizer.from_str(json.dumps(plain))
+    fitted.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return fitted, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+Make = Callable[[], tuple[Tokenizer, dict[str, str]]]
+MAKES: list[Make] = [byte_level, without_additions, sentencepiece]
+
+
+def folder(place: Path, make: Make) -> Path:
+    place.mkdir()
+    fitted, names = make()
+    fitted.save(str(place / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    (place / "tokenizer_config.json").write_text(json.dumps(config | names))
+    torch.manual_seed(0)
+    sizes = transformers.LlamaConfig(
+        vocab_size=fitted.get_vocab_size(), hidden_size=32, intermediate_size=64,
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        max_position_embeddings=128, initializer_range=0.3,
+        bos_token_id=fitted.token_to_id(names["bos_token"]),
+        eos_token_id=fitted.token_to_id(names["eos_token"]),
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(sizes).float()
+    bytes_ = [i for name, i in fitted.get_vocab().items() if name.startswith("<0x")]
+    with torch.no_grad():
+        model.lm_head.weight[bytes_] = 0.0  # seldom said: noise in bytes is no text to compare
+    model.save_pretrained(place)
+    return place
+
+
+@pytest.fixture(scope="module", params=MAKES, ids=lambda make: make.__name__)
+def place(request, tmp_path_factory) -> Path:
+    return folder(tmp_path_factory.mktemp("folders") / "model", request.param)
+
+
+def test_a_sample_is_transformers_greedy_text(place: Path, capsys) -> None:
+    sample(Options(str(place), PROMPT, max_tokens=20, device="cpu", dtype="fp32", as_json=True))
+    said = json.loads(capsys.readouterr().out)
+    peer = transformers.AutoTokenizer.from_pretrained(place)
+    model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    prompt = peer(PROMPT, return_tensors="pt")
+    whole = model.generate(**prompt, max_new_tokens=20, do_sample=False)[0]
+    assert said["tokens"] == whole[prompt["input_ids"].shape[1] :].tolist()
+    text = peer.decode(whole, skip_special_tokens=True)
+    assert PROMPT + said["text"] == text
+
+
+def test_scores_are_those_of_hflm(place: Path) -> None:
+    pytest.importorskip("lm_eval")
+    from tests.e2e.test_tasks import instances, theirs
+    from tests.e2e.test_tasks import ours as mine
+
+    bos = json.loads((place / "tokenizer_config.json").read_text())["bos_token"]
+    pairs = [("global", " with"), ("global ", "with"), ("", "return while"), (bos + "not", " if")]
+    a, b = (
+        model.loglikelihood(instances("loglikelihood", pairs))
+        for model in (mine(place), theirs(place))
+    )
+    assert [x for x, _ in a] == pytest.approx([x for x, _ in b], abs=1e-3)
+    whole = [("global with return",), ("",)]
+    a, b = (
+        model.loglikelihood_rolling(instances("loglikelihood_rolling", whole[:1]))
+        for model in (mine(place), theirs(place))
+    )
+    assert a == pytest.approx(b, abs=1e-3)
+
+
+STREAMS = {make.__name__: make()[0] for make in MAKES}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+    name=st.sampled_from(sorted(STREAMS)),
+)
+def test_a_stream_is_what_the_tokenizer_decodes(text: str, name: str) -> None:
+    """Piece by piece the same text as at once, and no piece but the last has half a character."""
+    spoken = STREAMS[name]
+    ids = spoken.encode(text, add_special_tokens=False).ids
+    pieces = Pieces(spoken)
+    said = [pieces.push(token) for token in ids]
+    assert "".join(said) + pieces.end() == spoken.decode(ids)
+    if "�" not in text:
+        assert not any("�" in piece for piece in said)
+
+
+def test_added_tokens_are_literal_text() -> None:
+    """Also those whose characters stand in the byte alphabet; the library's decoder breaks them."""
+    spoken = ours.fit(texts(50, seed=1), 350)
+    words = ["đem", "ilÖve", "č", "<tool result>", "    "]
+    spoken.add_tokens([AddedToken(word, normalized=False) for word in words])
+    pieces = Pieces(spoken)
+    assert [pieces.push(spoken.token_to_id(word)) for word in words] == words
+
+
+@pytest.mark.parametrize("role", ["bos_token_id", "eos_token_id"])
+def test_an_id_without_a_row_is_one_line(tmp_path: Path, role: str) -> None:
+    place = folder(tmp_path / "model", without_additions)
+    path = place / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {role: 128_000}))
+    with pytest.raises(RequestError, match=f"{role} 128000 is no token of the model"):
+        models.load(models.resolve(str(place)), dtype="fp32")
+
+
+def logits_of(place: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ours, and transformers'."""
+    ids = torch.arange(40)[None]
+    loaded = models.load(models.resolve(str(place)), dtype="fp32")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    with torch.no_grad():
+        return loaded.model(ids), theirs(ids).logits
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral"])
+def test_what_a_configuration_leaves_out_is_transformers_default(tmp_path: Path, kind: str) -> None:
+    place = folder(tmp_path / "model", without_additions)
+    if kind == "mixtral":
+        sizes = transformers.MixtralConfig(
+            vocab_size=350, hidden_size=64, intermediate_size=32, num_hidden_layers=1,
+            num_attention_heads=8, initializer_range=0.3, sliding_window=None,
+        )  # fmt: skip
+        transformers.MixtralForCausalLM(sizes).float().save_pretrained(place)
+    path = place / "config.json"
+    config = json.loads(path.read_text())
+    for name in DEFAULTS[kind]:
+        config.pop(name, None)
+    if kind == "llama":  # its own sizes, not the default's
+        config["num_key_value_heads"] = 1
+    del config["rope_parameters"]
+    path.write_text(json.dumps(config))
+    mine, theirs = logits_of(place)
+    assert (mine - theirs).abs().max() < 1e-4
+    read = transformers.AutoConfig.from_pretrained(place)
+    ours_ = models.load(models.resolve(str(place)), dtype="fp32").model.config
+    assert (ours_.rope_theta, ours_.norm_eps, ours_.max_seq_len) == (
+        read.rope_parameters["rope_theta"], read.rms_norm_eps, read.max_position_embeddings,
+    )  # fmt: skip
+
+
+def test_weights_in_several_files_are_one_model(tmp_path: Path) -> None:
+    place = folder(tmp_path / "model", without_additions)
+    whole, _ = logits_of(place)
+    digest = models.resolve(str(place)).digest()
+    model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    (place / "model.safetensors").unlink()
+    model.save_pretrained(place, max_shard_size="30KB")
+    parts = sorted(place.glob("model-*.safetensors"))
+    assert len(parts) > 1
+    assert torch.equal(logits_of(place)[0], whole)
+    assert models.resolve(str(place)).digest() not in ("", digest)
+    parts[0].unlink()
+    with pytest.raises(RequestError, match=f"holds no {parts[0].name}"):
+        models.load(models.resolve(str(place)), dtype="fp32")
