@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.config import RunConfig, replace
+from harness.config import RunConfig, flatten, replace
 from harness.errors import RequestError, nearest
 from harness.optim import build
 from harness.optim import own as optimizers
@@ -50,6 +50,9 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     Raises Fault, or RequestError for a setting that there is not.
     """
     config = RunConfig.model_validate_json(json.dumps(question["config"]))
+    # Precisions that the plan has yet to choose: here any will do.
+    auto = [path for path, value in flatten(config).items() if value == "auto" and "dtype" in path]
+    config = replace(config, dict.fromkeys(auto, "bf16"))
     changes: dict[str, Any] = {}
     taken: list[str] = []
     objects = {}
@@ -173,7 +176,7 @@ def _try(config: RunConfig, objects: Mapping[str, Any]) -> None:
     small = config.model.model_copy(
         update={"layers": 1, "vocab_size": VOCABULARY, "max_seq_len": TOKENS}
     )
-    dtype = DTYPES.get(config.train.dtype, torch.bfloat16)  # for the plan to resolve
+    dtype = DTYPES[config.train.dtype]
     torch.manual_seed(0)
     blocks = [part for kind, part in objects.items() if kind != "optim"]
     with _blamed_on(*blocks):
