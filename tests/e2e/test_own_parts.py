@@ -52,7 +52,7 @@ def test_they_stand_in_the_card_with_parameters_and_flops(mine):
     assert by_arm["lion"].config["optim"]["settings"]["mix"] == 0.9
     assert by_arm["dense"].code.source_digest == by_arm["lion"].code.source_digest
     assert by_arm["lion"].code.behaviour_digest is None
-    card = (mine.results / "MODEL_CARD.md").read_text()
+    card = "\n".join(page.read_text() for page in mine.results.rglob("*.md"))
     for arm in by_arm:
         assert re.search(rf"\| {arm} +\| +{by_arm[arm].total_parameters / 1e6:.2f} \|", card)
         assert re.search(rf"\| {arm} +\| +{flops[arm] / 1e6:.2f} \|", card)
