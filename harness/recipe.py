@@ -24,7 +24,7 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel
 
-from harness.config import NAME, Frozen, RunConfig
+from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
 from harness.errors import RequestError, nearest
 
 Scale = Literal["smoke", "proxy", "full"]
@@ -97,11 +97,18 @@ class Axis:
         )
 
     def allows(self, path: str) -> bool:
-        """Whether the axis declares a dotted path."""
+        """Whether the axis declares a dotted path: itself, what it is below (a part by its field
+        alone), or a part's name, which brings its settings and its code."""
         return any(
-            path == known or (known.endswith(".*") and path.startswith(known[:-1]))
+            path == known
+            or path.startswith(f"{known.removesuffix('.*')}.")
+            or (known.endswith(".name") and path.startswith(_belonging(known)))
             for known in self.fields
         )
+
+
+def _belonging(name_field: str) -> tuple[str, ...]:
+    return tuple(f"{name_field.removesuffix('name')}{field}" for field in PART_OF_NAME)
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,12 @@ class Entry:
     about: str | None = None
     """`FILE.py:FUNCTION` beside the recipe, which gives the words, tables and figures that its page
     of the card shows below its results (`harness.report.own`)."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where its file lies: a user's parts may lie beside it."""
+        code = getattr(inspect.unwrap(self.build), "__code__", None)
+        return (Path(code.co_filename).parent,) if code is not None else ()
 
     def at(self, scale: Scale) -> Recipe:
         """The recipe at a scale. Raises RequestError if it has none there."""
@@ -350,9 +363,22 @@ def load(user_folder: Path | None = None) -> tuple[dict[str, Entry], list[Broken
     folder = user_folder if user_folder is not None else Path.cwd() / "recipes"
     if folder.is_dir() and folder.resolve() not in {Path(p).resolve() for p in ours.__path__}:
         for file in sorted(folder.glob("*.py")):
-            if not file.name.startswith("_"):
+            if not file.name.startswith("_") and not _is_part(file):
                 broken += _load_file(file)
     return dict(_registering), broken
+
+
+def _is_part(file: Path) -> bool:
+    """Whether a file is an optimizer or the like that lies beside the recipes: it imports torch,
+    which no plan may wait for, and nothing of the harness."""
+    try:
+        body = ast.parse(file.read_text("utf-8")).body
+    except (OSError, ValueError, SyntaxError):
+        return False  # loading it will say what is wrong
+    names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
+    tops = {name.partition(".")[0] for name in names}
+    return "torch" in tops and "harness" not in tops
 
 
 def _load_file(file: Path) -> list[Broken]:

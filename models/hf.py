@@ -154,6 +154,9 @@ def to_transformers(
 
 
 def _check_expressible(config: ModelConfig) -> None:
+    for part in (config.feed_forward, config.attention):
+        if part.name:
+            raise ValueError(f"transformers has no counterpart for {part.name}")
     layout = "Mixtral" if config.is_moe else "Llama"
     what = "experts" if config.is_moe else "feed-forward"
     if config.activation != "swiglu":

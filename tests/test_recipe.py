@@ -29,7 +29,7 @@ def test_every_recipe_of_ours_resolves_at_every_scale_it_has():
 
 def test_the_readmes_example_is_a_recipe(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    (code,) = [block for block in blocks if "@recipe(" in block]
+    (code,) = [block for block in blocks if "def muon_rates(" in block]
     (tmp_path / "mine.py").write_text(code)
     assert len(code.strip().splitlines()) <= 17
     entry = recipe.find("muon_rates", tmp_path)
@@ -54,6 +54,13 @@ def test_a_broken_file_is_named_and_the_others_load(tmp_path, monkeypatch, conte
     assert broken.file == "bad.py"
     with pytest.raises(RequestError, match=r"recipes/bad\.py could not be loaded"):
         recipe.find("bad", tmp_path)
+
+
+def test_a_part_beside_the_recipes_is_not_loaded_with_them(tmp_path):
+    (tmp_path / "lion.py").write_text("import torch\n1 / 0\n")
+    entries, broken = recipe.load(tmp_path)
+    assert broken == []
+    assert "dense_vs_moe" in entries
 
 
 def test_what_a_file_prints_is_no_answer_of_a_command(tmp_path, capsys):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from harness.commands import places
-from harness.config import RunConfig, explain
+from harness.config import RunConfig, digest, explain
 from harness.data import assets
 from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 FINAL = "final_model.pt"
 _END_OF_TURN = "<|im_end|>"
+TRUST = "SMOL_TRUST"
+"""The environment's variable that holds the digest of code that a checkpoint may bring."""
 DTYPES = ("bf16", "fp32")
 """That a model can be asked to compute in."""
 
@@ -226,16 +229,16 @@ def load(
     """
     check_dtype(dtype)
     from harness.data import tokenizer as tokenizers
-    from harness.optim import build
 
     config: RunConfig | None = None
     prepared: Prepared | None = None
     if found.path.is_dir():
+        from models.dtypes import DTYPES as BY_NAME
         from models.hf import from_transformers
 
         dtype = dtype or precision.of_machine(device).dtype
         try:
-            model = from_transformers(found.path, build.DTYPES[dtype])
+            model = from_transformers(found.path, BY_NAME[dtype])
         except ValueError as error:
             raise RequestError(str(error)) from None
         context = model.config.max_seq_len
@@ -297,8 +300,8 @@ def check_text(what: str, text: str) -> None:
 
 def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, RunConfig]:
 
-    from harness.optim import build
     from harness.train import checkpoint
+    from models.dtypes import DTYPES as BY_NAME
 
     content = checkpoint.load(found.path)
     if "config" not in content or "model" not in content:
@@ -315,9 +318,22 @@ def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, Ru
         raise RequestError(
             f"checkpoint {found.path.name} is of another version: {explain(error)}"
         ) from None
-    dtype_of_forward = build.DTYPES[dtype or config.train.dtype]
+    _check_own_code(found, config)
+    dtype_of_forward = BY_NAME[dtype or config.train.dtype]
     model = checkpoint.model_of(found.path, config.model, dtype_of_forward, content["model"])
     return model, config
+
+
+def _check_own_code(found: Found, config: RunConfig) -> None:
+    """Raises RequestError where a model is in part made by code that its checkpoint brings, and
+    nobody has said that it may run: a file may come from anywhere."""
+    parts = [part for part in (config.model.feed_forward, config.model.attention) if part.code]
+    known = digest([part.code for part in parts])
+    if parts and found.kind != "run" and os.environ.get(TRUST) != known:
+        raise RequestError(
+            f"checkpoint {found.path.name} brings code of its own "
+            f"({', '.join(part.name for part in parts)}); if you trust it, set {TRUST}={known}"
+        )
 
 
 def _prepared(found: Found, config: RunConfig) -> Prepared:

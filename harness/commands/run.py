@@ -41,7 +41,7 @@ from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report
 from harness.commands.run_question import command, question
 from harness.commands.start import Given
-from harness.config import canonical
+from harness.config import RunConfig, canonical
 from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
@@ -383,8 +383,8 @@ def _launch(
             run=run,
             question=asked,
             code=code.model_copy(
-                # No trajectory goes through a Triton kernel.
-                update={"behaviour_digest": None if run.config.train.kernels else known}
+                # No trajectory goes through a Triton kernel, nor through a user's part.
+                update={"behaviour_digest": None if unseen(run.config) else known}
             ),
             arm_values=dict(arms[run.arm].values),
             diff=dict(arms[run.arm].diff),
@@ -419,3 +419,9 @@ def _launch(
                 _report(request, plan.entry, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
+
+
+def unseen(config: RunConfig) -> bool:
+    """Whether a run goes through code that no reference trajectory does."""
+    parts = (config.optim, config.model.feed_forward, config.model.attention)
+    return bool(config.train.kernels) or any(part.code for part in parts)

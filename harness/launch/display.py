@@ -17,15 +17,19 @@ from harness.launch import terminal
 from harness.launch.base import Task
 from harness.plan.runs import Run
 from harness.records.schema import Record
-from models.config import flops_per_token
+from models.config import active_parameters, known_flops_per_token
 
 PLAIN_SECONDS = 5.0
 
 
 def work(run: Run) -> float:
-    """Training FLOPs of a run: the measure of how much is left."""
+    """Training FLOPs of a run (without attention's, where a part's are not known): the measure of
+    how much is left."""
     updates = run.last_update - run.first_update
-    per_token = flops_per_token(run.config.model, run.config.data.seq_len)
+    model = run.config.model
+    per_token = known_flops_per_token(model, run.config.data.seq_len)
+    if per_token is None:
+        per_token = 6.0 * active_parameters(model)
     return updates * run.config.tokens_per_update * per_token
 
 

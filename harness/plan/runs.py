@@ -27,7 +27,13 @@ from harness.plan.grid import Arm, arms
 from harness.plan.profiles import Profile, common_micro_batch, split
 from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens, check_name
 from harness.records.keys import key_of
-from models.config import active_parameters, flops_per_token, total_parameters
+from models.config import (
+    active_parameters,
+    flops_per_token,
+    flops_unknown,
+    known_flops_per_token,
+    total_parameters,
+)
 
 
 class Endpoint(Frozen):
@@ -37,7 +43,8 @@ class Endpoint(Frozen):
     update: int
     """The learning rate has decayed to its end after this many updates."""
     tokens: int
-    flops: float
+    flops: float | None
+    """None where those of a part are not known."""
 
 
 class Run(Frozen):
@@ -112,20 +119,24 @@ class Plan:
 def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
     """Where a horizon ends for an arm, to the nearest update."""
     config = arm.config
-    per_token = flops_per_token(config.model, config.data.seq_len)
+    per_token = known_flops_per_token(config.model, config.data.seq_len)
     if isinstance(horizon, Tokens):
         tokens = float(horizon.tokens)
     else:
         reference = next((a for a in grid if a.name == horizon.arm), None)
         if reference is None:
             raise RequestError(f"horizon '{horizon.name}' refers to no arm '{horizon.arm}'")
+        for one in (arm, reference):
+            if (reason := flops_unknown(one.config.model)) is not None:
+                raise RequestError(f"horizon '{horizon.name}', arm '{one.name}': {reason}")
         budget = reference.config.train.tokens * flops_per_token(
             reference.config.model, reference.config.data.seq_len
         )
-        tokens = budget / per_token
+        tokens = budget / flops_per_token(config.model, config.data.seq_len)
     updates = max(2, round(tokens / config.tokens_per_update))
     exact = updates * config.tokens_per_update
-    return Endpoint(horizon=horizon.name, update=updates, tokens=exact, flops=exact * per_token)
+    flops = None if per_token is None else exact * per_token
+    return Endpoint(horizon=horizon.name, update=updates, tokens=exact, flops=flops)
 
 
 def make(
@@ -197,11 +208,11 @@ def resolve(
         values = {path: choice.value for path, choice in chosen.items()}
         recipe = dataclasses.replace(recipe, base=replace(recipe.base, values))
         overrides = {path: value for path, value in overrides.items() if path not in chosen}
-    grid = arms(recipe, overrides)
+    grid = arms(recipe, overrides, entry.folders)
     if profile is not None and _may_cut(recipe, overrides, profile):
         micro = common_micro_batch([arm.config for arm in grid], profile)
         recipe = dataclasses.replace(recipe, base=split(recipe.base, micro))
-        grid = arms(recipe, overrides)
+        grid = arms(recipe, overrides, entry.folders)
     automatic.check_resolved(grid)
     check_question(entry, recipe, grid)
     return recipe, grid
@@ -410,10 +421,15 @@ def describe(plan: Plan) -> list[dict[str, Any]]:
             {
                 "arm": arm.name,
                 "note": plan.recipe.notes.get(arm.name, ""),
-                "diff": {k: v for k, v in arm.diff.items() if k in flatten(arm.config)},
+                "diff": {
+                    path: value
+                    for path, value in arm.diff.items()
+                    # What was counted of a part stands among the parameters and FLOPs.
+                    if path in flatten(arm.config) and ".counted" not in path
+                },
                 "total_parameters": total_parameters(arm.config.model),
                 "active_parameters": active_parameters(arm.config.model),
-                "flops_per_token": flops_per_token(arm.config.model, arm.config.data.seq_len),
+                "flops_per_token": known_flops_per_token(arm.config.model, arm.config.data.seq_len),
                 "stages": [
                     {
                         "stage": step.stage.name,

@@ -82,8 +82,9 @@ class EvalPoint(Frozen):
     """Updates made, counted from the stem's start."""
     tokens: int
     """Training tokens consumed, counted from the stem's start."""
-    flops: float
-    """Active training FLOPs spent, causal attention, counted from the stem's start."""
+    flops: float | None
+    """Active training FLOPs spent, causal attention, counted from the stem's start; None where
+    those of a part are not known."""
     seconds: float
     """Of updates alone (no validation, checkpoint or set-up), counted from the stem's start."""
     val_loss: float
@@ -109,7 +110,7 @@ class HorizonEnd(Frozen):
     horizon: Name
     update: int
     tokens: int
-    flops: float
+    flops: float | None
     seconds: float
     """Of updates alone, the stem's included."""
     val_loss: float

@@ -58,7 +58,9 @@ def model_of(
         raise RequestError(f"checkpoint {path.name} holds no weights by name")
     if config.layers > len(weights):  # as many modules would be made first
         raise RequestError(f"{misfit} {config.layers:,} layers, and {len(weights):,} tensors")
-    with torch.device("meta"):
+    # A part that is not ours may compute what no checkpoint holds: it is built where it computes.
+    own = bool(config.feed_forward.code or config.attention.code)
+    with torch.device("cpu" if own else "meta"):
         model = LanguageModel(config, compute_dtype)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     found = {name: tensor.shape for name, tensor in weights.items()}
@@ -70,7 +72,8 @@ def model_of(
             )
     if odd := next((name for name in weights if not weights[name].isfinite().all()), None):
         raise RequestError(f"checkpoint {path.name} holds weights that are not finite, in '{odd}'")
-    model.to_empty(device="cpu")
+    if not own:
+        model.to_empty(device="cpu")
     model.load_state_dict(weights, strict=True)
     return model
 

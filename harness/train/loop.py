@@ -22,7 +22,7 @@ from harness.train.evaluate import evaluate, expert_use
 from harness.train.progress import Progress
 from harness.train.ranks import Ranks
 from harness.train.update import update
-from models.config import expected_initial_loss, flops_per_token
+from models.config import expected_initial_loss, known_flops_per_token
 from models.lm import LanguageModel
 
 
@@ -63,9 +63,8 @@ class Loop:
         self.source_digest = source_digest
         self.save, self.should_stop, self.answer = save, should_stop, answer
         self.ranks = ranks
-        self.flops_per_update = run.config.tokens_per_update * flops_per_token(
-            run.config.model, run.config.data.seq_len
-        )
+        per_token = known_flops_per_token(run.config.model, run.config.data.seq_len)
+        self.flops_per_update = per_token and run.config.tokens_per_update * per_token
 
     def go(self) -> None:
         """Train to the run's last update; what is finished is not done again.
@@ -155,7 +154,7 @@ class Loop:
         point = {
             "update": progress.update,
             "tokens": progress.update * config.tokens_per_update,
-            "flops": progress.update * self.flops_per_update,
+            "flops": self.flops_per_update and progress.update * self.flops_per_update,
             "seconds": progress.seconds,
             "val_loss": score.loss,
             "bits_per_byte": score.bits_per_byte,

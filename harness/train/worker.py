@@ -39,6 +39,8 @@ from harness.train.__main__ import parent_of
 from harness.train.loop import Diverged, Loop, Stopped
 from harness.train.progress import Progress
 from harness.train.ranks import ALONE, Ranks
+from models import own
+from models.dtypes import DTYPES
 from models.lm import LanguageModel, ParameterCount, count_parameters
 
 ORPHAN_SECONDS = 120.0
@@ -143,7 +145,7 @@ class Worker:
         validation = read_validation(self.prepared.folder, row_documents=masked)
         torch.manual_seed(derive(run.seed, "noise"))
         model = LanguageModel(
-            config.model, build.DTYPES[config.train.dtype], kernels=config.train.kernels,
+            config.model, DTYPES[config.train.dtype], kernels=config.train.kernels,
             recompute=config.train.recompute,
         )  # fmt: skip
         model.init_weights(derive(run.seed, "init"))
@@ -338,8 +340,8 @@ def peak_memory(device: str, earlier: int) -> Memory | None:
 
 
 def _line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
+    """One line; with file and line number where a part that is not ours is at fault."""
+    return own.where(error) or own.said(error)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from harness.data import sources
 from harness.evidence import searches as tuning
 from harness.evidence.machines import kind, kinds
 from harness.evidence.sections import Section
+from harness.optim import registry
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.report.columns import Measure, tabulate, text
@@ -123,7 +124,9 @@ def _compute(record: Record) -> str:
     train = record.config.get("train", {})
     known = [str(train[name]) for name in ("dtype", "compile") if name in train]
     optim = record.config.get("optim", {})
-    inner = optim.get("muon_ns_dtype") if optim.get("name") != "adamw" else None
+    inner = optim.get("muon_ns_dtype")
+    if not registry.reads(optim.get("name", ""), "muon_ns_dtype"):
+        inner = None
     if inner and inner != train.get("dtype"):
         known.insert(1, f"Newton-Schulz in {inner}")
     if threads := train.get("threads"):
@@ -188,7 +191,9 @@ def _budget(section: Section, horizon: str) -> str:
     tokens = [end.tokens for end in ends]
     if len(set(tokens)) <= 1:
         return f"{tokens[0]:,} tokens each" if tokens else "not reached yet"
-    flops = [end.flops for end in ends]
+    flops = [end.flops for end in ends if end.flops is not None]
+    if len(flops) < len(ends):
+        return f"{min(tokens):,} to {max(tokens):,} tokens"
     return (
         f"{quantity(flops[0])} active training FLOPs each (to {max(flops) / min(flops) - 1:.1%}); "
         f"{min(tokens):,} to {max(tokens):,} tokens"
