@@ -16,7 +16,7 @@ Pure planning: it starts nothing. The rule, in numbers that are choices and stan
   fit what is left of the budget is passed over.
 
 What is missing is said by `harness.plan.backlog`, as for `smol run`: what is outdated is missing
-too. Of the data, which need not be prepared, the device's records tell. May not import torch.
+too. Of the data, which need not be prepared, the device's records tell.
 """
 
 from __future__ import annotations

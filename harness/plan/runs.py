@@ -1,6 +1,6 @@
 """Recipe x scale x device -> arms -> ordered runs. Pure: starts nothing, reads nothing.
 
-Which arms there are, and which are refused, is `harness/plan/grid.py`. May not import torch.
+Which arms there are, and which are refused, is `harness/plan/grid.py`.
 """
 
 from __future__ import annotations
