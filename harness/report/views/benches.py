@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.records.bench import BenchRow
+from harness.records.bench import KERNELS, Bench, BenchRow, KernelBuild, Kernels
 from harness.report.columns import Measure, given, tabulate, text
 from harness.report.draw import Figure, Shown
 from harness.report.table import ABSENT, Cell, Table
