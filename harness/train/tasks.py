@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from harness.data.pieces import Pieces
 from harness.errors import RequestError
 from models.dtypes import reduction_dtype
-from models.generate import generate
+from models.generate import GREEDY, Sampling, generate
 from models.lm import LanguageModel
 
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
@@ -191,9 +191,9 @@ class HarnessModel(TemplateLM):
         sampled = settings.get("do_sample", settings.get("temperature", 0.0) > 0.0)
         tokens = generate(
             self.model, self.tok_encode(text)[-room:] or [self._start], limit,
-            temperature=settings.get("temperature", 1.0) if sampled else 0.0,
-            top_k=settings.get("top_k") if sampled else None,
-            top_p=settings.get("top_p") if sampled else None,
+            Sampling(
+                settings.get("temperature", 1.0), settings.get("top_k"), settings.get("top_p")
+            ) if sampled else GREEDY,
             stop_tokens=self._stops,
         )  # fmt: skip
         pieces, said = Pieces(self.encoder), ""

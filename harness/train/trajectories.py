@@ -35,7 +35,7 @@ from harness.seeds import derive
 from harness.train.evaluate import evaluate, expert_use
 from harness.train.update import update
 from models.config import ModelConfig
-from models.generate import generate
+from models.generate import Sampling, generate
 from models.lm import LanguageModel
 
 SEED = 7
@@ -233,9 +233,7 @@ def _generate(prepared: Path) -> list[float]:
     model = _model(**MODELS["dense-own-head"]).eval()
     prompt = [int(token) for token in read_validation(prepared).tokens[0, :9]]
     greedy = list(generate(model, prompt, 8))
-    sampled = list(
-        generate(model, prompt, 8, temperature=0.9, top_k=40, top_p=0.9, seed=SEED)
-    )  # fmt: skip
+    sampled = list(generate(model, prompt, 8, Sampling(0.9, top_k=40, top_p=0.9, seed=SEED)))
     with torch.no_grad():
         logits = model(torch.tensor([prompt]))
     return [*map(float, greedy), *map(float, sampled), float(logits.square().mean())]
