@@ -1,4 +1,4 @@
-"""The configuration of a run: frozen, typed, complete. Overrides, canonical form, differences.
+"""The configuration of a run: frozen, typed, complete. Its canonical form and differences.
 
 Every value that can change a result stands here, spelled out: a library's default is never left
 unsaid.
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, explain, nearest
 from models.config import ModelConfig
 from models.kernels.names import KERNELS
 
@@ -397,41 +397,3 @@ def _assign(data: dict[str, Any], path: str, value: Any) -> None:
     if leaf == "name" and value != node[leaf]:
         node.update(copy.deepcopy({k: v for k, v in PART_OF_NAME.items() if k in node}))
     node[leaf] = value
-
-
-def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """`["optim.muon_lr=0.02"]` -> `{"optim.muon_lr": 0.02}`.
-
-    A value is read as JSON, else as text. Whole numbers stand for floats where the field is one.
-    Raises RequestError for a pair without `=`.
-    """
-    changes: dict[str, Any] = {}
-    for pair in pairs:
-        path, equals, text = pair.partition("=")
-        if not equals or not path.strip():
-            raise RequestError(f"--set takes field=value, not '{pair}'")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text.strip()
-        changes[path.strip()] = _tuples(value)
-    return changes
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _tuples(item) for name, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def explain(error: ValidationError) -> str:
-    """The first fault of a validation error as one line: field, what is wrong, the value."""
-    fault = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    if not path:
-        return message
-    if fault["type"] == "value_error":
-        return f"{path}: {message}"
-    # Of a long value its beginning will do: where a field is missing it is all that is around it.
-    return f"{path}: {message[0].lower()}{message[1:]}, not {fault['input']!r:.200}"

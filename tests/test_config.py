@@ -14,10 +14,10 @@ from harness.config import (
     difference,
     flatten,
     identity,
-    parse_overrides,
     replace,
 )
 from harness.errors import RequestError
+from harness.plan.overrides import parse_overrides
 
 BASE = presets.run("smoke")
 NUMBERS = sorted(

@@ -17,8 +17,7 @@ import numpy as np
 
 from harness.data import tokenizer as tokenizers_
 from harness.data.limits import memory_limit
-from harness.errors import RequestError
-from harness.recipe import TooLong, time_limit
+from harness.errors import RequestError, TooLong, time_limit
 
 END_OF_TURN = "<|im_end|>"
 ROLES = ("system", "user", "assistant")

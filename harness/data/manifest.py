@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from harness.config import DataConfig, Frozen, as_before, digest, explain
-from harness.errors import RequestError
+from harness.config import DataConfig, Frozen, as_before, digest
+from harness.errors import RequestError, explain
 
 if TYPE_CHECKING:
     from harness.data.batches import Split

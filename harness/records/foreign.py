@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from pydantic import ValidationError, model_validator
 
-from harness.config import Frozen, explain
-from harness.errors import RequestError
+from harness.config import Frozen
+from harness.errors import RequestError, explain
 from harness.files import write_atomically
 from harness.records.schema import Hardware
 from harness.records.store import check_writable, files_below, to_json

@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.config import Frozen, explain
-from harness.errors import RequestError
+from harness.config import Frozen
+from harness.errors import RequestError, explain
 from harness.files import read_regular, write_atomically
 from harness.records import configuration, gates
 from harness.records.migrations import to_current

@@ -21,11 +21,10 @@ from pydantic import ValidationError
 
 import models
 from harness.code import provenance
-from harness.config import explain
 from harness.data import checked
 from harness.data.batches import TrainStream, Validation, read_validation
 from harness.data.manifest import Prepared, load_folder
-from harness.errors import RequestError
+from harness.errors import RequestError, explain
 from harness.files import remove_litter, write_atomically
 from harness.launch import account
 from harness.launch.protocol import Job, MetricsLog, RunFiles
