@@ -121,7 +121,8 @@ class Stage:
     after: str | None = None
     """The stage that it starts from; None starts from an initialisation."""
     prompts: Sequence[str] = ()
-    """Put to the model before and after the stage, greedily; the record keeps the answers."""
+    """Texts that are put to the model before and after the stage, greedily; the record keeps the
+    answers."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ class Launches:
     margin: float
     """Nats a token: a variant whose loss is not within this of its reference shows no speed-up."""
     cache: Literal["private", "shared"] = "private"
-    """Of compiled code: `private` is empty at each launch (cold), `shared` the user's own (warm).
-    """
+    """Where a launch finds compiled code: in a `private` cache that is empty at each launch (cold),
+    or in the user's own, `shared` one (warm)."""
     fewest: int = 5
     """Blocks below which no ratio is given."""
 
@@ -178,7 +179,7 @@ class Recipe:
     """The recipe whose equal searches choose the arms' learning rates and weight decay. The card
     holds what was used against what its records found."""
     timing: Launches | None = None
-    """Set where the question is one of speed."""
+    """How the arms are timed, where the question is one of speed; else None."""
     devices: Sequence[str] = ()
     """The kinds that it can be run on; none named is any."""
     views: Sequence[str] = ("comparison", "curves")

@@ -131,7 +131,8 @@ class Against:
     reason: str | None
     """Why no ratio may be shown; None where it may."""
     judged: Verdict | None = None
-    """On the rates, as one of the question's family; None where the question has no such pair."""
+    """The verdict on the rates, as one of the question's family; None where the question has no
+    such pair."""
 
     @property
     def paths(self) -> tuple[str, ...]:

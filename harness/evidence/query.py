@@ -89,7 +89,7 @@ Manifests = Callable[[DataConfig], str]
 """The digest of the data that a specification leads to."""
 
 UNPREPARED = "unprepared"
-"""In the place of a digest of data that no record was made of."""
+"""Stands in the place of a digest of data that no record was made of."""
 
 
 class Recorded:

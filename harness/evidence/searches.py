@@ -18,7 +18,7 @@ from harness.records.schema import Record
 from harness.records.store import path_of
 
 BUDGET = ("train.tokens", "train.eval_every")
-"""In these a search may differ from the comparison that uses it: it may be shorter."""
+"""The fields in which a search may differ from the comparison that uses it: it may be shorter."""
 UNTUNED = "untuned"
 EDGE = "optimum at the edge"
 OTHER = "not the search's optimum"

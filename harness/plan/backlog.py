@@ -20,7 +20,7 @@ class Backlog:
 
     finished: list[Run] = field(default_factory=list)
     outdated: list[tuple[Run, str]] = field(default_factory=list)
-    """With what has changed since."""
+    """Runs that were finished by other code, each with what has changed since."""
     pending: list[Run] = field(default_factory=list)
 
     @property

@@ -29,7 +29,7 @@ LAUNCH_SECONDS = 6e-6
 LAUNCHES_A_LAYER = 150
 """Assumed: forward and backward of one block, eager."""
 FORWARD_SHARE = 1.0 / 3.0
-"""Of a training step's FLOPs: validation has no backward pass."""
+"""The part of a training step's FLOPs that validation takes, which has no backward pass."""
 CORE_FLOPS = 3e10
 """Assumed of a CPU core that trains small models, where a guess is better than nothing: cores of
 the last ten years reach a half to four times as much."""

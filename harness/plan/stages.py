@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.config import RunConfig, difference, replace, shown
+from harness.config import RunConfig, replace
 from harness.errors import RequestError, nearest
 from harness.parts.settle import Settled
+from harness.plan.diffs import difference, shown
 from harness.recipe import Recipe, Stage
 
 

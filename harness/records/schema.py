@@ -52,7 +52,7 @@ class Question(Frozen):
     tuned_by: Name | None
     """The search recipe that chooses the arms' settings; None names none."""
     arms: tuple[Name, ...]
-    """In the recipe's order."""
+    """The arms' names, in the recipe's order."""
     notes: dict[Name, str]
     """Arm -> remark."""
     horizons: tuple[Name, ...]
@@ -60,9 +60,9 @@ class Question(Frozen):
     """Parents before children; none where a recipe has none."""
     views: tuple[str, ...]
     margin: float | None = None
-    """Of a timing recipe: losses within this many nats a token are equivalent."""
+    """For a timing recipe: losses within this many nats a token are equivalent."""
     fewest: int | None = None
-    """Of a timing recipe: blocks below which no ratio is given."""
+    """For a timing recipe: the blocks below which no ratio is given."""
     choices: dict[str, str] = Field(default_factory=dict)
     """Fields that the plan resolved from `auto` -> what was chosen, and why."""
     overrides: dict[str, Any]
@@ -140,7 +140,7 @@ class GpuState(Frozen):
     throttled: tuple[str, ...]
     """Reasons of heat, hardware slowdown or power brake; empty where it ran as it should."""
     processes: int
-    """That hold memory on it."""
+    """How many processes hold memory on it."""
 
 
 class MachineState(Frozen):
@@ -162,9 +162,9 @@ class Launch(Frozen):
     campaign: str
     """The same for all launches of one command: when it began, UTC."""
     place: int
-    """In the campaign's order, from 0."""
+    """Which launch of the campaign it was, counted from 0."""
     cache: Literal["private", "shared"]
-    """Of compiled code: empty at the start (cold), or the user's own (warm)."""
+    """Whether the cache of compiled code was empty at the start (cold) or the user's own (warm)."""
     before: MachineState | None = None
     after: MachineState | None = None
     contaminated: str | None = None
@@ -177,9 +177,10 @@ class Answer(Frozen):
     prompt: str
     text: str
     tokens: int
-    """With the one that ended it."""
+    """How many tokens were generated, with the one that ended the answer."""
     ended: bool
-    """By itself, at its end-of-turn or end-of-text token; else at the most tokens it was given."""
+    """Whether the answer ended by itself, at its end-of-turn or end-of-text token, and not at the
+    most tokens that it was given."""
 
 
 class Samples(Frozen):
@@ -219,7 +220,7 @@ class Timing(Frozen):
     """Inside updates and evaluations: torch's compiler, forward and backward. None where it was
     not recorded."""
     launch: Launch | None = None
-    """Set exactly where `timed`."""
+    """What a launch saw around itself; there exactly where the run is `timed`."""
 
 
 class Memory(Frozen):
@@ -236,7 +237,8 @@ class Flops(Frozen):
     per_token_causal: float
     per_token_noncausal: float
     peak_flops: float | None
-    """Of the device in this precision; None for a device without a known peak."""
+    """The FLOPs a second that the device can reach in this precision; None for a device without a
+    known peak."""
     peak_source: str | None
     mfu_causal: float | None
     mfu_noncausal: float | None
@@ -283,10 +285,10 @@ class Code(Frozen):
     """Which code ran."""
 
     source_digest: str
-    """Of the syntax trees of models/ and of the rooms that train."""
+    """The digest of the syntax trees of models/ and of the rooms that train."""
     behaviour_digest: str | None = None
-    """Of the reference trajectories, where this source's are the committed ones and the run uses
-    no Triton kernel; else None."""
+    """The digest of the reference trajectories, where this source's are the committed ones and the
+    run uses no Triton kernel; else None."""
     commit: str | None
     dirty: bool | None
 
@@ -346,7 +348,7 @@ class Record(Frozen):
     training: tuple[TrainPoint, ...]
     ends: tuple[HorizonEnd, ...]
     experts: ExpertUse | None = None
-    """Of a mixture of experts, where a horizon ended."""
+    """How a mixture of experts used its experts, where a horizon ended."""
     timing: Timing | None
     memory: Memory | None
     flops: Flops | None
@@ -358,8 +360,8 @@ class Record(Frozen):
     command: Command
     """Reproduces the run's recipe at this scale."""
     predicted_seconds: float | None = None
-    """Of the whole process (`timing.wall_seconds`), as forecast before it started; None where no
-    rate was known."""
+    """How long the whole process (`timing.wall_seconds`) would take, as forecast before it started;
+    None where no rate was known."""
 
     @property
     def name(self) -> str:
