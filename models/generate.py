@@ -16,7 +16,8 @@ from models.layers import KVCache
 from models.lm import LanguageModel
 
 COLDEST = 1e-6
-"""Below it logits divided by it may overflow, and what is drawn there is what greedy gives."""
+"""The lowest temperature but 0: below it logits divided by it may overflow, and what is drawn there
+is what greedy gives."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class _Place(NamedTuple):
     theirs: str
     ours: str
     rows: slice = slice(None)
-    """Of our parameter's last but one dimension, where it holds several matrices."""
+    """The rows of our parameter's last but one dimension, where it holds several matrices."""
     expert: int | None = None
     """The index in our parameter's first dimension."""
 

@@ -33,13 +33,13 @@ class Result:
 
     name: str
     tokens: int
-    """Of one update."""
+    """Tokens of one update."""
     first_update_seconds: float
     parameters: int
     rounds: list[tuple[float, ...]] = field(default_factory=list)
     """Seconds of the timed updates, round by round."""
     losses: list[float] = field(default_factory=list)
-    """Of every update, from the first."""
+    """The loss of every update, from the first."""
     peak_bytes: int = 0
 
     @property

@@ -22,7 +22,8 @@ WALKED = ("models/feed_forwards", "models/attentions", "harness/optim/optimizers
 ROOMS = ("models", "harness.data", "harness.optim", "harness.train", "harness.seeds")
 
 PACKAGES = ("torch", "triton", "numpy", "tokenizers", "datasets", "pydantic")
-"""Whose versions a record keeps; of these, those in `SOFTWARE_SET` decide what may be compared."""
+"""The packages whose versions a record keeps; of these, those in `SOFTWARE_SET` decide what may be
+compared."""
 SOFTWARE_SET = ("python", "torch", "numpy")
 
 

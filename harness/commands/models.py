@@ -40,7 +40,7 @@ _END_OF_TURN = "<|im_end|>"
 TRUST = "SMOL_TRUST"
 """The environment's variable that holds the digest of code that a checkpoint may bring."""
 DTYPES = ("bf16", "fp32")
-"""That a model can be asked to compute in."""
+"""The precisions that a model can be asked to compute in."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Loaded:
     found: Found
     model: LanguageModel
     dtype: str
-    """Of the forward pass."""
+    """The precision of the forward pass."""
     context: int
     """Tokens that it was trained to see at once."""
     tokenizer_folder: Path
@@ -82,7 +82,7 @@ class Loaded:
     prepared: Prepared | None
     """The data of a run."""
     config: RunConfig | None
-    """Of a run or checkpoint."""
+    """The configuration of a run or checkpoint; None for a transformers folder."""
     tokens: dict[str, Any] = field(default_factory=dict)
     """`bos_token_id`, `eos_token_id`, `pad_token_id`, as transformers names them."""
 

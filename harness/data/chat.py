@@ -39,7 +39,7 @@ class Encoded:
     scored: np.ndarray
     """(length,) bool: the assistant's contents, and the end-of-turn token after each."""
     turn_ends: tuple[int, ...]
-    """Of each assistant's turn: how many tokens there are up to its end-of-turn token."""
+    """For each turn of the assistant: how many tokens there are up to its end-of-turn token."""
 
     @property
     def targets(self) -> int:

@@ -36,7 +36,7 @@ class SourceUse(Frozen):
     share: float
     """Asked for."""
     achieved_share: float
-    """Of the training tokens."""
+    """The source's part of the training tokens."""
     train_documents: int
     train_tokens: int
     """End-of-document tokens included."""
@@ -57,12 +57,13 @@ class Manifest(Frozen):
     sources: tuple[SourceUse, ...]
     seq_len: int
     vocab_size: int
-    """Of the tokenizer, which a small corpus may leave below the specification's."""
+    """Tokens that the tokenizer knows; a small corpus may leave them fewer than the
+    specification's."""
     train_rows: int
     train_tokens: int
     """In rows; one epoch."""
     train_tokens_dropped: int
-    """Of the last, partial row."""
+    """The tokens of the last, partial row, which is not used."""
     val_rows: int
     val_tokens: int
     val_tokens_dropped: int
@@ -88,13 +89,13 @@ class Manifest(Frozen):
     """The same of the training labels, then of the validation labels; None where every token is a
     target."""
     digest: str
-    """Of the content: specification, tokenizer, and the tokens of both splits."""
+    """The digest of the content: specification, tokenizer, and the tokens of both splits."""
     versions: dict[str, str]
     """Python and the packages that made it."""
     files: dict[str, int]
     """Every other file of the folder and its size in bytes."""
     seal: str
-    """Of all the above, so that a changed manifest shows."""
+    """The digest of all the above, so that a changed manifest shows."""
 
 
 def content_digest(spec: DataConfig, tokenizer: str, *content: Any) -> str:

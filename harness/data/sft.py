@@ -36,7 +36,7 @@ class SftRequest:
     """What is asked for."""
 
     conversations: int | None
-    """In training, repeats counted; None is what one epoch of the first source allows."""
+    """How many to train on, repeats counted; None is what one epoch of the first source allows."""
     max_epochs: int
     seq_len: int
     val_fraction: float

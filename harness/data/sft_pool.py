@@ -45,7 +45,7 @@ class ConversationPool:
     left_out: list[LeftOut] = field(default_factory=list)
     """What is no conversation, or none that the template takes."""
     rows: int = 0
-    """That were read."""
+    """How many rows were read."""
     text_digest: str = ""
 
 

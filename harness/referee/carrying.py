@@ -30,7 +30,7 @@ from harness.referee.running import Ended, execute
 LARGEST_RESULT = 64 * 2**20
 """Bytes of a result file that is read."""
 WATCHED_FILES = 5_000
-"""Of the user's folder, to tell what changed there."""
+"""How many files of the user's folder are watched, to tell what changed there."""
 GPU_LOCK = Path(tempfile.gettempdir()) / "smol-referee-gpu.lock"
 """Two referees on one machine take the GPU in turn."""
 GPU_PATIENCE = 60.0

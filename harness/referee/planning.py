@@ -27,7 +27,7 @@ class RefereeRequest:
     budget: float
     """Seconds of one run."""
     command: tuple[str, ...]
-    """With `{seed}` unfilled."""
+    """The command, with `{seed}` not filled in yet."""
     format: Format
     metric: str | None
     way: Way | None

@@ -21,7 +21,7 @@ from harness.stats.inference import LEVEL, UNASKED
 Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 UNITS = {"val_loss": "nats/token", "bits_per_byte": "bits/byte"}
-"""Of the metrics that are subtracted; below 0 the second is better."""
+"""The units of the metrics that are subtracted; below 0 the second is better."""
 
 TEXT = ("other validation text", "other tokenizer")
 """Where these differ, two losses are of different things and have no difference."""

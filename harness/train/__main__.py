@@ -15,7 +15,7 @@ from pathlib import Path
 PARENT = "SMOL_AGENT"
 """Variable: of one of several processes of a run, the process that started it."""
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that this process gets when its parent dies."""
+"""The option of Linux's prctl that sets the signal which this process gets when its parent dies."""
 
 
 def parent_of(launcher: int) -> int:

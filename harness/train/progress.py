@@ -32,7 +32,7 @@ class Progress:
     update: int
     """Updates made, counted from the stem's start."""
     seconds_before: float
-    """Of the updates of the runs before this one in its chain."""
+    """The seconds that the updates of the runs before this one in its chain took."""
     initial_loss: float | None = None
     handover_loss: tuple[float, float] | None = None
     update_seconds: list[float] = field(default_factory=list)

@@ -43,7 +43,7 @@ SEQ_LEN, VOCABULARY = 32, 320
 MICRO_BATCH, ACCUMULATION = 2, 2
 UPDATES = 6
 GRAIN = 2.0**-7
-"""To which initial weights are rounded; their standard deviation is about six times as much."""
+"""What initial weights are rounded to; their standard deviation is about six times as much."""
 CPU = torch.device("cpu")
 
 Values = dict[str, list[float]]

@@ -33,7 +33,7 @@ class Launch:
 
     kernel: TritonKernel
     arguments: dict[str, Any]
-    """By parameter name, without the configuration's own."""
+    """The arguments by parameter name, without the configuration's own."""
 
 
 _record: list[Launch] | None = None
