@@ -256,11 +256,11 @@ class _Tensors:
         return self._holder
 
     def shape(self, name: str) -> torch.Size:
-        """Of one, without reading it."""
+        """The shape of one, without reading it."""
         return torch.Size(self._holder[name].get_slice(name).get_shape())
 
     def dtype(self, name: str) -> str:
-        """Of one, as safetensors calls it."""
+        """The type of one, as safetensors calls it."""
         return str(self._holder[name].get_slice(name).get_dtype())
 
     def get_tensor(self, name: str) -> Tensor:

@@ -54,7 +54,7 @@ class Account:
 
 
 def checks(pools: Sequence[Statements]) -> list[list[Check]]:
-    """Of each claim: fixed costs, FLOPs, utilisation and bandwidth.
+    """The checks of each claim: fixed costs, FLOPs, utilisation and bandwidth.
 
     All claims read at one address count FLOPs in one way: a table in which every row may choose
     its own would fit by chance.

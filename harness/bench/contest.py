@@ -44,12 +44,12 @@ class Result:
 
     @property
     def median_seconds(self) -> float:
-        """Of an update."""
+        """The median time of an update."""
         return ratios.median(self.rounds)
 
     @property
     def tokens_per_second(self) -> float:
-        """At the median."""
+        """The rate at the median time."""
         return self.tokens / self.median_seconds
 
 

@@ -47,12 +47,12 @@ class Setting(Frozen):
 
     @property
     def tokens(self) -> int:
-        """Of one update."""
+        """Tokens of one update."""
         return self.batch * self.seq
 
 
 class Order(Frozen):
-    """From the parent: make so many updates, the first `untimed` of which do not count."""
+    """What the parent asks for: so many updates, the first `untimed` of which do not count."""
 
     updates: int
     untimed: int
@@ -61,7 +61,8 @@ class Order(Frozen):
 
 
 class Reply(Frozen):
-    """After a command, or (the first) after the contestant is built and has made one update."""
+    """What comes after an order, or (the first) after the contestant is built and has made one
+    update."""
 
     seconds: tuple[float, ...] = ()
     """How long each timed update took, on the contestant's own clock, device synchronised."""

@@ -65,7 +65,7 @@ class Committed(Frozen):
 
     @property
     def digest(self) -> str:
-        """Of the values as they were committed."""
+        """The digest of the values as they were committed."""
         return digest({name: list(values) for name, values in self.values.items()})
 
 

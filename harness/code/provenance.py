@@ -29,7 +29,7 @@ SOFTWARE_SET = ("python", "torch", "numpy")
 
 @cache
 def source_digest(root: Path = ROOT) -> str:
-    """Of the syntax trees of every module of `ROOMS` that the child process can import.
+    """The digest of the syntax trees of every module of `ROOMS` that the child process can import.
 
     Comments, docstrings and layout do not count: only what changes behaviour may change it.
     """

@@ -61,7 +61,7 @@ class Manifest(Frozen):
     specification's."""
     train_rows: int
     train_tokens: int
-    """In rows; one epoch."""
+    """The tokens in the training rows, once through."""
     train_tokens_dropped: int
     """The tokens of the last, partial row, which is not used."""
     val_rows: int
@@ -107,7 +107,8 @@ def content_digest(spec: DataConfig, tokenizer: str, *content: Any) -> str:
 
 
 def column_digests(train: Split, val: Split) -> dict[str, str]:
-    """Of every column of both splits: the content, where a `PREPARATION` lies beside it."""
+    """The digest of every column of both splits: the content, where a `PREPARATION` lies beside
+    it."""
     return {
         f"{name}.{column}": array_digest(*split.chunks(column))
         for name, split in (("train", train), ("validation", val))

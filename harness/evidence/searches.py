@@ -83,7 +83,8 @@ class Search:
 
     @property
     def edges(self) -> tuple[str, ...]:
-        """On which sides the best setting has no neighbour. Weight decay 0 is a natural bound."""
+        """The sides on which the best setting has no neighbour. Weight decay 0 is a natural
+        bound."""
         if (best := self.best) is None:
             return ()
         found = []

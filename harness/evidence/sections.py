@@ -247,7 +247,7 @@ class Section:
 
     @property
     def precisions(self) -> set[str]:
-        """That its runs compute in: one, unless an arm is about it."""
+        """The precisions that its runs compute in: one, unless an arm is about it."""
         return {str(r.config.get("train", {}).get("dtype")) for r in self.group.records}
 
     @property

@@ -160,7 +160,7 @@ def peak_resident_bytes() -> int:
 
 
 def load_average() -> float:
-    """Of one minute."""
+    """The machine's load over the last minute."""
     return round(psutil.getloadavg()[0], 2)
 
 

@@ -133,7 +133,7 @@ class Plan:
 
     @property
     def configs(self) -> list[RunConfig]:
-        """Of its runs."""
+        """The configurations of its runs."""
         return [run.config for run in self.runs]
 
 
@@ -162,7 +162,7 @@ def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
 
 @dataclass(frozen=True)
 class Where:
-    """On what the runs of a plan are to run: it enters their keys."""
+    """What the runs of a plan are to run on: it enters their keys."""
 
     device: str
     """As `--device` takes it."""

@@ -31,7 +31,7 @@ class Step:
 def split_overrides(
     overrides: Mapping[str, Any], stages: Sequence[Stage]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Those that hold for the arm, and stage by stage those that hold there alone."""
+    """The overrides that hold for the arm, and stage by stage those that hold there alone."""
     shared: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {stage.name: {} for stage in stages}
     for path, value in overrides.items():

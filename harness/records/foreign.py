@@ -147,7 +147,7 @@ class ScriptSource(Frozen):
 
 
 def files_digest(files: dict[str, str]) -> str:
-    """Of an arm: 16 hexadecimal digits over the paths and digests of its files."""
+    """The digest of an arm: 16 hexadecimal digits over the paths and digests of its files."""
     whole = hashlib.sha256()
     for path, one in sorted(files.items()):
         whole.update(f"{one} {path}\n".encode())

@@ -85,7 +85,7 @@ class EvalPoint(Frozen):
     """Active training FLOPs spent, causal attention, counted from the stem's start; None where
     those of a part are not known."""
     seconds: float
-    """Of updates alone (no validation, checkpoint or set-up), counted from the stem's start."""
+    """The time of updates alone (no validation, checkpoint or set-up), from the stem's start."""
     val_loss: float
     """Mean cross-entropy, nats a token."""
     bits_per_byte: float | None

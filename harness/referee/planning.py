@@ -85,7 +85,7 @@ class ForeignRun:
 def conditions_of(
     request: RefereeRequest, device_class: str, software: dict[str, str]
 ) -> Conditions:
-    """Those of a request on this machine."""
+    """The conditions of a request on this machine."""
     return Conditions(
         request.command, request.format.text or request.format.name,
         device_class, tuple(sorted(software.items())),

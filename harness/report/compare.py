@@ -38,11 +38,11 @@ class Comparison:
     difference: float | None
     """The second less the first, in the metric's unit; a rate has none."""
     half_width: float | None
-    """Of the paired t interval, at the level of the verdict."""
+    """Half the width of the paired t interval, at the level of the verdict."""
     ratio: float | None
     """The second's steady rate over the first's; a loss has none."""
     interval: tuple[float, float] | None
-    """Of the ratio, at the level of the verdict."""
+    """The interval of the ratio, at the level of the verdict."""
     paired_sd: float | None
     """Standard deviation of the pairs' differences; a rate has none."""
     detectable: float | None
@@ -51,7 +51,8 @@ class Comparison:
     verdict: str
     comparable: bool
     level: float = LEVEL
-    """Of the interval and the verdict: where a question has several pairs each has less room."""
+    """The level of the interval and the verdict: where a question has several pairs each has less
+    room."""
 
     @property
     def text(self) -> str:

@@ -83,7 +83,8 @@ class HarnessModel(TemplateLM):
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = True
     ) -> list[tuple[float, bool]]:
-        """Of each (context, continuation) text: log-probability, and whether greedy gives it."""
+        """For each (context, continuation) text: its log-probability, and whether greedy gives
+        it."""
         found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
         return found
 
@@ -148,7 +149,7 @@ class HarnessModel(TemplateLM):
     def loglikelihood_rolling(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """Of each text, the log-probability of all its tokens, in windows of the model's context
+        """For each text, the log-probability of all its tokens, in windows of the model's context
         that do not overlap, the first after the start token."""
         found = []
         for (text,) in (request.args for request in requests):
@@ -165,7 +166,7 @@ class HarnessModel(TemplateLM):
         return found
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Of each prompt, what follows until a stop string, a stop token or the task's bound; the
+        """For each prompt, what follows until a stop string, a stop token or the task's bound; the
         prompt is cut from the left where both do not fit.
 
         Raises ValueError for a setting that this does not know.

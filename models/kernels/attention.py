@@ -101,7 +101,8 @@ class _Blocks:
         return like[: math.prod(shape)].view(shape)
 
     def probabilities(self, q: Tensor, keys: Tensor, start: int, stop: int) -> Tensor:
-        """Of a block: q (b k, g rows, d), keys (b k, s, d) -> (b k, g rows, stop) fp32."""
+        """The probabilities of a block: q (b k, g rows, d), keys (b k, s, d) -> (b k, g rows, stop)
+        fp32."""
         rows = stop - start
         scores = self.buffer(stop, rows, self._scores)
         torch.bmm(q, keys[:, :stop].mT, out=scores)
