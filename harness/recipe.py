@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from harness.config import NAME, Frozen, RunConfig
 from harness.errors import RequestError, nearest
@@ -150,6 +150,9 @@ class Primary(Frozen):
     """A horizon's name."""
     pairs: tuple[tuple[str, str], ...]
     """(reference arm, arm): is the second better than the first?"""
+    equivalent: float | None = Field(default=None, gt=0.0)
+    """Nats a token within which the losses of two arms are called equivalent. None is what 2 %
+    more tokens would bring at that point of the reference's curve."""
 
 
 @dataclass(frozen=True)

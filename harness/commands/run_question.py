@@ -36,6 +36,7 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
         views=tuple(recipe.views),
         margin=recipe.timing.margin if recipe.timing else None,
         fewest=recipe.timing.fewest if recipe.timing else None,
+        equivalent=entry.primary.equivalent,
         choices=dict(plan.choices),
         overrides=dict(overrides),
     )

@@ -10,8 +10,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from harness.evidence import searches as tuning
+from harness.evidence import worth as sizes
+from harness.evidence.pairing import METRIC, pairs_of
 from harness.evidence.sections import Group, Section
-from harness.stats.inference import Estimate, Verdict, judge, paired_difference
+from harness.evidence.worth import Outlay
+from harness.stats import tokens
+from harness.stats.inference import LEVEL, Estimate, Margin, Verdict, judge
+from harness.stats.tokens import Worth
+
+BUNDLE = "a bundle: several things differ at once"
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,20 @@ class Difference:
     verdict: Verdict | None
     """None where the recipe did not ask this beforehand."""
     records: tuple[str, ...]
+    worth: Worth | None = None
+    """In tokens along the reference's curve, at the level of the verdict; None of another metric
+    than the loss."""
+    margin: Margin | None = None
+    """Within which the two are equivalent; None where it is not known."""
+    outlay: Outlay | None = None
+    """What the arm took against its reference."""
+    refused: str | None = None
+    """Why no number of it may be printed; None where it may."""
+
+    @property
+    def said(self) -> bool:
+        """Whether its numbers may be printed: nothing refuses them."""
+        return self.refused is None
 
     def turned(self) -> Difference:
         """The reference less the arm: the same comparison, its sign turned."""
@@ -38,6 +59,9 @@ class Difference:
             against=self.arm,
             value=self.value.turned(),
             verdict=self.verdict and self.verdict.turned(),
+            worth=self.worth and self.worth.turned(),
+            margin=self.margin and self.margin.turned(),
+            outlay=self.outlay and self.outlay.turned(),
         )
 
 
@@ -62,11 +86,24 @@ def differences(section: Section) -> list[Difference]:
         for name, one in found.items()
         if one.primary and (reasons := _reasons(section, one))
     }
-    verdicts = judge({n: one.value for n, one in found.items() if one.primary}, barred=barred)
-    for name, verdict in verdicts.items():
-        value = found[name].value.at(verdict.level)
-        found[name] = dataclasses.replace(found[name], value=value, verdict=verdict)
-    return list(found.values())
+    margins = {n: one.margin for n, one in found.items() if one.margin is not None}
+    asked_of = {n: one.value for n, one in found.items() if one.primary}
+    for name, verdict in judge(asked_of, barred=barred, margins=margins).items():
+        one = difference_of(group, name, *_names(found[name]), True, level=verdict.level)
+        refused = verdict.reason if verdict.kind == "not comparable" else None
+        found[name] = dataclasses.replace(one, verdict=verdict, refused=refused)
+    return [one if one.primary else unasked(section, one) for one in found.values()]
+
+
+def _names(one: Difference) -> tuple[str, str, str]:
+    return one.against, one.arm, one.horizon
+
+
+def unasked(section: Section, one: Difference) -> Difference:
+    """What nobody asked may be looked at, but not where the arms are no fair pair."""
+    if tuning.is_bundle(section):
+        return dataclasses.replace(one, refused=BUNDLE)
+    return dataclasses.replace(one, refused=tuning.reason(section, (one.against, one.arm)))
 
 
 def difference_of(
@@ -76,25 +113,25 @@ def difference_of(
     arm: str,
     horizon: str,
     primary: bool,
-    metric: str = "val_loss",
+    metric: str = METRIC,
+    level: float = LEVEL,
 ) -> Difference:
     """An arm less another in a metric at a horizon, paired by seed, without a verdict."""
-    ends = [
-        {end.seed: end for end in group.reached(one, horizon) if getattr(end, metric) is not None}
-        for one in (against, arm)
-    ]
-    left, right = ends
-    pairs = [(left[seed], end) for seed, end in right.items() if seed in left]
-    base, other = ([getattr(pair[side], metric) for pair in pairs] for side in (0, 1))
+    pairs = pairs_of(group, against, arm, horizon, metric)
+    value, of_loss = pairs.estimate(level), metric == METRIC
+    steep = sizes.slopes(group, pairs) if of_loss else []
     return Difference(
         name=name,
         arm=arm,
         against=against,
         horizon=horizon,
         primary=primary,
-        value=paired_difference(base, other),
+        value=value,
         verdict=None,
-        records=tuple(end.path for pair in pairs for end in pair),
+        records=pairs.paths,
+        worth=tokens.worth(value, pairs.values, steep) if of_loss else None,
+        margin=sizes.margin(pairs, value, steep, group.question.equivalent) if of_loss else None,
+        outlay=sizes.outlay(group, pairs),
     )
 
 
@@ -130,7 +167,7 @@ def bars(section: Section, reached: Mapping[str, Collection[int]]) -> list[str]:
         )
     against, arm = reached
     if tuning.is_bundle(section):
-        reasons.append("a bundle: several things differ at once")
+        reasons.append(BUNDLE)
     elif untuned := tuning.reason(section, (against, arm)):
         reasons.append(untuned)
     return reasons

@@ -46,6 +46,9 @@ class Question(Frozen):
     views: tuple[str, ...]
     margin: float | None = None
     """Of a timing recipe: losses within this many nats a token are equivalent."""
+    equivalent: float | None = None
+    """Nats a token within which arms are called equivalent; None is the effect of 2 % more tokens
+    at that point of the reference's curve."""
     fewest: int | None = None
     """Of a timing recipe: blocks below which no ratio is given."""
     choices: dict[str, str] = Field(default_factory=dict)
@@ -98,6 +101,11 @@ class HorizonEnd(Frozen):
     """Of updates alone, the stem's included."""
     val_loss: float
     bits_per_byte: float | None
+    document_nats: tuple[float, ...] | None = None
+    """Summed over each document's scored tokens, in the data's order, neighbours together where
+    there are many (`train.evaluate.by_document`). None where it was not recorded."""
+    document_tokens: tuple[int, ...] | None = None
+    """Scored tokens of each; set exactly where `document_nats` is."""
 
 
 class ExpertUse(Frozen):

@@ -62,7 +62,7 @@ def test_the_loss_table_by_hand() -> None:
 
 
 def test_the_difference_is_paired_by_seed() -> None:
-    table = cells(with_losses(campaign(), LOSSES))
+    table = cells(with_losses(tuned(), LOSSES))
     cell = table["difference/moe-active@tokens/difference"]
     expected = stats.ttest_rel(LOSSES["moe-active"], LOSSES["dense"]).confidence_interval()
     assert cell.text == "-0.1000 ± 0.0248 (3)"
@@ -73,7 +73,11 @@ def test_the_difference_is_paired_by_seed() -> None:
     apart = np.subtract(LOSSES["moe-active"], LOSSES["dense"])
     spread = table["difference/moe-active@tokens/paired_sd"]
     assert spread.text == f"{np.std(apart, ddof=1):.4f}"
-    assert table["difference/moe-active@tokens/verdict"].text == "not comparable: untuned"
+    untuned = cells(with_losses(campaign(), LOSSES))
+    assert untuned["difference/moe-active@tokens/verdict"].text == "not comparable: untuned"
+    for row in ("moe-active@tokens", "moe-total@tokens", "moe-active@active-flops"):
+        for column in ("difference", "paired_sd", "detectable", "worth", "outlay", "margin"):
+            assert untuned[f"difference/{row}/{column}"].text == "–"
     assert table["difference/moe-total@tokens/verdict"].text == "exploratory, no verdict"
     scope = table["difference/moe-active@tokens/scope"].text
     run = of(campaign(), "moe-active", 0, "stem")
@@ -94,9 +98,10 @@ def tuned(seeds: int = 3, scale: str = "smoke", **options: Any) -> list[Record]:
 def test_verdicts_of_a_tuned_comparison() -> None:
     assert verdict(with_losses(tuned(), LOSSES)) == "better (preliminary, 3 pairs)"
     five = tuned(seeds=5, scale="proxy")
-    assert verdict(with_losses(five, {"dense": [6.0] * 5, "moe-active": [6.0] * 5})) == (
-        "no detectable difference"
-    )
+    same = cells(with_losses(five, {"dense": [6.0] * 5, "moe-active": [6.0] * 5}))
+    size = same["difference/moe-active@tokens/margin"].text
+    said = same["difference/moe-active@tokens/verdict"].text
+    assert said == f"equivalent within ±{size}"
     noisy = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [6.1, 6.1, 6.3, 6.1, 6.2]}
     assert verdict(with_losses(five, noisy)) == "no detectable difference"
     clear = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [6.5, 6.61, 6.7, 6.6, 6.5]}
