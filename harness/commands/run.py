@@ -292,6 +292,12 @@ def _select(
 ) -> list[Run]:
     current = this_code(lambda data: prepared[canonical(data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
+    if backlog.unasked:
+        seeds = sorted({run.seed for run in backlog.unasked})
+        terminal.note(
+            f"a sequential design: of seeds {', '.join(map(str, seeds))} it asks for nothing "
+            + ("yet" if backlog.missing else "any more")
+        )
     if backlog.outdated and not (request.options.fresh or request.options.keep):
         terminal.say(f"{len(backlog.outdated)} finished runs are outdated:")
         for run, why in backlog.outdated:

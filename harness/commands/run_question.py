@@ -27,6 +27,7 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
         pairs=entry.primary.pairs,
         seeds=entry.seeds[plan.scale],
         first_seed=entry.first_seed,
+        looks=entry.looks.get(plan.scale, ()),
         role=recipe.role,
         tuned_by=recipe.tuned_by,
         arms=tuple(arm.name for arm in plan.arms),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.evidence.endpoints import Endpoint
-from harness.evidence.sections import Group
 from harness.stats.crossed import crossed_difference
 from harness.stats.inference import LEVEL, Estimate, t_interval
+
+if TYPE_CHECKING:
+    from harness.evidence.sections import Group
 
 METRIC = "val_loss"
 """The one metric of which documents and the slope of a curve are known."""
@@ -54,12 +57,12 @@ class Pairs:
 
 
 def pairs_of(
-    group: Group, against: str, arm: str, horizon: str, metric: str, most: int | None = None
+    group: Group, against: str, arm: str, horizon: str, metric: str, seeds: range | None = None
 ) -> Pairs:
-    """The seeds, at most the first `most`, at which both arms reached a horizon."""
+    """The seeds, of all or of `seeds`, at which both arms reached a horizon."""
     left, right = (
         {end.seed: end for end in group.reached(one, horizon) if getattr(end, metric) is not None}
         for one in (against, arm)
     )
-    both = [(left[seed], end) for seed, end in right.items() if seed in left]
-    return Pairs(tuple(both[:most]), metric)
+    shared = [seed for seed in right if seed in left and (seeds is None or seed in seeds)]
+    return Pairs(tuple((left[seed], right[seed]) for seed in shared), metric)

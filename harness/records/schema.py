@@ -32,6 +32,9 @@ class Question(Frozen):
     """Seeds per arm that the recipe froze for this scale."""
     first_seed: int = 0
     """They are this and those that follow."""
+    looks: tuple[float, ...] = ()
+    """Of a sequential design, whose `seeds` are the most: the level of each look from three seeds
+    on (`harness.stats.sequential`); none where the number of seeds is fixed."""
     role: str = ""
     """What the recipe is for (`harness.recipe.Role`), where others make use of its records."""
     tuned_by: Name | None
