@@ -6,6 +6,7 @@ unsaid. May not import torch.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -89,12 +90,12 @@ class DataConfig(Frozen):
 
 
 class BatchConfig(Frozen):
-    """`micro_batch x grad_accum x seq_len x world_size` tokens make one update."""
+    """`micro_batch x grad_accum x seq_len` tokens make one update, of all processes together."""
 
     micro_batch: int
-    """Sequences in one micro-step of one rank."""
+    """Sequences in one micro-step of one process, at most."""
     grad_accum: int
-    """Micro-steps in one update."""
+    """Micro-steps in one update, those of all processes together."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -107,14 +108,16 @@ Precision = Literal["bf16", "fp32", "fp64", "auto"]
 
 
 class OptimConfig(Frozen):
-    """Muon for the matrices inside blocks (`muon` is ours, `torch-muon` PyTorch's), AdamW for the
-    rest; or AdamW for all.
+    """The optimizer by name. Ours read the flat fields: Muon for the matrices inside blocks (`muon`
+    is ours, `torch-muon` PyTorch's) and AdamW for the rest, or AdamW for all. Any other has
+    `settings` of its own.
 
     Weight decay is decoupled and multiplied by the learning rate; it never touches norms or
     embeddings.
     """
 
-    name: Literal["muon", "torch-muon", "adamw"]
+    name: str
+    """A file of ours without its ending, `FILE.py[:OBJECT]`, or `package.module:OBJECT`."""
     muon_lr: float
     muon_momentum: float
     muon_nesterov: bool
@@ -134,6 +137,10 @@ class OptimConfig(Frozen):
     """Of the matrices and the router that AdamW holds."""
     clip_norm: float
     """Of the whole gradient's 2-norm, before the optimizer; 0 is none."""
+    settings: dict[str, Any] = {}
+    """The keyword arguments of an optimizer that is not one of ours."""
+    code: str = ""
+    """Such an optimizer's file as text, or its package and version; the plan fills it in."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -147,11 +154,6 @@ class OptimConfig(Frozen):
         ):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"optim.{name} must be inside [0, 1), not {value}")
-        if self.name == "torch-muon" and self.muon_ns_dtype not in ("bf16", "auto"):
-            raise ValueError(
-                "optim.name torch-muon orthogonalises in bf16 alone, so optim.muon_ns_dtype "
-                f"cannot be {self.muon_ns_dtype}"
-            )
         return self
 
 
@@ -265,12 +267,20 @@ class RunConfig(Frozen):
 NEUTRAL_FIELDS = frozenset({"train.log_every", "train.checkpoint_every"})
 """Fields that cannot change a result: left out of the key and of arms' differences."""
 
-ADDED: dict[str, Any] = {}
+_PART: dict[str, Any] = {"": {}, ".name": "", ".settings": {}, ".code": "", ".counted": None}
+
+ADDED: dict[str, Any] = {
+    "optim.settings": {},
+    "optim.code": "",
+    **{f"model.feed_forward{field}": value for field, value in _PART.items()},
+    **{f"model.attention{field}": value for field, value in _PART.items()},
+}
 """Fields that the schema gained after records were written: dotted path -> the value, as JSON has
 it, that means "as before". It is also the field's default, so that older configurations can be
 read. Digests and comparisons leave such a field out at this value, so that a record written before
 the field existed keeps its key. A field of a source is `data.sources.NAME`, which holds for
-`data.fitted_on` too. An entry is never removed or changed: keys depend on it.
+`data.fitted_on` too. A table that was gained stands here with each of its fields, and is as before
+where nothing of it is left. An entry is never removed or changed: keys depend on it.
 """
 
 
@@ -282,9 +292,10 @@ def as_before(config: BaseModel | Mapping[str, Any], section: str = "") -> dict[
     kept = {}
     for name, value in data.items():
         path = f"{section}.{name}" if section else name
+        # The sources that a tokenizer is fitted on gain the same fields as any other.
+        value = _parts_as_before(value, path.replace("data.fitted_on", "data.sources"))
         if path not in ADDED or canonical(value) != canonical(ADDED[path]):
-            # The sources that a tokenizer is fitted on gain the same fields as any other.
-            kept[name] = _parts_as_before(value, path.replace("data.fitted_on", "data.sources"))
+            kept[name] = value
     return kept
 
 
@@ -309,17 +320,26 @@ def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
 
 
 def difference(a: RunConfig, b: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two configurations differ: path -> (a's value, b's value)."""
+    """The fields in which two configurations differ: path -> (a's value, b's value), None for a
+    setting that one of them does not have."""
     return differing(flatten(a), flatten(b))
 
 
 def differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """As `difference`, of two configurations that are flat already."""
     return {
-        path: (value, right[path])
-        for path, value in left.items()
-        if value != right[path] and path not in NEUTRAL_FIELDS
+        path: (left.get(path), right.get(path))
+        for path in {**left, **right}
+        if path not in NEUTRAL_FIELDS
+        # A field that is there and None is not one that is not there.
+        and (left.get(path) != right.get(path) or (path in left) != (path in right))
     }
+
+
+def shown(path: str, value: Any) -> Any:
+    """A field's value as differences and tables have it: of a text of code its digest."""
+    is_code = path.endswith(".code") and isinstance(value, str) and "\n" in value
+    return f"sha256 {hashlib.sha256(value.encode()).hexdigest()[:16]}" if is_code else value
 
 
 def canonical(value: Any) -> str:
@@ -346,12 +366,17 @@ def replace(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     Raises RequestError for an unknown path or a value of the wrong type.
     """
     data = config.model_dump()
-    for path, value in changes.items():
-        _assign(data, path, value)
+    # A whole before what it holds, and a part's name before its settings.
+    for path in sorted(changes, key=lambda path: (path.count("."), not path.endswith(".name"))):
+        _assign(data, path, changes[path])
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
         raise RequestError(explain(error)) from None
+
+
+PART_OF_NAME: dict[str, Any] = {"settings": {}, "code": "", "counted": None}
+"""What belongs to a part's `name`, beside it: with another name it begins anew."""
 
 
 def _assign(data: dict[str, Any], path: str, value: Any) -> None:
@@ -362,9 +387,16 @@ def _assign(data: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(node, dict) or section not in node:
             raise RequestError(f"no field '{path}'{nearest(path, known)}")
         node = node[section]
-    if not isinstance(node, dict) or leaf not in node:
+    settings = bool(sections) and sections[-1] == "settings"  # whose names the part knows
+    if not isinstance(node, dict) or (leaf not in node and not settings):
         raise RequestError(f"no field '{path}'{nearest(path, known)}")
-    node[leaf] = value.model_dump() if isinstance(value, BaseModel) else value
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if isinstance(node.get(leaf), dict) and isinstance(value, str):
+        value = {"name": value, **copy.deepcopy(PART_OF_NAME)}  # a part by its name alone
+    if leaf == "name" and value != node[leaf]:
+        node.update(copy.deepcopy({k: v for k, v in PART_OF_NAME.items() if k in node}))
+    node[leaf] = value
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:

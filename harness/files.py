@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -33,6 +35,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         if isinstance(error, OSError):  # a full disk names no file
             error.filename = str(path)
         raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of a file that somebody else may have put there.
+
+    Raises OSError, with a reason that can be printed, for a pipe or a device, from which reading
+    might never end, and for a file of more than `most` bytes.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait here
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if found.st_size > most:
+            size = found.st_size / 1e6
+            why = f"it has {size:,.1f} MB, and such a file at most {most / 1e6:,.0f}"
+            raise OSError(errno.EFBIG, why, str(path))
+        return file.read(most)
 
 
 def remove_litter(folder: Path, *, idle_seconds: float = 0.0) -> int:

@@ -7,20 +7,24 @@ one primary question. It is declarative and imports no torch.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel, Field
 
-from harness.config import NAME, Frozen, RunConfig
+from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
 from harness.errors import RequestError, nearest
 
 Scale = Literal["smoke", "proxy", "full"]
@@ -28,6 +32,8 @@ Role = Literal["", "noise", "compile", "kernels", "bundle"]
 """What others use a recipe's records for: `noise`, the spread over seeds that stands beside every
 difference; `compile` and `kernels`, the timings that `auto` chooses by; `bundle`, nothing, since
 its arms differ in several things at once and no difference belongs to one of them."""
+PATIENCE_SECONDS = 20.0
+"""How long a user's file may take to load, or a recipe to be built."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
 
 
@@ -91,11 +97,18 @@ class Axis:
         )
 
     def allows(self, path: str) -> bool:
-        """Whether the axis declares a dotted path."""
+        """Whether the axis declares a dotted path: itself, what it is below (a part by its field
+        alone), or a part's name, which brings its settings and its code."""
         return any(
-            path == known or (known.endswith(".*") and path.startswith(known[:-1]))
+            path == known
+            or path.startswith(f"{known.removesuffix('.*')}.")
+            or (known.endswith(".name") and path.startswith(_belonging(known)))
             for known in self.fields
         )
+
+
+def _belonging(name_field: str) -> tuple[str, ...]:
+    return tuple(f"{name_field.removesuffix('name')}{field}" for field in PART_OF_NAME)
 
 
 @dataclass(frozen=True)
@@ -233,6 +246,12 @@ class Entry:
     looks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Scale -> the levels of its looks, where its seeds are `Sequential`."""
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where its file lies: a user's parts may lie beside it."""
+        code = getattr(inspect.unwrap(self.build), "__code__", None)
+        return (Path(code.co_filename).parent,) if code is not None else ()
+
     def at(self, scale: Scale) -> Recipe:
         """The recipe at a scale. Raises RequestError if it has none there."""
         if scale not in self.seeds:
@@ -240,12 +259,10 @@ class Entry:
                 f"recipe '{self.name}' has no scale '{scale}'; it has {', '.join(self.seeds)}"
             )
         try:
-            built = self.build(scale)
-        except RequestError:
-            raise
-        except Exception as error:  # whatever a user's function may raise: named, not a traceback
-            why = f"{type(error).__name__}: {error}"
-            raise RequestError(f"recipe '{self.name}' could not be built: {why}") from None
+            with users_code():
+                built = self.build(scale)
+        except UsersFault as fault:
+            raise RequestError(f"recipe '{self.name}' could not be built: {fault}") from None
         if not isinstance(built, Recipe):
             raise RequestError(
                 f"recipe '{self.name}' returned {type(built).__name__}, not a Recipe"
@@ -260,6 +277,62 @@ class Broken:
     name: str
     file: str
     error: str
+
+
+class UsersFault(Exception):
+    """What a user's code raised or did, in one line."""
+
+
+class TooLong(BaseException):
+    """Code took longer than it may. Not an Exception: code that catches these must not go on."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TooLong inside after so many seconds: in the main thread of POSIX alone, where a signal
+    can interrupt what runs; elsewhere it may go on."""
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        yield
+        return
+
+    def too_long(number: int, frame: object) -> NoReturn:
+        raise TooLong(f"it took more than {seconds:g} s")
+
+    earlier = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, earlier)
+
+
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """Run a user's code inside. It may raise, exit, print or hang, and harms no command.
+
+    What it prints goes to stderr, since stdout is the command's. Raises UsersFault for what it
+    raises, but for Ctrl-C and RequestError, and where it tries to end the process or takes longer
+    than `PATIENCE_SECONDS`.
+    """
+    exit_now = os._exit
+
+    def leave(status: int) -> NoReturn:
+        raise SystemExit(f"os._exit({status})")
+
+    try:
+        os._exit = leave
+        with time_limit(PATIENCE_SECONDS), contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (RequestError, KeyboardInterrupt):
+        raise
+    except TooLong as error:
+        raise UsersFault(str(error)) from None
+    except BaseException as error:
+        text = " ".join(str(error).split())[:300]
+        raise UsersFault(f"{type(error).__name__}: {text}") from None
+    finally:
+        os._exit = exit_now
 
 
 _registering: dict[str, Entry] = {}
@@ -331,9 +404,22 @@ def load(user_folder: Path | None = None) -> tuple[dict[str, Entry], list[Broken
     folder = user_folder if user_folder is not None else Path.cwd() / "recipes"
     if folder.is_dir() and folder.resolve() not in {Path(p).resolve() for p in ours.__path__}:
         for file in sorted(folder.glob("*.py")):
-            if not file.name.startswith("_"):
+            if not file.name.startswith("_") and not _is_part(file):
                 broken += _load_file(file)
     return dict(_registering), broken
+
+
+def _is_part(file: Path) -> bool:
+    """Whether a file is an optimizer or the like that lies beside the recipes: it imports torch,
+    which no plan may wait for, and nothing of the harness."""
+    try:
+        body = ast.parse(file.read_text("utf-8")).body
+    except (OSError, ValueError, SyntaxError):
+        return False  # loading it will say what is wrong
+    names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
+    tops = {name.partition(".")[0] for name in names}
+    return "torch" in tops and "harness" not in tops
 
 
 def _load_file(file: Path) -> list[Broken]:
@@ -344,15 +430,12 @@ def _load_file(file: Path) -> list[Broken]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a user's file may raise: reported, not hidden
+        with users_code():
+            spec.loader.exec_module(module)
+    except (UsersFault, RequestError) as fault:  # reported, not hidden
         _registering.clear()
         _registering.update(before)
-        text = str(error).splitlines()[0] if str(error) else ""
-        return [Broken(file.stem, file.name, f"{type(error).__name__}: {text}")]
+        return [Broken(file.stem, file.name, str(fault))]
     return []
 
 

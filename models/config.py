@@ -7,9 +7,39 @@ without building anything. May not import from the harness.
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+
+class Counted(BaseModel):
+    """What one layer's part amounts to, counted from the module that was built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    total: int
+    """Parameters."""
+    active: int
+    """Parameters that one token passes through."""
+    flops: float | None
+    """Training FLOPs for one token, forward and backward; None where they cannot be counted."""
+    reason: str = ""
+    """Why the FLOPs cannot be counted."""
+
+
+class Part(BaseModel):
+    """A part of a block that is chosen by name: nothing said is the one that the sizes imply."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = ""
+    """A file of ours without its ending, `FILE.py[:CLASS]`, or `package.module:CLASS`."""
+    settings: dict[str, Any] = {}
+    """The class's own keyword arguments."""
+    code: str = ""
+    """The file's text, or the installed package and its version; the plan fills it in."""
+    counted: Counted | None = None
+    """The plan fills it in."""
 
 
 class ModelConfig(BaseModel):
@@ -50,6 +80,15 @@ class ModelConfig(BaseModel):
     """Router z-loss (ST-MoE, arXiv 2202.08906, eq. 5), summed over layers."""
     router_noise: float
     """Standard deviation of Gaussian noise on router logits in training; 0 is none."""
+    feed_forward: Part = Part()
+    """In the place of the feed-forward that `activation` and `experts` imply."""
+    attention: Part = Part()
+    """In the place of causal grouped-query attention."""
+
+    @field_validator("feed_forward", "attention", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -78,23 +117,28 @@ class ModelConfig(BaseModel):
 
 def total_parameters(config: ModelConfig) -> int:
     """Every parameter, a tied head counted once."""
-    return _parameters(config, experts_used=max(config.experts, 1))
+    return _parameters(config, active=False)
 
 
 def active_parameters(config: ModelConfig) -> int:
     """The parameters that one token passes through: all but the experts it is not routed to."""
-    return _parameters(config, experts_used=config.top_k if config.is_moe else 1)
+    return _parameters(config, active=True)
 
 
-def _parameters(c: ModelConfig, experts_used: int) -> int:
+def _parameters(c: ModelConfig, *, active: bool) -> int:
     embedding = c.vocab_size * c.width * (1 if c.tied else 2)
     queries_and_output = 2 * c.width * c.heads * c.head_dim
     keys_and_values = 2 * c.width * c.kv_heads * c.head_dim
+    head_norms = 2 * c.head_dim if c.qk_norm else 0
+    attention = queries_and_output + keys_and_values + head_norms
+    if (own := c.attention.counted) is not None:
+        attention = own.active if active else own.total
+    experts_used = (c.top_k if active else c.experts) if c.is_moe else 1
     matrices = 3 if c.activation == "swiglu" else 2
-    feed_forward = experts_used * matrices * c.width * c.ffn
-    router = c.experts * c.width
-    norms = 2 * c.width + (2 * c.head_dim if c.qk_norm else 0)
-    block = queries_and_output + keys_and_values + feed_forward + router + norms
+    feed_forward = experts_used * matrices * c.width * c.ffn + c.experts * c.width  # the router
+    if (own := c.feed_forward.counted) is not None:
+        feed_forward = own.active if active else own.total
+    block = attention + feed_forward + 2 * c.width  # and its norms
     return embedding + c.layers * block + c.width  # and the final norm
 
 
@@ -110,12 +154,38 @@ def flops_per_token(config: ModelConfig, seq_len: int, *, causal: bool = True) -
        times 3 with the backward. A causal mask leaves half of it; `causal=False` is the other
        convention, which counts the masked half as work.
     4. Left out: softmax, norms, activations, RoPE, the optimizer. Under 2 % at these sizes.
+    5. A part that is not ours counts as what its own matrix products came to when it was built.
+
+    Raises ValueError where a part's FLOPs are not known.
     """
-    parameters = active_parameters(config)
+    if (reason := flops_unknown(config)) is not None:
+        raise ValueError(reason)
+    own = [part.counted for part in (config.attention, config.feed_forward) if part.counted]
+    parameters = active_parameters(config) - config.layers * sum(one.active for one in own)
     if not config.tied:
         parameters -= config.vocab_size * config.width
     attention = 12.0 * seq_len * config.heads * config.head_dim * config.layers
-    return 6.0 * parameters + (attention / 2 if causal else attention)
+    if config.attention.counted is not None:
+        attention = 0.0
+    counted = config.layers * sum(one.flops or 0.0 for one in own)
+    return 6.0 * parameters + (attention / 2 if causal else attention) + counted
+
+
+def known_flops_per_token(
+    config: ModelConfig, seq_len: int, *, causal: bool = True
+) -> float | None:
+    """As `flops_per_token`; None where a part's FLOPs are not known."""
+    if flops_unknown(config) is not None:
+        return None
+    return flops_per_token(config, seq_len, causal=causal)
+
+
+def flops_unknown(config: ModelConfig) -> str | None:
+    """Why the model's FLOPs are not known; None where they are."""
+    for part in (config.attention, config.feed_forward):
+        if part.counted is not None and part.counted.flops is None:
+            return f"the FLOPs of {part.name} are not known: {part.counted.reason}"
+    return None
 
 
 def expected_initial_loss(config: ModelConfig) -> float:

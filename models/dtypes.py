@@ -1,8 +1,10 @@
-"""The dtype that reductions are computed in. May not know of anything else."""
+"""Dtypes by their names, and the one that reductions are computed in. Knows of nothing else."""
 
 from __future__ import annotations
 
 import torch
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp64": torch.float64}
 
 
 def reduction_dtype(dtype: torch.dtype) -> torch.dtype:

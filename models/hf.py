@@ -27,6 +27,8 @@ from models.config import ModelConfig
 from models.lm import LanguageModel
 
 WEIGHTS = "model.safetensors"
+READ = ("F32", "BF16", "F16")
+"""Types that weights may have, as safetensors calls them."""
 INDEX = f"{WEIGHTS}.index.json"
 """Which of several files holds which tensor, where there are several."""
 
@@ -152,6 +154,9 @@ def to_transformers(
 
 
 def _check_expressible(config: ModelConfig) -> None:
+    for part in (config.feed_forward, config.attention):
+        if part.name:
+            raise ValueError(f"transformers has no counterpart for {part.name}")
     layout = "Mixtral" if config.is_moe else "Llama"
     what = "experts" if config.is_moe else "feed-forward"
     if config.activation != "swiglu":
@@ -209,20 +214,34 @@ def from_transformers(folder: Path, compute_dtype: torch.dtype = torch.bfloat16)
     """The model in a transformers folder, its weights as fp32 masters.
 
     Strict: raises ValueError for another architecture, a setting that these models do not have,
-    tensors that are missing, left over or of another shape, and files that cannot be read.
+    tensors that are missing, left over, of another shape or not finite, and files that cannot be
+    read. Memory is taken once names and shapes are known to fit.
     """
     config = read_config(folder)
-    with torch.device("meta"):
-        model = LanguageModel(config, compute_dtype)
-    model.to_empty(device="cpu")
-    parameters = dict(model.named_parameters())
     try:
         with ExitStack() as stack, torch.no_grad():
-            files = [
-                stack.enter_context(safe_open(path, framework="pt"))
-                for path in weight_files(folder)
-            ]
-            _load(parameters, list(_places(config)), _Tensors(files), folder, config)
+            tensors = _Tensors(
+                [
+                    stack.enter_context(safe_open(path, framework="pt"))
+                    for path in weight_files(folder)
+                ]
+            )
+            if config.layers > len(tensors):  # as many modules would be made first
+                raise ValueError(
+                    f"{folder / WEIGHTS} holds {len(tensors):,} tensors, and config.json says "
+                    f"{config.layers:,} layers"
+                )
+            with torch.device("meta"):
+                model = LanguageModel(config, compute_dtype)
+            places = list(_places(config))
+            _check(dict(model.named_parameters()), places, tensors, folder, config)
+            model.to_empty(device="cpu")
+            parameters = dict(model.named_parameters())
+            for place in places:
+                tensor = tensors.get_tensor(place.theirs)
+                if not tensor.isfinite().all():
+                    raise ValueError(f"'{place.theirs}' holds values that are not finite")
+                place.of(parameters[place.ours]).copy_(tensor)
     except FileNotFoundError as error:
         raise ValueError(f"{folder} holds no {Path(error.filename or WEIGHTS).name}") from None
     except (SafetensorError, OSError) as error:
@@ -237,9 +256,20 @@ class _Tensors:
     def __init__(self, files: Sequence[Any]) -> None:
         self._holder = {name: file for file in files for name in file.keys()}  # noqa: SIM118
 
+    def __len__(self) -> int:
+        return len(self._holder)
+
     def keys(self) -> Iterable[str]:
         """The tensors' names."""
         return self._holder
+
+    def shape(self, name: str) -> torch.Size:
+        """Of one, without reading it."""
+        return torch.Size(self._holder[name].get_slice(name).get_shape())
+
+    def dtype(self, name: str) -> str:
+        """Of one, as safetensors calls it."""
+        return str(self._holder[name].get_slice(name).get_dtype())
 
     def get_tensor(self, name: str) -> Tensor:
         """Read one."""
@@ -263,7 +293,7 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _load(
+def _check(
     parameters: dict[str, torch.nn.Parameter],
     places: list[_Place],
     file: _Tensors,
@@ -288,16 +318,16 @@ def _load(
             raise ValueError(f"{folder / WEIGHTS} {what} the tensor '{names[0]}'{more}")
     for place in places:
         target = place.of(parameters[place.ours])
-        tensor = file.get_tensor(place.theirs)
-        if tensor.shape != target.shape:
+        shape = file.shape(place.theirs)
+        if shape != target.shape:
             field = "vocab_size" if place.theirs == "model.embed_tokens.weight" else "sizes"
             raise ValueError(
-                f"'{place.theirs}' is {tuple(tensor.shape)}, but config.json's {field} "
+                f"'{place.theirs}' is {tuple(shape)}, but config.json's {field} "
                 f"make{'s' if field == 'vocab_size' else ''} it {tuple(target.shape)}"
             )
-        if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-            raise ValueError(f"'{place.theirs}' is {tensor.dtype}; fp32, bf16 and fp16 are read")
-        target.copy_(tensor)
+        dtype = file.dtype(place.theirs)
+        if dtype not in READ:
+            raise ValueError(f"'{place.theirs}' is {dtype}; fp32, bf16 and fp16 are read")
 
 
 def read_config(folder: Path) -> ModelConfig:

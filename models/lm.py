@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.block import Block
 from models.config import ModelConfig
-from models.dense import DenseBlock
 from models.dtypes import reduction_dtype
 from models.kernels.cross_entropy import IGNORED, linear_cross_entropy
 from models.kernels.document_mask import borders_of
@@ -28,9 +28,9 @@ from models.layers import (
     positions_within,
     rotary_angles,
 )
-from models.moe import MoEBlock, Routing
 from models.ops import choose
 from models.roles import Role, collect
+from models.routing import Routing
 from models.working import copy_of, refreshed
 
 
@@ -76,9 +76,8 @@ class LanguageModel(nn.Module):
         self.compute_dtype = compute_dtype
         self.recompute = recompute
         self.ops = choose(kernels)
-        block = MoEBlock if config.is_moe else DenseBlock
         self.embedding = Embedding(config.vocab_size, config.width)
-        self.blocks = nn.ModuleList(block(config, self.ops) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, self.ops) for _ in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps, self.ops)
         self.head = None if config.tied else Linear(config.width, config.vocab_size, kind="head")
 
@@ -92,7 +91,8 @@ class LanguageModel(nn.Module):
         return self._head_owner.weight
 
     def init_weights(self, seed: int) -> None:
-        """Every matrix and the embedding from N(0, init_std²), every norm 1.
+        """Every matrix and the embedding from N(0, init_std²), every norm 1; a vector of a part
+        that is not ours stays as it was built.
 
         Drawn in fp32 on the CPU in the order of `named_parameters`, so that a seed means the same
         weights on every device and in every master dtype.
@@ -101,6 +101,8 @@ class LanguageModel(nn.Module):
         roles = self.roles()
         with torch.no_grad():
             for name, parameter in self.named_parameters():
+                if roles[name].kept:
+                    continue
                 if roles[name].kind == "norm":
                     parameter.fill_(1.0)
                 else:
@@ -211,14 +213,15 @@ class ParameterCount(NamedTuple):
     """Those that one token passes through."""
 
 
-def count_parameters(model: LanguageModel) -> ParameterCount:
-    """Counted from the built module by its roles; a tied head is there once."""
-    config, roles = model.config, model.roles()
+def count_parameters(model: nn.Module) -> ParameterCount:
+    """Counted from a built model, or a part of one, by its roles; a tied head is there once."""
+    roles = collect(model)
     total = active = 0
     for name, parameter in model.named_parameters():
         total += parameter.numel()
         used = parameter.numel()
         if roles[name].kind == "expert":
-            used = used // config.experts * config.top_k
+            owner: Any = model.get_submodule(name.rpartition(".")[0])
+            used = used // parameter.shape[0] * owner.top_k
         active += used
     return ParameterCount(total, active)

@@ -32,6 +32,8 @@ class Role:
 
     kind: Kind
     slices: tuple[int, ...] = ()
+    kept: bool = False
+    """Whether it begins as its module built it, not by the model's rule."""
 
 
 def collect(module: nn.Module) -> dict[str, Role]:

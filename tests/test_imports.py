@@ -20,10 +20,11 @@ LIGHT = [
     "harness.code.provenance", "harness.report.card", "harness.report.trace",
     "harness.report.views", "harness.audit.page", "harness.commands.audit",
     "harness.evidence.costs", "harness.commands.run", "harness.commands.show",
-    "harness.launch.local", "harness.data.assets", "harness.commands.models",
+    "harness.launch.launchers.local", "harness.data.assets", "harness.commands.models",
     "harness.commands.evaluate", "harness.records.evaluation", "harness.commands.bench_step",
     "harness.commands.campaign", "harness.bench.contest", "harness.bench.saved",
     "harness.plan.campaign", "harness.plan.profiles", "harness.commands.referee",
+    "harness.parts.settle", "harness.optim.registry", "models.own",
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")
 

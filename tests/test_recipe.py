@@ -28,7 +28,8 @@ def test_every_recipe_of_ours_resolves_at_every_scale_it_has():
 
 
 def test_the_readmes_example_is_a_recipe(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    (code,) = [block for block in blocks if "def muon_rates(" in block]
     (tmp_path / "mine.py").write_text(code)
     assert len(code.strip().splitlines()) <= 17
     entry = recipe.find("muon_rates", tmp_path)
@@ -36,14 +37,39 @@ def test_the_readmes_example_is_a_recipe(tmp_path):
     assert [arm.config.optim.muon_lr for arm in grid] == [0.01, 0.04]
 
 
-@pytest.mark.parametrize("content", ["1 / 0", "import nothing_of_that_name", "def (:", "exit(3)"])
-def test_a_broken_file_is_named_and_the_others_load(tmp_path, content):
+@pytest.mark.parametrize(
+    "content",
+    [
+        "1 / 0", "import nothing_of_that_name", "def (:", "exit(3)", "import os; os._exit(0)",
+        "raise GeneratorExit", "class Odd(BaseException): ...\nraise Odd('x')",
+        "while True: pass", "def f(): f()\nf()",
+        "while True:\n    try: 1 / 0\n    except Exception: pass",
+    ],
+)  # fmt: skip
+def test_a_broken_file_is_named_and_the_others_load(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(recipe, "PATIENCE_SECONDS", 0.5)
     (tmp_path / "bad.py").write_text(content)
     entries, (broken,) = recipe.load(tmp_path)
     assert "dense_vs_moe" in entries
     assert broken.file == "bad.py"
     with pytest.raises(RequestError, match=r"recipes/bad\.py could not be loaded"):
         recipe.find("bad", tmp_path)
+
+
+def test_a_part_beside_the_recipes_is_not_loaded_with_them(tmp_path):
+    (tmp_path / "lion.py").write_text("import torch\n1 / 0\n")
+    entries, broken = recipe.load(tmp_path)
+    assert broken == []
+    assert "dense_vs_moe" in entries
+
+
+def test_what_a_file_prints_is_no_answer_of_a_command(tmp_path, capsys):
+    (tmp_path / "loud.py").write_text("print('hello')")
+    assert recipe.load(tmp_path)[1] == []
+    assert capsys.readouterr() == ("", "hello\n")
+    (tmp_path / "loud.py").write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):  # Ctrl-C while it loads is the user's word
+        recipe.load(tmp_path)
 
 
 def test_a_user_cannot_shadow_one_of_ours(tmp_path):

@@ -21,7 +21,7 @@ from typing import Any
 from harness.bench.setting import Answer, Command, Setting
 from harness.code.provenance import ROOT
 from harness.errors import RunFailed
-from harness.launch.local import ALLOCATOR
+from harness.launch.base import ALLOCATOR
 from harness.stats import rounds as ratios
 
 MATMUL = "matmul"

@@ -22,11 +22,11 @@ from harness.bench.setting import Setting
 from harness.config import OptimConfig
 from harness.data.batches import IGNORED, Batch
 from harness.errors import RequestError, nearest
-from harness.optim.build import DTYPES
 from harness.optim.build import build as build_optimizers
 from harness.seeds import derive
 from harness.train import compiled
 from harness.train.update import update
+from models.dtypes import DTYPES
 from models.hf import to_transformers
 from models.lm import LanguageModel
 

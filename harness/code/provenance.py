@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ENTRY = "harness.train.worker"
 """The child process; what it imports from these rooms is the code that trains."""
+WALKED = ("models/feed_forwards", "models/attentions", "harness/optim/optimizers")
+"""Folders whose modules no import statement names: they are found by walking."""
 ROOMS = ("models", "harness.data", "harness.optim", "harness.train", "harness.seeds")
 
 PACKAGES = ("torch", "triton", "numpy", "tokenizers", "datasets", "pydantic")
@@ -40,7 +42,9 @@ def source_digest(root: Path = ROOT) -> str:
 def _closure(root: Path) -> set[str]:
     """The modules of `ROOMS` reached from ENTRY by import statements, wherever they stand."""
     found: set[str] = set()
-    waiting = [ENTRY]
+    files = [file for folder in WALKED for file in sorted((root / folder).glob("*.py"))]
+    walked = [".".join(file.relative_to(root).with_suffix("").parts) for file in files]
+    waiting = [ENTRY, *(name for name in walked if not name.endswith(".__init__"))]
     while waiting:
         module = waiting.pop()
         if module in found:

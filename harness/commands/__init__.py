@@ -56,7 +56,13 @@ DOOR = Group(
         "chat": Command("chat", "Talk with a model, turn by turn."),
         "eval": Command("evaluate", "Measure a model's loss on a text, or its score on tasks."),
         "export": Command("export", "Write a folder that transformers can load."),
-        "data": Group("Prepare data: tokenized, packed, sealed.", {"prepare": PREPARE}),
+        "data": Group(
+            "Prepare data: tokenized, packed, sealed; or look at it.",
+            {
+                "prepare": PREPARE,
+                "show": Command("data_show", "Show what a prepared folder holds."),
+            },
+        ),
         "records": Group(
             "Check a results folder, or free its disk space.",
             {

@@ -18,6 +18,7 @@ from harness.commands.planned import read_device, read_scale
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.evidence import precision
 from harness.machine import devices, hardware
+from harness.optim import registry
 from harness.stats import rounds as ratios
 from models.config import ModelConfig, flops_per_token
 from models.presets import KINDS, model
@@ -69,7 +70,7 @@ class Options:
             "device multiplies natively.",
         ),
     ] = "auto"
-    optim: Annotated[str, typer.Option("--optim", help="The optimizer: adamw or muon.")] = "adamw"
+    optim: Annotated[str, typer.Option("--optim", help="The optimizer, such as adamw.")] = "adamw"
     against: Annotated[
         str,
         typer.Option(
@@ -172,8 +173,8 @@ def _setting(options: Options) -> Setting:
     if options.compile_ not in COMPILE:
         how = options.compile_
         raise RequestError(f"no way to compile '{how}'{nearest(how, COMPILE)}")
-    if options.optim not in ("adamw", "muon"):
-        known = ("adamw", "muon")
+    known = [name for name in registry.files() if registry.is_flat(name)]
+    if options.optim not in known:
         raise RequestError(f"no optimizer '{options.optim}'{nearest(options.optim, known)}")
     if batch < 1 or not 2 <= seq <= config.max_seq_len:
         raise RequestError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from harness.commands.options import (
     ResultsOption,
     TokenizerOption,
 )
-from harness.commands.planned import read_device
+from harness.commands.planned import as_command, read_device
 from harness.data import assets, texts
 from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
@@ -347,7 +346,7 @@ def _command(
     for option, value in (("--scale", known), ("--dtype", dtype), ("--context", context)):
         if value is not None:
             words += [option, str(value)]
-    return shlex.join([*words, "--record"])
+    return as_command([*words, "--record"])
 
 
 def _print(done: Evaluation, found: models.Found) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.commands import models
 from harness.commands.options import ModelName, ModelScale, ResultsOption, TokenizerOption
 from harness.errors import RequestError
+
+if TYPE_CHECKING:
+    from harness.commands.models import Loaded
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
@@ -55,6 +59,7 @@ def export(options: Options) -> None:
         to_transformers(
             loaded.model, temporary, [file for file in files if file.is_file()], **loaded.tokens
         )
+        _end_turns(temporary, loaded)
         temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
         os.replace(temporary, folder)
     except ValueError as error:
@@ -66,3 +71,14 @@ def export(options: Options) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
     print(f"{found.name}: {folder}")
     print(f'  transformers.AutoModelForCausalLM.from_pretrained("{folder}")')
+
+
+def _end_turns(folder: Path, loaded: Loaded) -> None:
+    """Of a model of conversations: the tokenizer's end is the end of a turn, too, as released chat
+    models have it; what stops at `tokenizer.eos_token` then stops there."""
+    ends = loaded.tokens.get("eos_token_id")
+    path = folder / "tokenizer_config.json"
+    if isinstance(ends, list) and loaded.config is not None and path.is_file():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["eos_token"] = loaded.tokenizer.id_to_token(ends[-1])
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

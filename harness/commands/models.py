@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from harness.commands import places
-from harness.config import RunConfig, explain
+from harness.config import RunConfig, digest, explain
 from harness.data import assets
 from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 FINAL = "final_model.pt"
 _END_OF_TURN = "<|im_end|>"
+TRUST = "SMOL_TRUST"
+"""The environment's variable that holds the digest of code that a checkpoint may bring."""
 DTYPES = ("bf16", "fp32")
 """That a model can be asked to compute in."""
 
@@ -97,7 +101,9 @@ class Loaded:
         """A prompt's tokens. Names of special tokens are special tokens; a folder's tokenizer adds
         what its post-processor says (often a first token), as transformers and `HFLM` do it; a run
         of ours was trained without."""
-        return list(self.prompting.encode(text, add_special_tokens=self.adds).ids)
+        ids: list[int] = self.prompting.encode(text, add_special_tokens=self.adds).ids
+        check_rows(self.prompting, ids, self.model.config.vocab_size)
+        return ids
 
     @property
     def adds(self) -> bool:
@@ -223,16 +229,16 @@ def load(
     """
     check_dtype(dtype)
     from harness.data import tokenizer as tokenizers
-    from harness.optim import build
 
     config: RunConfig | None = None
     prepared: Prepared | None = None
     if found.path.is_dir():
+        from models.dtypes import DTYPES as BY_NAME
         from models.hf import from_transformers
 
         dtype = dtype or precision.of_machine(device).dtype
         try:
-            model = from_transformers(found.path, build.DTYPES[dtype])
+            model = from_transformers(found.path, BY_NAME[dtype])
         except ValueError as error:
             raise RequestError(str(error)) from None
         context = model.config.max_seq_len
@@ -256,16 +262,25 @@ def load(
         turn = fitted.token_to_id(_END_OF_TURN)
         if config is not None and config.data.format == "chat" and None not in (end, turn):
             tokens["eos_token_id"] = [end, turn]  # a model of conversations ends turns with it
-    entries, rows = fitted.get_vocab_size(), model.config.vocab_size
-    if entries > rows:
-        beyond = fitted.id_to_token(rows)
+    rows, added = model.config.vocab_size, fitted.get_added_tokens_decoder()
+    beyond = {i: name for name, i in fitted.get_vocab(True).items() if i >= rows}
+    if learnt := [name for i, name in beyond.items() if i not in added or not added[i].special]:
         raise RequestError(
-            f"{found.name} has a vocabulary of {rows:,}, and the tokenizer in {folder} one of "
-            f"{entries:,}: it is another model's, or the model has no row yet for what was added "
-            f"({beyond!r})"
+            f"{found.name} has a vocabulary of {rows:,}, and the tokenizer in {folder} "
+            f"{len(beyond):,} tokens more ({learnt[0]!r}): it is another model's"
         )
     model = model.to(device).eval()
     return Loaded(found, model, dtype, context, folder, fitted, prepared, config, tokens)
+
+
+def check_rows(tokenizer: Tokenizer, ids: Sequence[int], rows: int) -> None:
+    """Raises RequestError for a token that a model of `rows` rows does not know: one that was added
+    to the tokenizer and not to the model, as padding often is, and that a text now names."""
+    if beyond := [i for i in ids if i >= rows]:
+        raise RequestError(
+            f"the text holds {tokenizer.id_to_token(beyond[0])!r}, which was added to the "
+            f"tokenizer and has no row in the model (token {beyond[0]:,} of {rows:,})"
+        )
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -284,11 +299,9 @@ def check_text(what: str, text: str) -> None:
 
 
 def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, RunConfig]:
-    import torch
 
-    from harness.optim import build
     from harness.train import checkpoint
-    from models.lm import LanguageModel
+    from models.dtypes import DTYPES as BY_NAME
 
     content = checkpoint.load(found.path)
     if "config" not in content or "model" not in content:
@@ -305,17 +318,22 @@ def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, Ru
         raise RequestError(
             f"checkpoint {found.path.name} is of another version: {explain(error)}"
         ) from None
-    with torch.device("meta"):
-        model = LanguageModel(config.model, build.DTYPES[dtype or config.train.dtype])
-    model.to_empty(device="cpu")
-    try:
-        model.load_state_dict(content["model"], strict=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise RequestError(
-            f"checkpoint {found.path.name} does not fit its configuration: {' '.join(lines[1:2])}"
-        ) from None
+    _check_own_code(found, config)
+    dtype_of_forward = BY_NAME[dtype or config.train.dtype]
+    model = checkpoint.model_of(found.path, config.model, dtype_of_forward, content["model"])
     return model, config
+
+
+def _check_own_code(found: Found, config: RunConfig) -> None:
+    """Raises RequestError where a model is in part made by code that its checkpoint brings, and
+    nobody has said that it may run: a file may come from anywhere."""
+    parts = [part for part in (config.model.feed_forward, config.model.attention) if part.code]
+    known = digest([part.code for part in parts])
+    if parts and found.kind != "run" and os.environ.get(TRUST) != known:
+        raise RequestError(
+            f"checkpoint {found.path.name} brings code of its own "
+            f"({', '.join(part.name for part in parts)}); if you trust it, set {TRUST}={known}"
+        )
 
 
 def _prepared(found: Found, config: RunConfig) -> Prepared:

@@ -71,6 +71,18 @@ ReadResultsOption = Annotated[
         "has written.",
     ),
 ]
+LauncherOption = Annotated[
+    str,
+    typer.Option(
+        "--launcher",
+        metavar="NAME|FILE.py:OBJECT",
+        help="What starts the runs: local, torchrun (several processes a run), or your own.",
+    ),
+]
+ProcessesOption = Annotated[
+    int,
+    typer.Option("--processes", min=1, help="How many processes share each run's updates."),
+]
 ModelName = Annotated[
     str,
     typer.Argument(

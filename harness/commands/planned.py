@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -19,7 +20,7 @@ from harness.plan.auto import Evidence
 from harness.plan.profiles import Profile
 from harness.plan.runs import Run
 from harness.recipe import Scale
-from harness.records.schema import Record
+from harness.records.schema import Record, one_command
 
 
 def read_scale(text: str) -> Scale:
@@ -95,7 +96,19 @@ def evidence(
     )
 
 
+def as_command(words: Sequence[str]) -> str:
+    """The words as one line to paste, as a record keeps it.
+
+    Raises RequestError for words that no record could carry: now, and not when it is written.
+    """
+    text = shlex.join(words)
+    try:
+        return one_command(text)
+    except ValueError as error:
+        raise RequestError(f"{text!r} could not stand in a record: {error}") from None
+
+
 def default_jobs(device: str, runs: Sequence[Run]) -> int:
     """As many runs at a time as the device holds at their threads."""
-    threads = max(run.config.train.threads for run in runs)
+    threads = max(run.config.train.threads * run.world_size for run in runs)
     return devices.of(device).at_once(threads, hardware.cores())

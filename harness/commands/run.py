@@ -20,6 +20,8 @@ from harness.commands.options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
+    LauncherOption,
+    ProcessesOption,
     RecipeName,
     ResultsOption,
     ScaleOption,
@@ -39,12 +41,13 @@ from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report
 from harness.commands.run_question import command, question
 from harness.commands.start import Given
-from harness.config import canonical
+from harness.config import RunConfig, canonical
 from harness.data.adopted import look
 from harness.data.prepare import Prepared
 from harness.errors import CheckFailed, RequestError, nearest
 from harness.evidence import precision
-from harness.launch import terminal
+from harness.launch import launchers, terminal
+from harness.launch.base import Launcher
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
 from harness.plan import backlog as backlogs
@@ -142,6 +145,8 @@ class Options:
         bool, typer.Option("--keep", help="Leave what other code or data has made as it is.")
     ] = False
     as_json: JsonOption = False
+    launcher: LauncherOption = "local"
+    processes: ProcessesOption = 1
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,7 @@ class Request:
     device: str
     results: Path
     overrides: Mapping[str, Any]
+    launcher: Launcher
     given: Given | None = None
     """The model that the first stage (or `stage`) starts from."""
     only: Callable[[Run], bool] | None = None
@@ -238,6 +244,7 @@ def _execute(request: Request, asked: Resolved) -> list[Record]:
         overrides=request.overrides,
         tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
         device_class=devices.of(request.device).product(),
+        world_size=options.processes,
         profile=asked.profile,
         given=request.given.name if request.given else None,
         start=first,
@@ -273,7 +280,9 @@ def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
         only = lambda run: run.arm in options.arms  # noqa: E731
     request = Request(
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        read_overrides(options.config, options.sets) | run_data.own_text(options.text), only=only,
+        read_overrides(options.config, options.sets)
+        | run_data.own_text(options.text, options.data),
+        launchers.find(options.launcher, options.processes), only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request
@@ -351,8 +360,8 @@ def _launch(
     runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
 ) -> list[Record]:
     from harness.code import snapshot
-    from harness.launch import local
     from harness.launch.display import Progress
+    from harness.launch.execute import Interrupted, execute
 
     # Loaded before the runs: hours later the code on disk may be another.
     from harness.report import card, sentence, views  # noqa: F401
@@ -366,6 +375,8 @@ def _launch(
         raise RequestError(
             f"--jobs {request.options.jobs}: {request.options.recipe} times its runs, one at a time"
         )
+    if timing is not None and request.options.processes > 1:
+        raise RequestError("--processes: a recipe that times its runs gives each one process")
     workers = 1 if timing else request.options.jobs or default_jobs(request.device, runs)
     campaign = datetime.now(UTC).isoformat(timespec="seconds")
     by_key = {run.key: run for run in plan.runs}
@@ -378,8 +389,8 @@ def _launch(
             run=run,
             question=asked,
             code=code.model_copy(
-                # No trajectory goes through a Triton kernel.
-                update={"behaviour_digest": None if run.config.train.kernels else known}
+                # No trajectory goes through a Triton kernel, nor through a user's part.
+                update={"behaviour_digest": None if unseen(run.config) else known}
             ),
             arm_values=dict(arms[run.arm].values),
             diff=dict(arms[run.arm].diff),
@@ -404,12 +415,19 @@ def _launch(
     )
     with alone(checkpoints, request.results, plan), Progress(runs) as display:
         try:
-            return local.execute(
-                jobs, workers=workers, code=snapshot.take(checkpoints), display=display,
+            return execute(
+                jobs, launcher=request.launcher, workers=workers,
+                code=snapshot.take(checkpoints), display=display,
                 on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
             )  # fmt: skip
-        except local.Interrupted:
+        except Interrupted:
             with contextlib.suppress(RequestError):
                 _report(request, plan.entry, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
+
+
+def unseen(config: RunConfig) -> bool:
+    """Whether a run goes through code that no reference trajectory does."""
+    parts = (config.optim, config.model.feed_forward, config.model.attention)
+    return bool(config.train.kernels) or any(part.code for part in parts)

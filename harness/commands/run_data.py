@@ -69,11 +69,13 @@ def read_folders(
     return found
 
 
-def own_text(paths: Sequence[Path]) -> dict[str, Any]:
-    """The override that makes a user's files all of the text; none without files. Raises
-    RequestError for what cannot be read."""
+def own_text(paths: Sequence[Path], folders: Sequence[str]) -> dict[str, Any]:
+    """The override that makes a user's files all of the text; none without files. `folders` are
+    those of --data. Raises RequestError for what cannot be read."""
     if not paths:
         return {}
+    if any("=" not in folder for folder in folders):
+        raise RequestError("--text and --data exclude each other, but for --data STAGE=DIR")
     from harness.data.sources.tables import of_paths
 
     return {"data.sources": (of_paths(paths),)}

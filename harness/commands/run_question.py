@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.commands.planned import as_command
 from harness.plan import runs as planning
 from harness.plan.runs import Plan
 from harness.recipe import Entry
@@ -61,7 +61,10 @@ def command(request: Request, entry: Entry) -> str:
     for pair in request.options.data:
         name, equals, folder = pair.rpartition("=")
         words += ["--data", name + equals + Path(folder).name]
+    if request.options.processes > 1:
+        words += ["--launcher", Path(request.options.launcher).name]
+        words += ["--processes", str(request.options.processes)]
     if request.given is not None:
         stage = ["--stage", request.options.stage] if request.options.stage else []
         words += [*stage, "--from", Path(request.given.argument).name]
-    return shlex.join(words)
+    return as_command(words)

@@ -39,6 +39,7 @@ from harness.plan.runs import Plan
 from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
+from models.config import flops_unknown
 
 BYTES_PER_PARAMETER = 16
 """fp32 weight, gradient and two optimizer moments: what training holds beside activations."""
@@ -130,9 +131,11 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
         changes = ", ".join(f"{path.removeprefix('model.')}={v}" for path, v in row["diff"].items())
         _say(f"differs from the base in: {changes or 'nothing'}")
         state = row["total_parameters"] * BYTES_PER_PARAMETER / 1e9
+        flops = row["flops_per_token"]
+        cost = "FLOPs not known" if flops is None else f"{flops / 1e6:,.1f} MFLOP a token"
         _say(
             f"parameters: {row['total_parameters']:,} total, {row['active_parameters']:,} "
-            f"active; {row['flops_per_token'] / 1e6:,.1f} MFLOP a token; "
+            f"active; {cost}; "
             f"{state:.2f} GB of weights, gradients and optimizer state"
         )
         for step in row["stages"]:
@@ -140,15 +143,16 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
             start = f"from {step['after']}" if step["after"] else "from an initialisation"
             _say(f"stage {step['stage']}, {start}: {changes or 'as the arm'}")
         for end in row["endpoints"]:
+            flops = "FLOPs not known" if end["flops"] is None else f"{end['flops']:.3g} FLOPs"
             _say(
                 f"horizon {end['horizon']}: {end['update']:,} updates, {end['tokens']:,} tokens, "
-                f"{end['flops']:.3g} FLOPs"
+                f"{flops}"
             )
     runs = plan.runs
     terminal.say(_time(plan, records))
     rented = devices.of(plan.device).rented
     terminal.say("dollars: no rate was measured" if rented else f"dollars: n/a on {plan.device}")
-    terminal.say(f"{len(runs)} runs, {_total_flops(plan):.3g} FLOPs in all; nothing was started")
+    terminal.say(f"{len(runs)} runs, {_total_flops(plan)}; nothing was started")
 
 
 def _say(text: str) -> None:
@@ -168,7 +172,9 @@ def _print_memory(plan: Plan) -> None:
     _say(f"memory: {need:.1f} GB at most in one run, estimated as eager torch would need it")
 
 
-def _total_flops(plan: Plan) -> float:
+def _total_flops(plan: Plan) -> str:
     from harness.launch.display import work
 
-    return sum(work(run) for run in plan.runs)
+    if any(flops_unknown(run.config.model) for run in plan.runs):
+        return "not all FLOPs known"
+    return f"{sum(work(run) for run in plan.runs):.3g} FLOPs in all"

@@ -27,7 +27,7 @@ def write_rows(path: Path, columns: Mapping[str, np.ndarray]) -> None:
         for name, rows in columns.items()
     }
     lengths = {name: rows.shape[1] for name, rows in columns.items()}
-    table = pa.table(arrays, schema=_features(lengths).arrow_schema)
+    table = pa.table(arrays, schema=_schema(lengths))
     temporary = path.with_suffix(".tmp")
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=1000)
@@ -47,7 +47,7 @@ def close_split(folder: Path, columns: Sequence[str], seq_len: int, digest: str)
         "_fingerprint": digest[:16], "_format_columns": None, "_format_kwargs": {},
         "_format_type": None, "_output_all_columns": False, "_split": None,
     })  # fmt: skip
-    features = _features(dict.fromkeys(columns, seq_len)).to_dict()
+    features = _features(dict.fromkeys(columns, seq_len))
     write_json(folder / "dataset_info.json", {
         "citation": "", "description": "", "features": features, "homepage": "", "license": "",
     })  # fmt: skip
@@ -81,7 +81,19 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(temporary, path)
 
 
-def _features(lengths: Mapping[str, int]) -> Any:
-    from datasets import Features, List, Value
+def _schema(lengths: Mapping[str, int]) -> Any:
+    """The Arrow schema that `datasets` gives such columns: written here, since importing the
+    library takes longer than a small preparation."""
+    import pyarrow as pa
 
-    return Features({n: List(Value("int32"), length=length) for n, length in lengths.items()})
+    fields = [pa.field(name, pa.list_(pa.int32(), length)) for name, length in lengths.items()]
+    said = {"info": {"features": _features(lengths)}}
+    return pa.schema(fields, metadata={"huggingface": json.dumps(said)})
+
+
+def _features(lengths: Mapping[str, int]) -> dict[str, Any]:
+    """Lists of `length` int32, as `datasets` writes them."""
+    value = {"dtype": "int32", "_type": "Value"}
+    return {
+        n: {"feature": value, "length": length, "_type": "List"} for n, length in lengths.items()
+    }

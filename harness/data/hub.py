@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from harness.data import hub_limits
 from harness.data import rows as local_rows
 from harness.data.mix import shuffled
 from harness.data.streams import Batch, Position
@@ -179,7 +180,7 @@ def _files(table: Table) -> list[Path]:
     path = Path(table.dataset).expanduser()
     files = [path]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if local_rows.is_readable(p) and p.is_file())
+        files, _ = local_rows.inside(path)
     kinds = {file.suffix.lower() for file in files}
     if len(kinds) > 1 or not all(map(local_rows.is_readable, files)):
         found = "".join(files[0].suffixes) if path.is_file() else " and ".join(sorted(kinds))
@@ -210,6 +211,7 @@ def _load(table: Table) -> Any:
 
 def _opened(table: Table, attempt: Callable[[], Any], progress: Callable[[str], None]) -> Any:
     """Raises RequestError saying what was tried, after a few tries."""
+    hub_limits.limit_answers()
     for number in range(1, OPENING_TRIES + 1):
         try:
             return attempt()

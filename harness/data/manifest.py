@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from harness.config import DataConfig, Frozen, digest, explain
+from harness.config import DataConfig, Frozen, as_before, digest, explain
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
     from harness.data.batches import Split
 
 MANIFEST = "manifest.json"
+PREPARATION = "preparation.json"
+"""What was asked for and what came of it, beyond the manifest's fields."""
 UNKNOWN = "unknown"
 """The digest of a tokenizer that nobody named."""
 
@@ -95,6 +97,23 @@ class Manifest(Frozen):
     """Of all the above, so that a changed manifest shows."""
 
 
+def content_digest(spec: DataConfig, tokenizer: str, *content: Any) -> str:
+    """The manifest's digest. Where `files` sources lie does not enter, only what they hold."""
+    plain = as_before(spec, "data")
+    for source in plain["sources"]:
+        del source["paths"]
+    return digest([plain, tokenizer, *content], length=64)
+
+
+def column_digests(train: Split, val: Split) -> dict[str, str]:
+    """Of every column of both splits: the content, where a `PREPARATION` lies beside it."""
+    return {
+        f"{name}.{column}": array_digest(*split.chunks(column))
+        for name, split in (("train", train), ("validation", val))
+        for column in sorted(split.names)
+    }
+
+
 def seal(fields: Mapping[str, Any]) -> str:
     """The seal of a manifest's other fields."""
     return digest({name: fields[name] for name in fields if name != "seal"}, length=64)
@@ -116,8 +135,9 @@ class Prepared:
     manifest: Manifest
 
     def check(self) -> None:
-        """Recompute the digests of both splits. Raises RequestError when the folder is corrupt."""
-        from harness.data.batches import read_split
+        """Recompute the digests of both splits, and the bytes of what is scored. Raises
+        RequestError when the folder is corrupt."""
+        from harness.data.batches import read_split, read_validation
 
         said = self.manifest
         train = read_split(self.folder, "train")
@@ -136,6 +156,23 @@ class Prepared:
             raise RequestError(
                 f"{self.folder} is corrupt: the labels are not the manifest's; delete the folder "
                 "and prepare it again"
+            )
+        asked = self.folder / PREPARATION
+        if asked.is_file():
+            content = [column_digests(train, val), json.loads(asked.read_bytes())]
+            whole = content_digest(said.spec, said.tokenizer_digest, *content)
+            if whole != said.digest:
+                raise RequestError(
+                    f"{self.folder} is corrupt: a column of its tokens, or {PREPARATION}, is not "
+                    "the manifest's; delete the folder and prepare it again"
+                )
+        scored = read_validation(self.folder)
+        targets = scored.targets[scored.targets >= 0]
+        counted = int(scored.token_bytes[targets].sum())
+        if targets.size == said.val_scored_tokens and counted != said.val_scored_bytes:
+            raise RequestError(
+                f"{self.folder} is corrupt: token_bytes.npy is not what the manifest counted with; "
+                "delete the folder and prepare it again"
             )
 
 

@@ -7,6 +7,7 @@ stored in a form of its own (JSON as encoded text) is read through its decoding.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 from harness.errors import RequestError, nearest
 
+ROWS = 256
+"""Read at a time of a parquet file, which may hold gigabytes of equal texts in a few kilobytes."""
 ENDINGS = (".txt", ".jsonl", ".parquet")
 
 
@@ -46,6 +49,15 @@ def parts(column: str) -> tuple[str, ...]:
 def is_readable(path: Path) -> bool:
     """By its ending, in whichever case."""
     return path.suffix.lower() in ENDINGS
+
+
+def inside(folder: Path) -> tuple[list[Path], str]:
+    """The readable files of a folder and those below it, in the order of their paths; and how many
+    of which other endings are passed over, empty where none is."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    others = Counter(path.suffix.lower() or "no ending" for path in found if not is_readable(path))
+    said = ", ".join(f"{number:,} {ending}" for ending, number in sorted(others.items()))
+    return [path for path in found if is_readable(path)], said
 
 
 def either() -> str:
@@ -102,7 +114,7 @@ def _parquet(path: Path, column: str) -> Iterator[Row]:
             if parts(column)[0] not in schema.names:
                 raise RequestError(f"{path}: {Absent(parts(column)[0], tuple(schema.names))}")
             number, held = 0, [name for name in parts(column) if name in schema.names]
-            for batch in file.iter_batches(columns=held):
+            for batch in file.iter_batches(batch_size=ROWS, columns=held):
                 for value in values(batch, schema, column):
                     number += 1
                     yield Row(f"row {number}", value)
@@ -140,7 +152,12 @@ def decoder(schema: Any, column: str) -> Callable[[list[Any]], list[Any]]:
     """What turns a column's stored values into those that `datasets` hands out for an Arrow schema:
     a feature such as its `Json` is text in a file, and something else to its reader."""
     import pyarrow as pa
-    from datasets import Features
+
+    kind = schema.field(column).type
+    if b"huggingface" not in (schema.metadata or {}) and not isinstance(kind, pa.BaseExtensionType):
+        return lambda values: values  # nothing says that `datasets` stored it
+
+    from datasets import Features  # a second to import
 
     try:
         one = Features.from_arrow_schema(pa.schema([schema.field(column)], schema.metadata))

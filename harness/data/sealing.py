@@ -20,16 +20,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from harness.config import DataConfig, as_before, digest
+from harness.config import DataConfig
 from harness.data.arrow import write_json
 from harness.data.batches import read_split
 from harness.data.manifest import (
     MANIFEST,
+    PREPARATION,
     UNKNOWN,
     Manifest,
     Prepared,
     SourceUse,
     array_digest,
+    column_digests,
+    content_digest,
     labels_digest,
     seal,
 )
@@ -39,9 +42,6 @@ from harness.errors import RequestError
 DATA = "data"
 """Inside a preparation that can go on: the folder that is to take its place."""
 REQUEST = "request.json"
-
-PREPARATION = "preparation.json"
-"""What was asked for and what came of it, beyond the manifest's fields."""
 
 Progress = Callable[[str], None]
 
@@ -153,12 +153,7 @@ def write_manifest(
     if preparation is None:
         content: list[Any] = [train_digest, val_digest]
     else:
-        columns = {
-            f"{name}.{column}": array_digest(*split.chunks(column))
-            for name, split in (("train", train), ("validation", val))
-            for column in sorted(split.names)
-        }
-        content = [columns, preparation]
+        content = [column_digests(train, val), preparation]
     unsealed = Manifest(
         schema_version=1,
         spec=spec,
@@ -198,14 +193,6 @@ def write_manifest(
     manifest = unsealed.model_copy(update={"seal": seal(unsealed.model_dump(mode="json"))})
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
     return Prepared(folder, manifest)
-
-
-def content_digest(spec: DataConfig, tokenizer: str, *content: Any) -> str:
-    """The manifest's digest. Where `files` sources lie does not enter, only what they hold."""
-    plain = as_before(spec, "data")
-    for source in plain["sources"]:
-        del source["paths"]
-    return digest([plain, tokenizer, *content], length=64)
 
 
 def check_place(out: Path) -> None:

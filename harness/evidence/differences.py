@@ -254,7 +254,10 @@ def _unequal_budgets(group: Group, one: Difference) -> str | None:
         return None
     a, b = left[0], right[0]
     granularity = 1.0 / a.update + 1.0 / b.update
-    if any(abs(x / y - 1.0) <= granularity for x, y in ((a.tokens, b.tokens), (a.flops, b.flops))):
+    budgets: list[tuple[float, float]] = [(a.tokens, b.tokens)]
+    if a.flops is not None and b.flops is not None:
+        budgets.append((a.flops, b.flops))
+    if any(abs(x / y - 1.0) <= granularity for x, y in budgets):
         return None
     return f"unequal budgets: {a.tokens:,} and {b.tokens:,} tokens, and FLOPs differ too"
 

@@ -20,7 +20,7 @@ class Endpoint:
     horizon: str
     update: int
     tokens: int
-    flops: float
+    flops: float | None
     seconds: float
     val_loss: float
     bits_per_byte: float | None

@@ -22,6 +22,7 @@ from harness.data.cache import cache_root
 from harness.files import write_atomically
 from harness.machine import devices
 from harness.machine.devices.cpu import CAPS
+from harness.optim import registry
 
 SECONDS = 120.0
 """A few on an idle machine: importing torch, and half a second of products."""
@@ -89,6 +90,6 @@ def emulated(configs: Iterable[RunConfig], native: Native) -> str | None:
 
 def _in_bf16(config: RunConfig) -> list[str]:
     fields = ["train.dtype"] if config.train.dtype == "bf16" else []
-    if config.optim.name != "adamw" and config.optim.muon_ns_dtype == "bf16":
+    if registry.reads(config.optim.name, "muon_ns_dtype") and config.optim.muon_ns_dtype == "bf16":
         fields.append("optim.muon_ns_dtype")
     return fields

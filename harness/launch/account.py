@@ -44,7 +44,7 @@ def record(
     machine = devices.of(run.device).machine(load_before)
     updates = progress.update if progress else 0
     total, active = counted or (total_parameters(config.model), active_parameters(config.model))
-    per_update = config.tokens_per_update * run.world_size
+    per_update = config.tokens_per_update
     validation, training, ends = progress.curves() if progress else ((), (), ())
     timing = None
     if progress:
@@ -93,7 +93,10 @@ def record(
         timing=timing,
         memory=memory,
         flops=flops.account(
-            config, machine.gpu, timing.steady_tokens_per_second if timing else None
+            config,
+            machine.gpu,
+            timing.steady_tokens_per_second if timing else None,
+            devices=run.world_size,
         ),
         data=data_use(manifest, updates * per_update) if manifest else None,
         hardware=machine,

@@ -14,23 +14,27 @@ from rich.live import Live
 from rich.table import Table
 
 from harness.launch import terminal
-from harness.launch.local import Child
+from harness.launch.base import Task
 from harness.plan.runs import Run
 from harness.records.schema import Record
-from models.config import flops_per_token
+from models.config import active_parameters, known_flops_per_token
 
 PLAIN_SECONDS = 5.0
 
 
 def work(run: Run) -> float:
-    """Training FLOPs of a run: the measure of how much is left."""
+    """Training FLOPs of a run (without attention's, where a part's are not known): the measure of
+    how much is left."""
     updates = run.last_update - run.first_update
-    per_token = flops_per_token(run.config.model, run.config.data.seq_len)
+    model = run.config.model
+    per_token = known_flops_per_token(model, run.config.data.seq_len)
+    if per_token is None:
+        per_token = 6.0 * active_parameters(model)
     return updates * run.config.tokens_per_update * per_token
 
 
 class Progress:
-    """Implements `launch.local.Display` for a terminal or a log."""
+    """Implements `launch.execute.Display` for a terminal or a log."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         """`runs` are all that will be executed."""
@@ -81,7 +85,7 @@ class Progress:
         """One line that is no run's end."""
         self._print(f"  {text}")
 
-    def show(self, running: Sequence[Child], waiting: int, done: Sequence[Record]) -> None:
+    def show(self, running: Sequence[Task], waiting: int, done: Sequence[Record]) -> None:
         """Redraw the table, or print a line if the last one is old enough."""
         self._watch(running)
         if self._live:
@@ -89,8 +93,8 @@ class Progress:
         elif running and time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._last_line = time.monotonic()
             self._print(self._headline(running, waiting))
-            for child in running:
-                self._print(f"    {', '.join(self._cells(child))}")
+            for task in running:
+                self._print(f"    {', '.join(self._cells(task))}")
 
     def _print(self, text: str) -> None:
         text = terminal.wrapped(text, rest="    ")
@@ -99,19 +103,19 @@ class Progress:
         else:
             print(text, flush=True)
 
-    def _watch(self, running: Sequence[Child]) -> None:
+    def _watch(self, running: Sequence[Task]) -> None:
         """Note how long runs take until their first update."""
-        for child in running:
-            key, now = child.job.run.key, time.monotonic()
+        for task in running:
+            key, now = task.job.run.key, time.monotonic()
             begun = self._begun.setdefault(key, now)
-            if begun is not None and child.tail.loss is not None:
+            if begun is not None and task.tail.loss is not None:
                 self._start_ups.append(now - begun)
                 self._begun[key] = None  # it has come
 
-    def _table(self, running: Sequence[Child], waiting: int) -> Table:
+    def _table(self, running: Sequence[Task], waiting: int) -> Table:
         """Columns that find no place are left out, the least telling first."""
         names = ("arm", "seed", "stage", "update", "loss", "val loss", "tokens/s")
-        rows = [self._cells(child, labels=False) for child in running]
+        rows = [self._cells(task, labels=False) for task in running]
         widths = [
             3 + max(len(name), *(len(row[place]) for row in rows)) if rows else 3 + len(name)
             for place, name in enumerate(names)
@@ -130,8 +134,8 @@ class Progress:
             table.add_row(*(row[place] for place in places))
         return table
 
-    def _headline(self, running: Sequence[Child], waiting: int) -> str:
-        done = self._done_work + sum(self._work_done(child) for child in running)
+    def _headline(self, running: Sequence[Task], waiting: int) -> str:
+        done = self._done_work + sum(self._work_done(task) for task in running)
         share = done / self._total if self._total else 1.0
         elapsed = time.monotonic() - self._started
         left = self._left(running, waiting, share, elapsed)
@@ -142,7 +146,7 @@ class Progress:
         )
 
     def _left(
-        self, running: Sequence[Child], waiting: int, share: float, elapsed: float
+        self, running: Sequence[Task], waiting: int, share: float, elapsed: float
     ) -> float | None:
         """Seconds: the start-ups that are still to come, and the work that is left at the pace of
         the time that was not spent on starting. None before there is a pace."""
@@ -151,21 +155,21 @@ class Progress:
         worked = elapsed - start_up * len(self._start_ups) / at_once
         if share <= 0.01 or not self._start_ups:
             return None
-        begun = [at for child in running if (at := self._begun.get(child.job.run.key)) is not None]
+        begun = [at for task in running if (at := self._begun.get(task.job.run.key)) is not None]
         to_come = waiting * start_up + sum(
             max(0.0, start_up - (time.monotonic() - at)) for at in begun
         )
         return max(worked, 1.0) * (1 - share) / share + to_come / at_once
 
-    def _work_done(self, child: Child) -> float:
-        run = child.job.run
-        if child.tail.update is None:
+    def _work_done(self, task: Task) -> float:
+        run = task.job.run
+        if task.tail.update is None:
             return 0.0
-        made = (child.tail.update - run.first_update) / max(1, run.last_update - run.first_update)
+        made = (task.tail.update - run.first_update) / max(1, run.last_update - run.first_update)
         return made * self._work[run.key]
 
-    def _cells(self, child: Child, *, labels: bool = True) -> list[str]:
-        run, tail = child.job.run, child.tail
+    def _cells(self, task: Task, *, labels: bool = True) -> list[str]:
+        run, tail = task.job.run, task.tail
         update = f"{tail.update or run.first_update}/{run.last_update}"
         loss = f"{tail.loss:.3f}" if tail.loss is not None else "-"
         val_loss = f"{tail.val_loss:.3f}" if tail.val_loss is not None else "-"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.config import Frozen
 from harness.plan.runs import Run
-from harness.records.schema import Code, Launch, Question, Record
+from harness.records.schema import Code, Launch, Question, Record, Status
 
 
 class Job(Frozen):
@@ -70,6 +70,8 @@ class RunFiles:
         self.summary = folder / "metrics.json"
         self.plot = folder / "metrics_plot.png"
         self.compile_cache = folder / "compile-cache"
+        self.fault = folder / "fault.json"
+        """Why one of several processes ended that writes no record itself."""
 
     def ended_with(self, source_digest: str) -> bool:
         """Whether final weights are there, and the last process here ran that code."""
@@ -78,6 +80,14 @@ class RunFiles:
         except (FileNotFoundError, ValidationError):
             return False
         return self.final.is_file() and last.code.source_digest == source_digest
+
+    def said_fault(self) -> tuple[Status, str] | None:
+        """What another process of the run left as its reason for ending; None where none did."""
+        try:
+            fault = json.loads(self.fault.read_bytes())
+            return fault["status"], fault["error"]
+        except (FileNotFoundError, ValueError, KeyError):
+            return None
 
     def branch(self, update: int, source_digest: str) -> Path:
         """The state after `update` updates, from which a decay starts; of one code alone."""

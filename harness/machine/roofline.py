@@ -38,9 +38,10 @@ def ops(model: ModelConfig, micro_batch: int, seq_len: int, grad_accum: int = 1)
     """The operations of one micro-step of `micro_batch` sequences of `seq_len` tokens.
 
     The optimizer's pass is divided by `grad_accum`: it runs once an update. Raises ValueError
-    for a mixture of experts or a feed-forward that is not SwiGLU.
+    for a mixture of experts, a feed-forward that is not SwiGLU, and parts that are not ours.
     """
-    if model.is_moe or model.activation != "swiglu":
+    own = model.feed_forward.name or model.attention.name
+    if model.is_moe or model.activation != "swiglu" or own:
         raise ValueError("the roofline knows dense SwiGLU models only")
     tokens = micro_batch * seq_len
     width, layers, ffn = model.width, model.layers, model.ffn

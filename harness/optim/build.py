@@ -1,27 +1,15 @@
-"""The optimizer registry: from a configuration and the parameters' roles to optimizers.
-
-Parameters are told apart by the roles that the model declares, never by name.
-"""
+"""From a configuration and the parameters' roles to optimizers, stepped and scheduled as one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from harness.config import OptimConfig
-from harness.optim.adamw import adamw
-from harness.optim.muon import Muon
-from harness.optim.torch_muon import TorchMuon
+from harness.optim import own, registry
 from models.lm import LanguageModel
-from models.roles import Role
-
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp64": torch.float64}
-
-Parts = dict[str, torch.optim.Optimizer]
-"""Optimizers by a stable name, under which their states are saved."""
 
 
 class Optimizers:
@@ -58,56 +46,17 @@ class Optimizers:
 
 
 def build(config: OptimConfig, model: LanguageModel) -> Optimizers:
-    """The optimizers that a configuration names, over all parameters of a model."""
+    """The optimizers that a configuration names, over all parameters of a model.
+
+    Raises RequestError for an unknown name or what an optimizer does not take, and whatever a
+    user's own code raises.
+    """
     parameters = dict(model.named_parameters())
     roles = model.roles()
     if set(parameters) != set(roles):
         raise ValueError(f"parameters without a role: {sorted(set(parameters) ^ set(roles))}")
-    return Optimizers(REGISTRY[config.name](config, parameters, roles))
-
-
-def _inner(roles: Mapping[str, Role]) -> list[str]:
-    """The matrices inside blocks: what Muon takes."""
-    return [name for name, role in roles.items() if role.kind in ("matrix", "expert")]
-
-
-def _rest(
-    config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
-) -> Parts:
-    inner = set(_inner(roles))
-    return adamw(config, {n: p for n, p in parameters.items() if n not in inner}, roles)
-
-
-def _muon(
-    config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
-) -> Parts:
-    inner = _inner(roles)
-    muon = Muon(
-        [parameters[name] for name in inner],
-        [roles[name].slices for name in inner],
-        lr=config.muon_lr,
-        momentum=config.muon_momentum,
-        nesterov=config.muon_nesterov,
-        weight_decay=config.muon_weight_decay,
-        ns_iterations=config.muon_ns_iterations,
-        ns_coefficients=config.muon_ns_coefficients,
-        ns_eps=config.muon_ns_eps,
-        ns_dtype=DTYPES[config.muon_ns_dtype],
-        scale=config.muon_scale,
-    )
-    return {"muon": muon, **_rest(config, parameters, roles)}
-
-
-def _torch_muon(
-    config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
-) -> Parts:
-    inner = _inner(roles)
-    slices = [roles[name].slices for name in inner]
-    muon = TorchMuon([parameters[name] for name in inner], slices, config)
-    return {"torch-muon": muon, **_rest(config, parameters, roles)}
-
-
-REGISTRY: Mapping[
-    str, Callable[[OptimConfig, Mapping[str, nn.Parameter], Mapping[str, Role]], Parts]
-] = {"muon": _muon, "torch-muon": _torch_muon, "adamw": adamw}
-"""`optim.name` -> what makes its parts."""
+    if config.code:
+        return Optimizers(own.build(config, parameters, roles))
+    module = registry.module(config.name)
+    registry.check(config)
+    return Optimizers(module.build(config, parameters, roles))

@@ -1,7 +1,7 @@
 """What an equal search varies, and how settings that it found enter an arm.
 
-A search scales Muon's and AdamW's learning rates together, by a factor on the scale's base, and
-sets both weight decays alike. No torch; knows no record.
+A search scales all learning rates of our optimizers together, by a factor on the scale's base, and
+sets their weight decays alike. No torch; knows no record.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.config import RunConfig
+from harness.config import OptimConfig, RunConfig
 from harness.recipe import Axis
 
-RATES = ("optim.muon_lr", "optim.adamw_lr")
-DECAYS = ("optim.muon_weight_decay", "optim.adamw_weight_decay")
+RATES = tuple(f"optim.{name}" for name in OptimConfig.model_fields if name.endswith("_lr"))
+DECAYS = tuple(
+    f"optim.{name}" for name in OptimConfig.model_fields if name.endswith("_weight_decay")
+)
 FIELDS = (*RATES, *DECAYS)
 """What an arm's settings are: the fields that a search varies."""
 
@@ -26,15 +28,16 @@ class Settings:
     """One point of a search."""
 
     rate: float
-    """Factor on both learning rates of the scale's base."""
+    """Factor on the learning rates of the scale's base."""
     decay: float
     """Weight decay of Muon's matrices and of what AdamW decays."""
 
     def changes(self, base: RunConfig) -> dict[str, float]:
         """The dotted fields that they set, over a base."""
         return {
-            "optim.muon_lr": base.optim.muon_lr * self.rate,
-            "optim.adamw_lr": base.optim.adamw_lr * self.rate,
+            **{
+                path: getattr(base.optim, path.removeprefix("optim.")) * self.rate for path in RATES
+            },
             **dict.fromkeys(DECAYS, self.decay),
         }
 

@@ -16,9 +16,10 @@ from harness.evidence import costs as cost
 from harness.evidence import query
 from harness.machine import devices, hardware
 from harness.machine.hardware import Peak
+from harness.optim import registry
 from harness.plan.runs import Run
 from harness.records.schema import Record
-from models.config import ModelConfig, flops_per_token
+from models.config import ModelConfig, flops_per_token, flops_unknown
 from models.presets import model as preset
 
 COMPILE_SECONDS = {"eager": 0.0, "blocks": 15.0, "whole": 80.0}
@@ -27,8 +28,6 @@ LAUNCH_SECONDS = 6e-6
 """Assumed of one kernel's launch, the least that an operation takes on a GPU."""
 LAUNCHES_A_LAYER = 150
 """Assumed: forward and backward of one block, eager."""
-LAUNCHES_A_MATRIX = 30
-"""Assumed: Muon's iterations over one matrix and what is around them."""
 FORWARD_SHARE = 1.0 / 3.0
 """Of a training step's FLOPs: validation has no backward pass."""
 CORE_FLOPS = 3e10
@@ -49,7 +48,7 @@ class Forecast:
         self._flops: dict[str, list[float]] = {}
         for record in records:
             rate = record.timing.steady_tokens_per_second if record.timing else None
-            if rate and record.flops:
+            if rate and record.flops and record.world_size == 1:
                 # A precision that the hardware lacks costs a multiple: rates do not carry over.
                 dtype = str(record.config.get("train", {}).get("dtype"))
                 model = _sizes(record.config.get("model", {}))
@@ -70,6 +69,8 @@ class Forecast:
         dtype = config.train.dtype
         if found := self._rates.get((_sizes(config.model), dtype)):
             return statistics.median(found), "measured here"
+        if (reason := flops_unknown(config.model)) is not None:
+            return None, reason
         per_token = flops_per_token(config.model, config.data.seq_len)
         if self.peak is None or dtype != "bf16":  # which is what a peak is known in
             flops = self._flops.get(dtype)
@@ -101,9 +102,9 @@ class Forecast:
     def _launches(self, config: RunConfig) -> float:
         """Seconds of an update if every kernel were empty."""
         matrices = _matrices(config.model) * config.model.layers
-        muon = LAUNCHES_A_MATRIX * matrices if config.optim.name != "adamw" else 0
+        stepping = registry.launches_a_matrix(config.optim.name) * matrices
         layers = LAUNCHES_A_LAYER * config.model.layers * config.batch.grad_accum
-        return LAUNCH_SECONDS * (layers + muon)
+        return LAUNCH_SECONDS * (layers + stepping)
 
     def seconds(self, run: Run) -> float | None:
         """Of one run: start, compilation, updates, validations. None without a rate."""
@@ -118,7 +119,8 @@ class Forecast:
             + FORWARD_SHARE * validations * config.data.val_tokens
         )
         compiling = COMPILE_SECONDS.get(config.train.compile, 0.0)
-        return devices.of(run.device).start_seconds + compiling + tokens / rate
+        training = tokens / (rate * run.world_size)  # as if sharing an update cost nothing
+        return devices.of(run.device).start_seconds + compiling + training
 
     def together(self, runs: Sequence[Run], at_once: int) -> tuple[float | None, str]:
         """Of runs that are started together, so many at a time, and what the least certain of

@@ -1,7 +1,8 @@
 """Recipe -> arms: the grid of complete configurations, and what is refused of it.
 
 The confound check lives here: whatever made the configurations, arms that differ outside the
-fields of their axes are refused. Pure; may not import torch.
+fields of their axes are refused. Pure, but that parts which are not ours are asked what they are
+(`harness.parts.settle`). May not import torch.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from harness.config import RunConfig, difference, differing, flatten, replace
-from harness.errors import RequestError
+from harness.config import RunConfig, difference, differing, flatten, replace, shown
+from harness.errors import RequestError, nearest
+from harness.optim import registry
+from harness.parts.settle import settle
 from harness.plan import stages
 from harness.plan.stages import Step
 from harness.recipe import Axis, Recipe
@@ -35,15 +40,20 @@ class Arm:
     """Its stages, parents first; none where the recipe has none."""
 
 
-def arms(recipe: Recipe, overrides: Mapping[str, Any]) -> list[Arm]:
+def arms(recipe: Recipe, overrides: Mapping[str, Any], beside: Sequence[Path] = ()) -> list[Arm]:
     """The grid of a recipe under the user's overrides, checked.
 
-    Overrides hold for every arm, also for fields that an axis sets.
-    Raises RequestError for confounds, arms that became equal, and lost matches.
+    Overrides hold for every arm, also for fields that an axis sets; a setting of a part, for every
+    arm whose part has it. `beside` are folders to look for a user's parts in.
+    Raises RequestError for confounds, arms that became equal, lost matches, and parts that are
+    not there or do not work.
     """
     stages.check(recipe)
     overrides, of_stages = stages.split_overrides(overrides, recipe.stages)
-    base = replace(recipe.base, overrides)
+    wishes = {path: value for path, value in overrides.items() if ".settings." in path}
+    overrides = {path: value for path, value in overrides.items() if path not in wishes}
+    settled = partial(settle, beside=beside, wishes=wishes)
+    base, taken = replace(recipe.base, overrides), set[str]()
     grid: list[Arm] = []
     for point in itertools.product(*(axis.values for axis in recipe.axes)):
         values = dict(zip((axis.name for axis in recipe.axes), point, strict=True))
@@ -53,12 +63,16 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any]) -> list[Arm]:
             changes.update(axis.changes(values[axis.name]))
         try:
             # At once: an axis's value alone may not fit a base that was overridden.
-            config = replace(base, {**changes, **overrides})
+            found = settled(replace(base, {**changes, **overrides}))
+            steps = stages.steps(recipe, name, found.config, of_stages, settled)
         except RequestError as error:
             raise RequestError(f"arm '{name}': {error}") from None
-        diff = {path: pair[1] for path, pair in difference(base, config).items()}
-        steps = stages.steps(recipe, name, config, of_stages)
-        grid.append(Arm(name, values, config, diff, tuple(steps)))
+        taken |= found.taken
+        diff = {path: shown(path, pair[1]) for path, pair in difference(base, found.config).items()}
+        grid.append(Arm(name, values, found.config, diff, tuple(steps)))
+    if unused := sorted(wishes.keys() - taken):
+        known = {path for arm in grid for path in flatten(arm.config) if ".settings." in path}
+        raise RequestError(f"no arm's part has '{unused[0]}'{nearest(unused[0], known)}")
     check_confounds(grid, recipe.axes)
     for number, stage in enumerate(recipe.stages):
         there = [dataclasses.replace(a, config=a.steps[number].config) for a in grid]
@@ -84,9 +98,10 @@ def check_confounds(
         for path, (mine, other) in found.items():
             if not any(axis.allows(path) for axis in between):
                 declared = ", ".join(f for axis in between for f in axis.fields) or "nothing"
+                values = f"{shown(path, mine)!r} against {shown(path, other)!r}"
                 raise RequestError(
-                    f"arms '{a.name}' and '{b.name}'{where} differ in {path} ({mine!r} against "
-                    f"{other!r}), which their axes do not declare (they declare {declared})"
+                    f"arms '{a.name}' and '{b.name}'{where} differ in {path} ({values}), which "
+                    f"their axes do not declare (they declare {declared})"
                 )
         if not found and not alike:
             raise RequestError(
@@ -109,7 +124,7 @@ def _inert(arm: Arm, path: str) -> bool:
     """Whether a field of an arm's configuration cannot change what it computes."""
     section, _, name = path.partition(".")
     if section == "optim":
-        return name.startswith("muon_") and arm.config.optim.name == "adamw"
+        return not registry.reads(arm.config.optim.name, name)
     return section == "model" and name in EXPERTS_ONLY and not arm.config.model.is_moe
 
 

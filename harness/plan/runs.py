@@ -27,7 +27,13 @@ from harness.plan.grid import Arm, arms
 from harness.plan.profiles import Profile, common_micro_batch, split
 from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens, check_name
 from harness.records.keys import key_of
-from models.config import active_parameters, flops_per_token, total_parameters
+from models.config import (
+    active_parameters,
+    flops_per_token,
+    flops_unknown,
+    known_flops_per_token,
+    total_parameters,
+)
 
 
 class Endpoint(Frozen):
@@ -37,7 +43,8 @@ class Endpoint(Frozen):
     update: int
     """The learning rate has decayed to its end after this many updates."""
     tokens: int
-    flops: float
+    flops: float | None
+    """None where those of a part are not known."""
 
 
 class Run(Frozen):
@@ -68,6 +75,9 @@ class Run(Frozen):
     parent: str | None
     """The key of the run that this one starts from: a decay's stem, or the stage before."""
     key: str
+    key_alone: str = ""
+    """The key that the run would have with one process. It is the same for all numbers of them,
+    so it tells whose checkpoints a run may go on from."""
     start: Literal["init", "branch", "final", "given"] = "init"
     """From what: an initialisation, the parent's branch (optimizer and all), the weights that
     the parent ended with, or a model that the user gave."""
@@ -109,20 +119,24 @@ class Plan:
 def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
     """Where a horizon ends for an arm, to the nearest update."""
     config = arm.config
-    per_token = flops_per_token(config.model, config.data.seq_len)
+    per_token = known_flops_per_token(config.model, config.data.seq_len)
     if isinstance(horizon, Tokens):
         tokens = float(horizon.tokens)
     else:
         reference = next((a for a in grid if a.name == horizon.arm), None)
         if reference is None:
             raise RequestError(f"horizon '{horizon.name}' refers to no arm '{horizon.arm}'")
+        for one in (arm, reference):
+            if (reason := flops_unknown(one.config.model)) is not None:
+                raise RequestError(f"horizon '{horizon.name}', arm '{one.name}': {reason}")
         budget = reference.config.train.tokens * flops_per_token(
             reference.config.model, reference.config.data.seq_len
         )
-        tokens = budget / per_token
+        tokens = budget / flops_per_token(config.model, config.data.seq_len)
     updates = max(2, round(tokens / config.tokens_per_update))
     exact = updates * config.tokens_per_update
-    return Endpoint(horizon=horizon.name, update=updates, tokens=exact, flops=exact * per_token)
+    flops = None if per_token is None else exact * per_token
+    return Endpoint(horizon=horizon.name, update=updates, tokens=exact, flops=flops)
 
 
 def make(
@@ -161,6 +175,7 @@ def make(
         raise RequestError(f"--seeds must be at least 1, not {count}")
     taken, first = stages.chosen(recipe.stages, start, given is not None)
     recipe = dataclasses.replace(recipe, stages=taken)
+    _check_shared(grid, world_size)
     runs: list[Run] = []
     for seed in range(entry.first_seed, entry.first_seed + count):
         for arm in grid:
@@ -193,11 +208,11 @@ def resolve(
         values = {path: choice.value for path, choice in chosen.items()}
         recipe = dataclasses.replace(recipe, base=replace(recipe.base, values))
         overrides = {path: value for path, value in overrides.items() if path not in chosen}
-    grid = arms(recipe, overrides)
+    grid = arms(recipe, overrides, entry.folders)
     if profile is not None and _may_cut(recipe, overrides, profile):
         micro = common_micro_batch([arm.config for arm in grid], profile)
         recipe = dataclasses.replace(recipe, base=split(recipe.base, micro))
-        grid = arms(recipe, overrides)
+        grid = arms(recipe, overrides, entry.folders)
     automatic.check_resolved(grid)
     check_question(entry, recipe, grid)
     return recipe, grid
@@ -239,6 +254,18 @@ def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
             raise RequestError(
                 f"recipe '{entry.name}' asks about an arm '{arm}' that it does not have"
                 f"{nearest(arm, names)}"
+            )
+
+
+def _check_shared(grid: Sequence[Arm], processes: int) -> None:
+    """Raises RequestError where an update has fewer sequences than processes to share it."""
+    for arm in grid:
+        configs = (arm.config, *(step.config for step in arm.steps))
+        fewest = min(config.sequences_per_update for config in configs)
+        if fewest < processes:
+            raise RequestError(
+                f"--processes {processes}: arm '{arm.name}' has only {fewest} sequences in an "
+                "update"
             )
 
 
@@ -302,18 +329,18 @@ def _runs_of(
         return [
             run(
                 stage=f"train-{together[0].horizon}", first_update=0, last_update=update,
-                decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=None,
+                decay_start=starts[update], branch_at=(), endpoints=tuple(together), after=None,
             )
             for update, together in by_update.items()
         ]  # fmt: skip
     stem = run(
         stage="stem", first_update=0, last_update=max(starts.values()), decay_start=None,
-        branch_at=tuple(sorted(set(starts.values()))), endpoints=(), parent=None,
+        branch_at=tuple(sorted(set(starts.values()))), endpoints=(), after=None,
     )  # fmt: skip
     decays = [
         run(
             stage=f"decay-{together[0].horizon}", first_update=starts[update], last_update=update,
-            decay_start=starts[update], branch_at=(), endpoints=tuple(together), parent=stem.key,
+            decay_start=starts[update], branch_at=(), endpoints=tuple(together), after=stem,
             start="branch",
         )
         for update, together in by_update.items()
@@ -341,7 +368,7 @@ def _stages_of(
         first, given = beginning
         if step.stage.name != first:
             given = None
-        parent = runs[step.stage.after].key if step.stage.after and not given else None
+        parent = runs[step.stage.after] if step.stage.after and not given else None
         schedule = step.config.schedule
         length = Tokens(step.config.train.tokens, step.stage.name)
         end = endpoint(length, dataclasses.replace(arm, config=step.config), ())
@@ -352,7 +379,7 @@ def _stages_of(
             stage=step.stage.name, first_update=0, last_update=end.update,
             decay_start=min(schedule.warmup_updates, end.update)
             if schedule.name == "cosine" else end.update - decay,
-            branch_at=(), endpoints=(end,), parent=parent, given=given,
+            branch_at=(), endpoints=(end,), after=parent, given=given,
             start="given" if given else "final" if parent else "init",
             stage_diff=dict(step.changed), prompts=tuple(step.stage.prompts),
         )  # fmt: skip
@@ -368,11 +395,20 @@ def _run(
     config: RunConfig,
     place: Mapping[str, Any],
     outside: Mapping[str, Any],
+    after: Run | None,
     **fields: Any,
 ) -> Run:
     chain = {k: v for k, v in fields.items() if k not in NO_RESULT}
-    key = key_of(config, place["seed"], **outside, **chain)
-    return Run(**place, arm=arm.name, repeat=0, config=config, **fields, key=key)
+
+    def key(parent: str | None, **changed: Any) -> str:
+        return key_of(config, place["seed"], **{**outside, **changed}, **chain, parent=parent)
+
+    parent = after.key if after else None
+    alone = key(after.key_alone if after else None, world_size=1)
+    return Run(
+        **place, arm=arm.name, repeat=0, config=config, **fields, parent=parent,
+        key=key(parent), key_alone=alone,
+    )  # fmt: skip
 
 
 def describe(plan: Plan) -> list[dict[str, Any]]:
@@ -385,10 +421,15 @@ def describe(plan: Plan) -> list[dict[str, Any]]:
             {
                 "arm": arm.name,
                 "note": plan.recipe.notes.get(arm.name, ""),
-                "diff": {k: v for k, v in arm.diff.items() if k in flatten(arm.config)},
+                "diff": {
+                    path: value
+                    for path, value in arm.diff.items()
+                    # What was counted of a part stands among the parameters and FLOPs.
+                    if path in flatten(arm.config) and ".counted" not in path
+                },
                 "total_parameters": total_parameters(arm.config.model),
                 "active_parameters": active_parameters(arm.config.model),
-                "flops_per_token": flops_per_token(arm.config.model, arm.config.data.seq_len),
+                "flops_per_token": known_flops_per_token(arm.config.model, arm.config.data.seq_len),
                 "stages": [
                     {
                         "stage": step.stage.name,

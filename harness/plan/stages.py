@@ -7,12 +7,13 @@ torch or the plan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.config import RunConfig, difference, replace
+from harness.config import RunConfig, difference, replace, shown
 from harness.errors import RequestError, nearest
+from harness.parts.settle import Settled
 from harness.recipe import Recipe, Stage
 
 
@@ -59,19 +60,26 @@ def check(recipe: Recipe) -> None:
 
 
 def steps(
-    recipe: Recipe, arm: str, config: RunConfig, own: Mapping[str, Mapping[str, Any]]
+    recipe: Recipe,
+    arm: str,
+    config: RunConfig,
+    own: Mapping[str, Mapping[str, Any]],
+    settled: Callable[[RunConfig], Settled],
 ) -> list[Step]:
-    """All stages of an arm, parents first. Raises RequestError naming the stage."""
+    """All stages of an arm, parents first; `settled` completes a configuration by what its parts
+    say. Raises RequestError naming the stage."""
     found: dict[str, Step] = {}
     for stage in recipe.stages:
         try:
             changes = stage.changes(config) if callable(stage.changes) else stage.changes
-            changed = replace(replace(config, changes), own.get(stage.name, {}))
+            changed = settled(replace(replace(config, changes), own.get(stage.name, {}))).config
         except RequestError as error:
             raise RequestError(f"arm '{arm}', stage '{stage.name}': {error}") from None
         if stage.after is not None:
             _check_handover(stage, found[stage.after], changed)
-        different = {path: pair[1] for path, pair in difference(config, changed).items()}
+        different = {
+            path: shown(path, pair[1]) for path, pair in difference(config, changed).items()
+        }
         found[stage.name] = Step(stage, changed, different)
     return list(found.values())
 

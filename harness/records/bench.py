@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.records.store import files_below
+from harness.records.untrusted import read_json
 
 FOLDER = "bench"
 KERNELS = f"{FOLDER}/kernels.json"
@@ -106,9 +107,7 @@ def read_all(results: Path) -> tuple[dict[str, Bench], Kernels | None]:
         if path.suffix != ".json" or path.name.startswith(".") or path != results / name:
             continue
         try:
-            if not path.is_file():
-                raise RequestError(f"{name} is not a bench: it is no regular file")
-            content = path.read_bytes()
+            content = read_json(path)
             if name == KERNELS:
                 kernels = Kernels.model_validate_json(content)
             else:

@@ -16,8 +16,9 @@ from pydantic import ValidationError, model_validator
 from harness.config import Frozen, explain
 from harness.errors import RequestError
 from harness.files import write_atomically
-from harness.records.schema import Code
+from harness.records.schema import Code, Command
 from harness.records.store import check_writable, files_below
+from harness.records.untrusted import read_json
 
 FOLDER = "evaluations"
 
@@ -81,7 +82,7 @@ class Evaluation(Frozen):
     device_class: str
     software: dict[str, str]
     code: Code
-    command: str
+    command: Command
 
     @property
     def loss(self) -> float:
@@ -157,9 +158,7 @@ def read(path: Path, name: str) -> Evaluation:
     Raises RequestError for a foreign or corrupt file, or one that was moved or renamed.
     """
     try:
-        if not path.is_file():  # reading a pipe would wait for a writer, perhaps for ever
-            raise RequestError(f"{name} is not an evaluation: it is no regular file")
-        evaluation = Evaluation.model_validate_json(path.read_bytes())
+        evaluation = Evaluation.model_validate_json(read_json(path))
     except OSError as error:
         raise RequestError(f"{name} cannot be read: {error.strerror}") from None
     except ValidationError as error:

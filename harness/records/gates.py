@@ -54,16 +54,11 @@ def check(record: Record) -> list[str]:
 def _counts(r: Record) -> list[str]:
     faults = []
     batch, data = r.config.get("batch", {}), r.config.get("data", {})
-    declared = (
-        batch.get("micro_batch", 0)
-        * batch.get("grad_accum", 0)
-        * data.get("seq_len", 0)
-        * r.world_size
-    )
+    declared = batch.get("micro_batch", 0) * batch.get("grad_accum", 0) * data.get("seq_len", 0)
     if declared != r.tokens_per_update:
         faults.append(
             f"tokens_per_update {r.tokens_per_update} is not micro_batch x grad_accum x seq_len "
-            f"x world_size = {declared}"
+            f"= {declared}"
         )
     if r.tokens_done != r.updates_done * r.tokens_per_update:
         faults.append(

@@ -7,14 +7,30 @@ May not import torch.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import shlex
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from harness.config import Frozen, Name
 
 SCHEMA_VERSION = 1
 
+
+def one_command(text: str) -> str:
+    """A command that people are told to paste: `smol` with its words, and nothing that a shell or
+    a code span would read as more. Raises ValueError for any other."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = []
+    plain = shlex.join(words) == text and text.isprintable() and "`" not in text
+    if not plain or words[:1] != ["smol"]:
+        raise ValueError("it is not a single `smol` command, quoted as a shell needs it")
+    return text
+
+
+Command = Annotated[str, AfterValidator(one_command)]
 Status = Literal["ok", "diverged", "oom", "killed", "failed"]
 
 
@@ -72,8 +88,9 @@ class EvalPoint(Frozen):
     """Updates made, counted from the stem's start."""
     tokens: int
     """Training tokens consumed, counted from the stem's start."""
-    flops: float
-    """Active training FLOPs spent, causal attention, counted from the stem's start."""
+    flops: float | None
+    """Active training FLOPs spent, causal attention, counted from the stem's start; None where
+    those of a part are not known."""
     seconds: float
     """Of updates alone (no validation, checkpoint or set-up), counted from the stem's start."""
     val_loss: float
@@ -99,7 +116,7 @@ class HorizonEnd(Frozen):
     horizon: Name
     update: int
     tokens: int
-    flops: float
+    flops: float | None
     seconds: float
     """Of updates alone, the stem's included."""
     val_loss: float
@@ -304,6 +321,7 @@ class Record(Frozen):
     device: Name
     """The kind, as `--device` takes it."""
     world_size: int
+    """Processes that shared each update."""
     profile: str | None = None
     """The device profile that cut updates into micro-steps (`config.batch`); None where it left
     the recipe's split."""
@@ -349,7 +367,7 @@ class Record(Frozen):
     software: dict[str, str]
     """Package -> version; python and platform too."""
     code: Code
-    command: str
+    command: Command
     """Reproduces the run's recipe at this scale."""
     predicted_seconds: float | None = None
     """Of the whole process (`timing.wall_seconds`), as forecast before it started; None where no

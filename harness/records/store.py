@@ -20,10 +20,11 @@ from pydantic import ValidationError
 
 from harness.config import Frozen, explain
 from harness.errors import RequestError
-from harness.files import write_atomically
+from harness.files import read_regular, write_atomically
 from harness.records import configuration, gates
 from harness.records.migrations import to_current
 from harness.records.schema import Record
+from harness.records.untrusted import json_without_controls
 
 FOLDER = "records"
 MAX_BYTES = 4_000_000
@@ -166,15 +167,21 @@ def stored_in(results: Path) -> Iterator[Stored]:
 def files_below(folder: Path) -> list[Path]:
     """Everything below a folder but folders, sorted; nothing where there is no folder.
 
-    Raises RequestError for a folder that may not be read, which `rglob` passes over in silence.
+    Raises RequestError for a folder that may not be read, which `rglob` passes over in silence,
+    and for a link: a folder that somebody sent holds its own files, and leads nowhere else.
     """
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise RequestError(f"{error.filename} cannot be read: {error.strerror}")
 
-    walk = os.walk(folder, onerror=refuse)
-    return sorted(Path(place) / name for place, _, names in walk for name in names)
+    found = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        for name in (*folders, *names):
+            if (path := Path(place) / name).is_symlink():
+                raise RequestError(f"{path} is a link, and not a file of this folder")
+        found += [Path(place) / name for name in names]
+    return sorted(found)
 
 
 def read(path: Path, relative: str) -> Record:
@@ -191,17 +198,10 @@ def _read(path: Path, relative: str) -> Stored:
             f"{relative} is not a record: expected {FOLDER}/<recipe>/<arm>/<key>.<attempt>.json"
         )
     try:
-        if not path.is_file():  # reading a pipe would wait for a writer, perhaps for ever
-            raise RequestError(f"{relative} is not a record: it is no regular file")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise RequestError(
-                f"{relative} is not a record: it has {size / 1e6:,.1f} MB, and a record at most "
-                f"{MAX_BYTES / 1e6:.0f}"
-            )
-        text = path.read_bytes()
+        text = read_regular(path, MAX_BYTES)
     except OSError as error:
         raise RequestError(f"{relative} cannot be read: {error.strerror}") from None
-    record = _parse(text, relative)
+    record = _parse(json_without_controls(text), relative)
     if fault := configuration.no_section(record.config):
         raise RequestError(f"{relative} is not a valid record: {fault}")
     if path_of(record) != relative:

@@ -18,10 +18,14 @@ from pydantic import Field, ValidationError
 
 from harness.config import Frozen, digest, explain
 from harness.errors import RequestError
+from harness.files import read_regular
+from harness.records.untrusted import MAX_JSON_BYTES, json_without_controls
 from harness.report.draw import Figure
 from harness.report.table import Cell, Table, escape
 
 FILE = "cells.json"
+_SEAL = ' "seal": "'
+"""How the file begins: the SHA-256 of all that follows it."""
 FEW = 4
 """Records that a cell names itself."""
 
@@ -130,7 +134,15 @@ def to_json(index: Index) -> str:
         _block("sets", {name: records for records, name in names.items()}),
         _block("cells", cells),
     ]
-    return "{\n" + ",\n".join(blocks) + "\n}\n"
+    content = ",\n".join(blocks) + "\n}\n"
+    return f'{{\n{_SEAL}{hashlib.sha256(content.encode()).hexdigest()}",\n{content}'
+
+
+def _unsealed(text: bytes) -> bytes | None:
+    """The file's text without its seal; None where it was changed after it was written."""
+    seal, _, content = text.partition(b'",\n')
+    expected = f"{{\n{_SEAL}{hashlib.sha256(content).hexdigest()}".encode()
+    return b"{\n" + content if seal == expected else None
 
 
 def _fields(one: Frozen) -> dict[str, Any]:
@@ -168,7 +180,10 @@ def load(results: Path) -> Index | None:
         return None
     mend = "`smol card` writes it again"
     try:
-        written = _Written.model_validate_json(path.read_bytes())
+        content = _unsealed(read_regular(path, MAX_JSON_BYTES))
+        if content is None:
+            raise RequestError(f"{FILE} is not an index as it was written; {mend}")
+        written = _Written.model_validate_json(json_without_controls(content))
         return Index(
             schema_version=1,
             sources=written.sources,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import write_atomically
+from harness.optim import registry
 
 
 def draw(metrics: Path, target: Path, title: str) -> None:
@@ -36,13 +37,12 @@ def draw(metrics: Path, target: Path, title: str) -> None:
         )  # fmt: skip
     losses.legend(frameon=False)
     losses.set_ylabel("loss (nats a token)")
-    optim = summary["config"]["optim"]
-    for name in ("muon", "adamw") if optim["name"] != "adamw" else ("adamw",):
-        peak = optim[f"{name}_lr"]
+    for name, peak in registry.peaks(summary["config"]["optim"]).items():
         rates.plot(updates, [peak * p["learning_rate_factor"] for p in training], label=name)
-    if min(p["learning_rate_factor"] for p in training) > 0:
-        rates.set_yscale("log")  # the two differ by an order of magnitude
-    rates.legend(frameon=False)
+    if rates.lines and min(p["learning_rate_factor"] for p in training) > 0:
+        rates.set_yscale("log")  # two may differ by an order of magnitude
+    if rates.lines:
+        rates.legend(frameon=False)
     rates.set_ylabel("learning rate")
     norms.plot(updates, [p["grad_norm"] for p in training], lw=0.8)
     norms.set_ylabel("gradient norm")

@@ -5,6 +5,7 @@ Every cell carries where it came from; the text that is printed is made here and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,11 @@ WIDE = 110
 """Characters that a page shows beside each other; a wider table is printed in several."""
 WRAPPED = 30
 """Characters beyond which a column's words wrap."""
+
+
+_LINK = re.compile(r"\]\((?!(?:(?:cards/)?[A-Za-z0-9][A-Za-z0-9._+=@,-]*\.md)?#)")
+"""But to a heading of the card itself or of a page of it."""
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 @dataclass(frozen=True)
@@ -167,8 +173,11 @@ def fence(name: str, content: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that can break neither a pipe table nor a fence."""
-    return one_line(text).replace("|", "\\|").replace("<!--", "&lt;!--")
+    """Text that can break neither a pipe table nor a fence, and that is no markup: no tag, link,
+    image or open code span, whoever wrote it."""
+    line = _TAG.sub("&lt;", one_line(text)).replace("|", "\\|")
+    line = _LINK.sub(r"]\\(", line)
+    return line if line.count("`") % 2 == 0 else line.replace("`", "\\`")
 
 
 def one_line(text: str) -> str:

@@ -16,7 +16,7 @@ from harness.errors import RequestError, nearest
 from harness.records import evaluation, store
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
-from harness.report import cells, inputs, pages
+from harness.report import cells, inputs, own_code, pages
 from harness.report.cells import Index, Traced
 
 WORDS = ("caption", "figure", "note-")
@@ -85,6 +85,7 @@ class Tracer:
             lines += [f"    {path} = {value!r}" for path, value in diff.items()] or [
                 "    no difference"
             ]
+        lines += own_code.told(runs)
         lines += [f"  reproduce    {command}" for command in self._commands(view, files)]
         return "\n".join(lines)
 

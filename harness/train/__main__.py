@@ -12,8 +12,15 @@ import signal
 import sys
 from pathlib import Path
 
+PARENT = "SMOL_AGENT"
+"""Variable: of one of several processes of a run, the process that started it."""
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl: the signal that this process gets when its parent dies."""
+
+
+def parent_of(launcher: int) -> int:
+    """The process that this one ends with: the job's launcher, or the agent of a shared run."""
+    return int(os.environ.get(PARENT, launcher))
 
 
 def end_with(launcher: int) -> bool:
@@ -26,7 +33,7 @@ def end_with(launcher: int) -> bool:
 
 def main() -> int:
     """Execute the job whose file is the only argument; exit code 2 where its launcher is gone."""
-    launcher = json.loads(Path(sys.argv[1]).read_bytes())["launcher"]
+    launcher = parent_of(json.loads(Path(sys.argv[1]).read_bytes())["launcher"])
     if not end_with(launcher):
         print(f"the launcher of this run, process {launcher}, is gone", file=sys.stderr)
         return 2

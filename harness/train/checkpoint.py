@@ -14,6 +14,8 @@ import torch
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.train import seal
+from models.config import ModelConfig
+from models.lm import LanguageModel
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -26,9 +28,62 @@ def save(path: Path, content: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
-    Raises RequestError if it is missing, Damaged if it is truncated, changed or not ours.
+    Raises RequestError if it is missing, or holds more than tensors and plain values, of which
+    nothing is executed; Damaged if it is truncated, changed or not ours.
     """
-    content = torch.load(io.BytesIO(seal.read(path)), map_location="cpu", weights_only=True)
+    body = io.BytesIO(seal.read(path))
+    try:
+        content = torch.load(body, map_location="cpu", weights_only=True)
+    except Exception as error:  # anybody can seal a file, and torch fails in many ways
+        # Torch's own words advise to execute it.
+        raise RequestError(
+            f"checkpoint {path.name} holds something else than tensors and plain values "
+            f"({type(error).__name__}): it was not loaded"
+        ) from None
     if not isinstance(content, dict):
         raise RequestError(f"checkpoint {path.name} holds {type(content).__name__}, not a dict")
     return content
+
+
+def model_of(
+    path: Path, config: ModelConfig, compute_dtype: torch.dtype, weights: Any
+) -> LanguageModel:
+    """The model of a configuration, on the CPU, with the weights that a checkpoint holds for it.
+
+    Raises RequestError, before memory is taken for the model, for weights of other names or shapes
+    than its own, for tensors that do not hold what they claim, and for values that are not finite.
+    """
+    misfit = f"checkpoint {path.name} does not fit its configuration:"
+    if not isinstance(weights, dict) or not all(map(_is_whole, weights.values())):
+        raise RequestError(f"checkpoint {path.name} holds no weights by name")
+    if config.layers > len(weights):  # as many modules would be made first
+        raise RequestError(f"{misfit} {config.layers:,} layers, and {len(weights):,} tensors")
+    # A part that is not ours may compute what no checkpoint holds: it is built where it computes.
+    own = bool(config.feed_forward.code or config.attention.code)
+    with torch.device("cpu" if own else "meta"):
+        model = LanguageModel(config, compute_dtype)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | found.keys(), key=str):
+        if expected.get(name) != found.get(name):
+            raise RequestError(
+                f"{misfit} '{name}' is {_shape(found.get(name))}, where the model has "
+                f"{_shape(expected.get(name))}"
+            )
+    if odd := next((name for name in weights if not weights[name].isfinite().all()), None):
+        raise RequestError(f"checkpoint {path.name} holds weights that are not finite, in '{odd}'")
+    if not own:
+        model.to_empty(device="cpu")
+    model.load_state_dict(weights, strict=True)
+    return model
+
+
+def _is_whole(weight: Any) -> bool:
+    """Whether it is a tensor whose every value lies in the file: one may claim more by strides."""
+    if not isinstance(weight, torch.Tensor) or weight.layout != torch.strided:
+        return False
+    return weight.numel() * weight.element_size() <= weight.untyped_storage().nbytes()
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "none" if shape is None else str(tuple(shape))

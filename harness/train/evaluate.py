@@ -11,6 +11,7 @@ import torch
 
 from harness.data.batches import Batch, Validation
 from harness.records.schema import ExpertUse
+from harness.train.ranks import ALONE, Ranks
 from harness.train.tensors import tensors
 from models.lm import LanguageModel
 
@@ -46,17 +47,26 @@ class Score:
 
 
 def evaluate(
-    model: LanguageModel, data: Validation, eval_batch: int, device: torch.device
+    model: LanguageModel,
+    data: Validation,
+    eval_batch: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> Score:
-    """Score every validation token but the first of each row, which has no context."""
+    """Score every validation token but the first of each row, which has no context.
+
+    Several processes take turns in the batches, and all get the score of the whole.
+    """
     was_training = model.training
     model.eval()
     nats = np.zeros(data.targets.shape, dtype=np.float64)
     done = 0
-    for batch in data.batches(eval_batch):
-        losses = token_losses(model, batch, device)
-        nats[done : done + len(losses)] = losses.double().cpu().numpy()
-        done += len(losses)
+    for number, batch in enumerate(data.batches(eval_batch)):
+        if number % ranks.count == ranks.rank:
+            losses = token_losses(model, batch, device)
+            nats[done : done + len(losses)] = losses.double().cpu().numpy()
+        done += len(batch.tokens)
+    ranks.add_up([torch.from_numpy(nats)])  # each value is 0 but in one of them: exact
     model.train(was_training)
     return _score(nats, data)
 
@@ -98,7 +108,11 @@ def by_document(score: Score, data: Validation) -> dict[str, list[Any]]:
 
 @torch.no_grad()
 def expert_use(
-    model: LanguageModel, data: Validation, eval_batch: int, device: torch.device
+    model: LanguageModel,
+    data: Validation,
+    eval_batch: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> ExpertUse | None:
     """Where the router sends every validation token, layer by layer; None for a dense model."""
     if not model.config.is_moe:
@@ -107,11 +121,14 @@ def expert_use(
     model.eval()
     load = torch.zeros(model.config.layers, model.config.experts, dtype=torch.int64)
     entropy = torch.zeros(model.config.layers, dtype=torch.float64)
-    for batch in data.batches(eval_batch):
+    for number, batch in enumerate(data.batches(eval_batch)):
+        if number % ranks.count != ranks.rank:
+            continue
         tokens, _, documents = tensors(batch, device)
         _, routings = model.hidden(tokens, documents)
         load += torch.stack([routing.load for routing in routings]).cpu()
         entropy += torch.stack([routing.entropy for routing in routings]).double().cpu()
+    ranks.add_up([load, entropy])
     model.train(was_training)
     return ExpertUse(
         tokens=data.tokens.size,

@@ -69,7 +69,9 @@ def from_given(
     whole = probe_batch(validation)
     # One row: all its logits are in memory here.
     batch = Batch(whole.tokens[:1], whole.targets[:1])
-    theirs = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval()
+    theirs = AutoModelForCausalLM.from_pretrained(
+        place, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+    ).eval()
     with torch.no_grad():
         logits = theirs(torch.from_numpy(batch.tokens)).logits[0]
         targets = torch.from_numpy(batch.targets[0])
@@ -80,7 +82,7 @@ def from_given(
 def _load(place: Path, weights: dict[str, torch.Tensor], model: LanguageModel) -> None:
     try:
         model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         why = str(error).splitlines()[-1].strip()
         raise RequestError(f"{place.name} is of another architecture: {why}") from None
 

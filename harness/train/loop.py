@@ -16,11 +16,13 @@ from harness.optim.build import Optimizers
 from harness.optim.schedule import factor
 from harness.plan.runs import Run
 from harness.records import gates
+from harness.seeds import derive
 from harness.train import state
 from harness.train.evaluate import Score, by_document, evaluate, expert_use
 from harness.train.progress import Progress
+from harness.train.ranks import Ranks
 from harness.train.update import update
-from models.config import expected_initial_loss, flops_per_token
+from models.config import expected_initial_loss, known_flops_per_token
 from models.lm import LanguageModel
 
 
@@ -51,6 +53,7 @@ class Loop:
         save: Callable[[], None],
         should_stop: Callable[[], bool],
         answer: Callable[[LanguageModel], list[dict[str, Any]]],
+        ranks: Ranks,
     ) -> None:
         """`save()` writes the rolling checkpoint; `should_stop()` is asked each update;
         `answer(model)` is what the model says to the stage's prompts."""
@@ -59,9 +62,9 @@ class Loop:
         self.device, self.files, self.log = device, files, log
         self.source_digest = source_digest
         self.save, self.should_stop, self.answer = save, should_stop, answer
-        self.flops_per_update = run.config.tokens_per_update * flops_per_token(
-            run.config.model, run.config.data.seq_len
-        )
+        self.ranks = ranks
+        per_token = known_flops_per_token(run.config.model, run.config.data.seq_len)
+        self.flops_per_update = per_token and run.config.tokens_per_update * per_token
 
     def go(self) -> None:
         """Train to the run's last update; what is finished is not done again.
@@ -106,9 +109,13 @@ class Loop:
         sequences = config.sequences_per_update
         batch = self.stream.rows(number * sequences, sequences)
         progress.data_seconds += time.perf_counter() - started
+        if self.ranks.count > 1:
+            # Not the same noise in each; and of no earlier state, so that any number may go on.
+            torch.manual_seed(derive(run.seed, f"noise of update {number}, {self.ranks.rank}"))
         result = update(
             self.model, self.optimizers, batch, micro_batch=config.batch.micro_batch,
             clip_norm=config.optim.clip_norm, factor=rate_factor, device=self.device,
+            ranks=self.ranks,
         )  # fmt: skip
         seconds = time.perf_counter() - started
         if not (result.loss - result.loss == 0.0 and result.grad_norm - result.grad_norm == 0.0):
@@ -140,12 +147,14 @@ class Loop:
     def _validate(self) -> tuple[dict[str, Any], Score]:
         config, progress = self.run.config, self.progress
         started = time.perf_counter()
-        score = evaluate(self.model, self.validation, config.train.eval_batch, self.device)
+        score = evaluate(
+            self.model, self.validation, config.train.eval_batch, self.device, self.ranks
+        )
         progress.eval_seconds += time.perf_counter() - started
         point = {
             "update": progress.update,
             "tokens": progress.update * config.tokens_per_update,
-            "flops": progress.update * self.flops_per_update,
+            "flops": self.flops_per_update and progress.update * self.flops_per_update,
             "seconds": progress.seconds,
             "val_loss": score.loss,
             "bits_per_byte": score.bits_per_byte,
@@ -159,11 +168,15 @@ class Loop:
         parts = by_document(score, self.validation)
         self.progress.ends = [{"horizon": e.horizon, **point, **parts} for e in self.run.endpoints]
         started = time.perf_counter()
-        use = expert_use(self.model, self.validation, self.run.config.train.eval_batch, self.device)
+        use = expert_use(
+            self.model, self.validation, self.run.config.train.eval_batch, self.device, self.ranks
+        )
         self.progress.eval_seconds += time.perf_counter() - started
         self.progress.experts = use.model_dump() if use else None
 
     def _branch(self) -> None:
+        if not self.ranks.leads:
+            return
         started = time.perf_counter()
         path = self.files.branch(self.progress.update, self.source_digest)
         state.save_branch(

@@ -6,7 +6,7 @@ same model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Origin(Frozen):
     """What a rolling checkpoint must share with the process that goes on from it."""
 
     key: str
+    """The run's with one process, as another number of them may go on from it."""
     source_digest: str
     manifest_digest: str
     software: tuple[str, ...]
@@ -36,6 +37,7 @@ class Origin(Frozen):
 
 def save_rolling(
     path: Path,
+    key: str,
     origin: Origin,
     model: LanguageModel,
     optimizers: Optimizers,
@@ -43,37 +45,45 @@ def save_rolling(
 ) -> None:
     """Everything needed to resume bit for bit."""
     content = {
-        **_common(origin.key, model, optimizers),
+        **_common(key, model, optimizers),
         "origin": origin.model_dump(),
         "progress": progress.to_plain(),
     }
     checkpoint.save(path, content)
 
 
-def resume(
-    path: Path,
-    origin: Origin,
-    model: LanguageModel,
-    optimizers: Optimizers,
-    usable: Callable[[Progress], bool],
-) -> Progress | None:
-    """Restore a run of the same origin that was interrupted, or that is finished but for what is
-    written at the end.
+@dataclass
+class Rolling:
+    """A checkpoint from which a run of its origin may go on."""
 
-    None where there is no checkpoint, where it is of another origin, or where it is not `usable`:
-    the run then begins anew. Raises Damaged for a damaged checkpoint.
+    content: dict[str, Any]
+    progress: Progress
+
+
+def read_rolling(path: Path, origin: Origin) -> Rolling | None:
+    """The checkpoint of a run of the same origin that was interrupted, or that is finished but for
+    what is written at the end.
+
+    None where there is none, or one of another origin. Raises Damaged for a damaged checkpoint.
     """
     if not path.exists():
         return None
     content = checkpoint.load(path)
     if content.get("origin") != origin.model_dump():
         return None
-    progress = Progress.from_plain(content["progress"])
-    if not usable(progress):
-        return None
-    _restore(content, model, optimizers)
-    progress.resumed += 1
-    return progress
+    return Rolling(content, Progress.from_plain(content["progress"]))
+
+
+def resume(found: Rolling, model: LanguageModel, optimizers: Optimizers) -> Progress:
+    """Restore what a checkpoint holds, and count that the run was interrupted."""
+    _restore(found.content, model, optimizers)
+    found.progress.resumed += 1
+    return found.progress
+
+
+def adopt_branch(path: Path, place: Path, key: str) -> None:
+    """Put the branch at `path`, of the same run with another number of processes, at `place`."""
+    checkpoint.save(place, {**checkpoint.load(path), "key": key})
 
 
 def save_branch(

@@ -17,6 +17,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tokenizers import Tokenizer
 
 from harness.data.pieces import Pieces
+from harness.errors import RequestError
 from models.dtypes import reduction_dtype
 from models.generate import generate
 from models.lm import LanguageModel
@@ -71,7 +72,13 @@ class HarnessModel(TemplateLM):
         if add_special_tokens is None and adds:
             first = self.encoder.decode([self.prefix_token_id], skip_special_tokens=False)
             adds = not string.startswith(first)
-        return list(self.encoder.encode(string, add_special_tokens=adds).ids)
+        ids: list[int] = self.encoder.encode(string, add_special_tokens=adds).ids
+        if beyond := [i for i in ids if i >= self.model.config.vocab_size]:
+            raise RequestError(
+                f"a task's text holds {self.encoder.id_to_token(beyond[0])!r}, which was added to "
+                "the tokenizer and has no row in the model"
+            )
+        return ids
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = True

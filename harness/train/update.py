@@ -9,6 +9,7 @@ import torch
 from harness.data.batches import Batch
 from harness.errors import RequestError
 from harness.optim.build import Optimizers
+from harness.train.ranks import ALONE, Ranks
 from harness.train.tensors import tensors
 from models.lm import LanguageModel
 
@@ -26,16 +27,22 @@ class UpdateResult:
 
 
 def accumulate(
-    model: LanguageModel, batch: Batch, micro_batch: int, device: torch.device
+    model: LanguageModel,
+    batch: Batch,
+    micro_batch: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Forward and backward over all micro-steps of an update; gradients add up in `.grad`.
 
     The cross-entropy is a sum divided by the target tokens of the whole update, counted before
     the first micro-step; routing losses are per sequence, divided by the update's sequences.
-    So 8 x 1 and 1 x 8 micro-batches give equal gradients, however many targets are masked.
+    So 8 x 1 and 1 x 8 micro-batches give equal gradients, however many targets are masked, and
+    so do one process and several, of which each works on its part of the sequences.
 
-    `batch` holds tokens, targets and maybe documents (sequences, seq). Returns (mean
-    cross-entropy, mean routing loss) as tensors on the device, so that nothing waits for it.
+    `batch` is the whole update's: it holds tokens, targets and maybe documents (sequences, seq).
+    Returns (mean cross-entropy, mean routing loss) as tensors on the device, so that nothing waits
+    for it.
     Raises RequestError for an update without target tokens.
     """
     sequences = len(batch.tokens)
@@ -45,8 +52,9 @@ def accumulate(
     loss = torch.zeros((), device=device)
     routing = torch.zeros((), device=device)
     with model.working_weights():
-        for start in range(0, sequences, micro_batch):
-            rows = slice(start, start + micro_batch)
+        mine = ranks.part(sequences)
+        for start in mine[::micro_batch]:
+            rows = slice(start, min(start + micro_batch, mine.stop))
             tokens, targets, documents = tensors(batch, device, rows)
             sums = model.loss_sums(tokens, targets, documents)
             cross_entropy = sums.cross_entropy / targets_in_update
@@ -54,6 +62,8 @@ def accumulate(
             (cross_entropy + routing_share).backward()
             loss += cross_entropy.detach()
             routing += routing_share.detach()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    ranks.add_up([loss, routing, *gradients])
     return loss, routing
 
 
@@ -78,13 +88,14 @@ def update(
     clip_norm: float,
     factor: float,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> UpdateResult:
     """One optimizer step over `batch` (all sequences of the update), at a schedule factor.
 
     Reading the loss waits for the device, so that the caller's clock sees the whole update.
     A loss that is not finite leaves the weights alone.
     """
-    loss, routing = accumulate(model, batch, micro_batch, device)
+    loss, routing = accumulate(model, batch, micro_batch, device, ranks)
     norm = clip_gradients(model, clip_norm)
     result = UpdateResult(loss.item(), routing.item(), norm.item())
     finite = all(map(_finite, (result.loss, result.routing_loss, result.grad_norm)))

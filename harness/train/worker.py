@@ -5,6 +5,7 @@ Exit code 0 when the record says `ok`, 1 when it says otherwise, 2 when there wa
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 import models
 from harness.code import provenance
 from harness.config import explain
+from harness.data import checked
 from harness.data.batches import TrainStream, Validation, read_validation
 from harness.data.manifest import Prepared, load_folder
 from harness.errors import RequestError
@@ -33,8 +35,12 @@ from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status
 from harness.seeds import derive
 from harness.train import allocator, compiled, handover, samples, seal, state
+from harness.train.__main__ import parent_of
 from harness.train.loop import Diverged, Loop, Stopped
 from harness.train.progress import Progress
+from harness.train.ranks import ALONE, Ranks
+from models import own
+from models.dtypes import DTYPES
 from models.lm import LanguageModel, ParameterCount, count_parameters
 
 ORPHAN_SECONDS = 120.0
@@ -42,12 +48,12 @@ ORPHAN_SECONDS = 120.0
 
 
 class Worker:
-    """One job in one process."""
+    """One job in one process, or the part of one of several."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, ranks: Ranks = ALONE) -> None:
         """Nothing heavy happens before `execute`."""
-        self.job, self.run, self.files = job, job.run, job.files
-        self.log = MetricsLog(self.files.metrics)
+        self.job, self.run, self.files, self.ranks = job, job.run, job.files, ranks
+        self.log = MetricsLog(self.files.metrics if ranks.leads else Path(os.devnull))
         self.progress: Progress | None = None
         self.prepared: Prepared | None = None
         self.counted: ParameterCount | None = None
@@ -57,8 +63,7 @@ class Worker:
 
     def execute(self) -> Record:
         """Train, and write the record whatever the end. Returns the record."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask_to_stop)
+        self._listen()
         self.log.append("start", pid=os.getpid(), token=self.job.token, key=self.run.key,
                         first=self.run.first_update, last=self.run.last_update)  # fmt: skip
         status, error = self._ending(self._train)
@@ -66,6 +71,20 @@ class Worker:
         self._summarise(record)
         self.log.append("end", status=record.status, error=record.error)
         return record
+
+    def follow(self) -> Status:
+        """Train beside the one that leads, which writes the record. What ends this one alone, the
+        other would not know of: its reason is left in a file."""
+        self._listen()
+        status, error = self._ending(self._train)
+        if status not in ("ok", "killed"):
+            why = {"status": status, "error": f"process {self.ranks.rank}: {error}"}
+            write_atomically(self.files.fault, json.dumps(why))
+        return status
+
+    def _listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask_to_stop)
 
     def _record(self, status: Status, error: str | None) -> Record:
         """Written, under the next number. One that is refused leaves one that says so and measures
@@ -106,7 +125,8 @@ class Worker:
             traceback.print_exc()
             if "can't allocate memory" in str(error):  # torch's CPU allocator says so, untyped
                 return "oom", _line(error)
-            return "failed", _line(error)
+            # What this one saw may only be that another is gone.
+            return self.files.said_fault() or ("failed", _line(error))
         return "ok", None
 
     def _train(self) -> None:
@@ -116,13 +136,16 @@ class Worker:
         # It would fill every new tensor with NaN: a tenth of an update, to find errors of ours.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         device = torch.device(run.device)
+        self.ranks.join(device)
         self.prepared = load_folder(Path(self.job.data_folder))
+        if self.ranks.leads:  # the others wait for it before the first update
+            checked.check(self.prepared)
         masked = config.train.document_mask
         stream = TrainStream(self.prepared.folder, derive(run.seed, "data"), documents=masked)
         validation = read_validation(self.prepared.folder, row_documents=masked)
         torch.manual_seed(derive(run.seed, "noise"))
         model = LanguageModel(
-            config.model, build.DTYPES[config.train.dtype], kernels=config.train.kernels,
+            config.model, DTYPES[config.train.dtype], kernels=config.train.kernels,
             recompute=config.train.recompute,
         )  # fmt: skip
         model.init_weights(derive(run.seed, "init"))
@@ -134,17 +157,17 @@ class Worker:
         optimizers = build.build(config.optim, model)
         digest = self.job.code.source_digest
         origin = state.Origin(
-            key=run.key, source_digest=digest, manifest_digest=self.prepared.manifest.digest,
+            key=run.key_alone, source_digest=digest, manifest_digest=self.prepared.manifest.digest,
             software=provenance.software_set(provenance.software()),
         )  # fmt: skip
-        try:
-            found = state.resume(self.files.checkpoint, origin, model, optimizers, self._usable)
-        except seal.Damaged as error:
-            self._set_aside(self.files.checkpoint, f"{error}; the run begins anew")
-            found = None
-        progress = self.progress = found or self._begin(model, optimizers, validation, device)
-        if progress.resumed:
+        found = self._resumable(origin)
+        if found is None:
+            progress = self._begin(model, optimizers, validation, device)
+        else:
+            progress = state.resume(found, model, optimizers)
             self.log.append("resume", update=progress.update)
+        self.progress = progress
+        self.ranks.check_equal("the update to go on from", progress.update)
         progress.setup_seconds += time.monotonic() - self.job.launched_at
 
         def save() -> None:
@@ -152,34 +175,83 @@ class Worker:
             progress.wall_seconds = before + time.monotonic() - self.job.launched_at
             memory = peak_memory(run.device, progress.peak_bytes)
             progress.peak_bytes = memory.peak_bytes if memory else 0
-            state.save_rolling(self.files.checkpoint, origin, model, optimizers, progress)
+            if self.ranks.leads:
+                state.save_rolling(
+                    self.files.checkpoint, run.key, origin, model, optimizers, progress
+                )
             progress.wall_seconds = before
 
         Loop(
             run, model, optimizers, stream, validation, progress, device=device,
             files=self.files, log=self.log, source_digest=digest, save=save,
-            should_stop=self._should_stop, answer=self._answer,
+            should_stop=self._should_stop, answer=self._answer, ranks=self.ranks,
         ).go()  # fmt: skip
+        self.ranks.leave()
+        if not self.ranks.leads:
+            return
         metrics = {"ends": progress.ends, "last_update": progress.update}
         state.save_final(
             self.files.final, run.key, digest, config, model, metrics, validation, device
         )
 
-    def _usable(self, progress: Progress) -> bool:
+    def _resumable(self, origin: state.Origin) -> state.Rolling | None:
+        """What this run goes on from: of its own checkpoint, and those that it left with another
+        number of processes, the furthest that can be used."""
+        best, place = None, self.files
+        for files in (self.files, *self._elsewhere()):
+            try:
+                found = state.read_rolling(files.checkpoint, origin)
+            except seal.Damaged as error:
+                if files is self.files:
+                    self._set_aside(files.checkpoint, f"{error}; the run begins anew")
+                continue
+            if found is None or not self._usable(found.progress, files):
+                continue
+            if best is None or found.progress.update > best.progress.update:
+                best, place = found, files
+        if best is not None and place is not self.files and self.ranks.leads:
+            self._adopt(place, best.progress.update)
+        return best
+
+    def _elsewhere(self) -> list[RunFiles]:
+        """Where this run is, or was, worked on by another number of processes."""
+        found, run = [], self.run
+        for file in sorted(self.files.folder.parent.glob(f"{run.stage}.{run.scale}.*/job.json")):
+            try:
+                other = Job.model_validate_json(file.read_bytes(), strict=False).run
+            except ValidationError:
+                continue
+            if run.key_alone == other.key_alone and run.key != other.key:
+                found.append(RunFiles(file.parent))
+        return found
+
+    def _adopt(self, place: RunFiles, update: int) -> None:
+        """Take over the branches of the run whose checkpoint this one goes on from."""
+        code, run = self.job.code.source_digest, self.run
+        for passed in (passed for passed in run.branch_at if passed <= update):
+            state.adopt_branch(place.branch(passed, code), self.files.branch(passed, code), run.key)
+        said = f"goes on from update {update}, made by another number of processes"
+        self.log.append("adopted", note=f"{run.name} {said}")
+
+    def _usable(self, progress: Progress, files: RunFiles) -> bool:
         """Whether to go on from a checkpoint: not from a finished one if the run is to be trained
-        again, and not from behind a branch that was lost."""
-        code, files = self.job.code.source_digest, self.files
+        again (another number of processes is another run, once it has ended), and not from behind
+        a branch that was lost."""
+        code = self.job.code.source_digest
         passed = [update for update in self.run.branch_at if update <= progress.update]
         whole = all(files.branch(update, code).exists() for update in passed)
-        return whole and not (progress.finished and self.job.fresh)
+        ended = progress.finished and (self.job.fresh or files is not self.files)
+        return whole and not ended
 
     def _set_aside(self, path: Path, why: str) -> None:
         """Put a damaged checkpoint where nothing trips over it, and tell the user where."""
+        if not self.ranks.leads:
+            return
         self.log.append("damaged", note=f"{self.run.name}: {why}; it is {seal.set_aside(path)} now")
 
     def _answer(self, model: LanguageModel) -> list[dict[str, Any]]:
         """To the stage's prompts, in the format of its data."""
-        if not self.run.prompts or self.prepared is None:
+        if not self.run.prompts or self.prepared is None or not self.ranks.leads:
             return []
         chat = self.run.config.data.format == "chat"
         found = samples.answer(model, self.run.prompts, self.prepared.folder, chat=chat)
@@ -236,7 +308,7 @@ class Worker:
         self._stop = True
 
     def _should_stop(self) -> bool:
-        return self._stop or orphaned(self.job)
+        return self.ranks.any_says(self._stop or orphaned(self.job))
 
 
 def compile_seconds() -> float:
@@ -254,8 +326,8 @@ def compile_seconds() -> float:
 
 
 def orphaned(job: Job) -> bool:
-    """Whether the launcher of this process died: it must not go on in the dark."""
-    return os.getppid() != job.launcher
+    """Whether what started this process died: it must not go on in the dark."""
+    return os.getppid() != parent_of(job.launcher)
 
 
 def peak_memory(device: str, earlier: int) -> Memory | None:
@@ -268,8 +340,8 @@ def peak_memory(device: str, earlier: int) -> Memory | None:
 
 
 def _line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
+    """One line; with file and line number where a part that is not ours is at fault."""
+    return own.where(error) or own.said(error)
 
 
 def main() -> int:
@@ -279,13 +351,16 @@ def main() -> int:
     if provenance.ROOT not in Path(next(iter(models.__path__))).resolve().parents:
         print(f"'models' is not the harness's own package: {models.__path__}", file=sys.stderr)
         return 2
+    ranks = Ranks.of_environment() if job.run.world_size > 1 else ALONE
+    if not ranks.leads:
+        return 0 if Worker(job, ranks).follow() in ("ok", "killed") else 1
     try:
         # An orphan of a killed launcher may still be saving its state: it notices, and stops.
         with FileLock(job.files.lock, timeout=ORPHAN_SECONDS):
             if orphaned(job):  # while it waited
                 return 2
             remove_litter(job.files.folder)
-            record = Worker(job).execute()
+            record = Worker(job, ranks).execute()
     except Timeout:
         print("another process is working on this run", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from harness.config import RunConfig, Source, flatten
+from harness.config import RunConfig, Source, as_before, flatten
 from harness.plan import grid
 from harness.recipe import SCALES, Scale, find
 from harness.report.columns import Measure, given, tabulate
@@ -96,7 +96,7 @@ def hyperparameters() -> Table:
 
 def settings() -> Table:
     """Every field of optimizer, schedule, batch and training at `full`, stage by stage."""
-    fields = {stage: flatten(config) for stage, config in stages(FULL).items()}
+    fields = {stage: flatten(as_before(config)) for stage, config in stages(FULL).items()}
     first = next(iter(fields.values()))
 
     def of_stage(stage: str) -> Measure[str]:

@@ -1,6 +1,7 @@
 """Conversations in the forms in which people have them: one folder of data, whichever the form."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.commands.data_sft import Options, data_sft
+from harness.commands.data_show import Options as Show
+from harness.commands.data_show import data_show
 from harness.data import tokenizer
 from harness.data.left_out import FILE
 from harness.data.manifest import load_folder
@@ -83,9 +86,44 @@ def test_an_input_stands_below_its_instruction_and_a_missing_answer_is_left_out(
     assert "?\n\nof ten<|im_end|>" in text
 
 
+def test_files_of_other_endings_are_counted(
+    tmp_path: Path, fitted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "own"
+    place.mkdir()
+    for name in ("a.md", "b.md", "LICENSE"):
+        (place / name).write_text("not data")
+    rows = (json.dumps(FORMS["messages"](*pair)) for pair in PAIRS)
+    (place / "talks.jsonl").write_text("\n".join(rows))
+    _prepared(place, fitted, tmp_path / "out")
+    assert "are passed over: 2 .md, 1 no ending" in capsys.readouterr().out
+
+
 def test_columns_without_a_conversation_are_named(tmp_path: Path, fitted: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "no", "score": 1}\n')
     with pytest.raises(RequestError, match="no conversations in the columns text, score: known"):
         _prepared(path, fitted, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_learnt_and_what_was_left_out_is_shown(
+    tmp_path: Path, fitted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [FORMS["messages"](*pair) for pair in PAIRS]
+    rows[5]["messages"][1]["content"] = None
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    out = _prepared(path, fitted, tmp_path / "out")
+    capsys.readouterr()
+    data_show(Show(folder=out, rows=1))
+    said = capsys.readouterr().out
+    assert "left out of own.jsonl: 1 without a content; left_out.jsonl lists rows" in said
+    shown = said[said.index("train row 0") :]
+    learnt = re.findall("«(.*?)»", shown, re.DOTALL)
+    assert learnt
+    answers = {answer for _, answer in PAIRS}
+    # Exactly what the assistant says, and the end of its turn.
+    assert {one.removesuffix("<|im_end|>") for one in learnt} <= answers
+    assert all(one.endswith("<|im_end|>") for one in learnt)
+    assert "What is number" in re.sub("«.*?»", "", shown, flags=re.DOTALL)

@@ -29,7 +29,7 @@ def edit(tree: Path, name: str, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("harness/optim/muon.py", "1.0 - momentum)", "1.0 + momentum)"),
+        ("harness/optim/optimizers/muon.py", "1.0 - momentum)", "1.0 + momentum)"),
         ("harness/optim/newton_schulz.py", "rest = a - shift", "rest = a + shift"),
         ("models/ops.py", "def rotate(", "def rotated("),
         ("harness/train/update.py", "/ targets_in_update", "/ (targets_in_update + 1)"),
@@ -47,8 +47,10 @@ def test_an_edit_to_the_arithmetic_changes_it(tree, name, old, new):
 def test_comments_docstrings_layout_and_other_rooms_do_not(tree):
     before = source_digest(tree)
     source_digest.cache_clear()
-    edit(tree, "harness/optim/muon.py", '"""Muon:', '"""A remark. Muon:')
-    edit(tree, "harness/optim/muon.py", "import torch\n", "import torch\n\n# a comment\n")
+    edit(tree, "harness/optim/optimizers/muon.py", '"""Muon:', '"""A remark. Muon:')
+    edit(
+        tree, "harness/optim/optimizers/muon.py", "import torch\n", "import torch\n\n# a comment\n"
+    )
     edit(tree, "harness/report/card.py", "CARD = ", "OTHER = 1\nCARD = ")
     (tree / "models" / "another.py").write_text("x = 1\n")
     assert source_digest(tree) == before

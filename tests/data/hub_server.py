@@ -26,7 +26,8 @@ class Hub:
         self.sent = 0
         """Bytes of files sent."""
         self.fault: Callable[[str, int], str | None] = lambda path, number: None
-        """(path, how many requests so far) -> `500`, `drop` (in the middle of the body) or None."""
+        """(path, how many requests so far) -> `500`, `drop` (in the middle of the body), `endless`
+        (JSON without end) or None."""
         self.url = ""
         self.lock = threading.Lock()
 
@@ -55,6 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
             fault = self.hub.fault(path, sum(self.hub.requests.values()))
         if fault == "500":
             return self._send(500, b"try again")
+        if fault == "endless":
+            return self._endless()
         kind, _, rest = path.strip("/").partition("/")
         if kind == "api":
             return self._api(rest.removeprefix("datasets/"), form or {})
@@ -116,6 +119,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _json(self, content: object) -> None:
         self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(b"[")
+        while True:
+            self.wfile.write(b'"x", ' * 20_000)
 
     def _missing(self, code: str) -> None:
         self._send(404, b"{}", {"X-Error-Code": code, "X-Error-Message": code})

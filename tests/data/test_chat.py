@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data import tokenizer
+from harness.data import chat, tokenizer
 from harness.data.chat import END_OF_TURN, ChatFormat
 from harness.errors import RequestError
 
@@ -136,6 +136,24 @@ def test_templates_that_cannot_be_followed(tmp_path, template, words):
         ChatFormat(folder).encode(
             [{"role": "user", "content": " a"}, {"role": "assistant", "content": " b"}]
         )
+
+
+LOOP = "{% for i in range(99999) %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (f"{LOOP * 3}{{% endfor %}}{{% endfor %}}{{% endfor %}}", "it took more than 0.5 s"),
+        ("{{ 'x' * 9999999999 }}", "fails: MemoryError"),
+        ("{{ 'x'.center(9999999999) }}", "fails: MemoryError"),
+        ("{{ 9 ** (9 ** 9) }}", "a power of .* is not computed"),
+    ],
+)
+def test_templates_without_end_are_stopped(tmp_path, monkeypatch, template, words):
+    monkeypatch.setattr(chat, "TEMPLATE_SECONDS", 0.5)
+    with pytest.raises(RequestError, match=words):
+        ChatFormat(make_folder(tmp_path / "bad", template)).text([{"role": "user", "content": "a"}])
 
 
 def test_a_configuration_that_is_no_object(tmp_path):

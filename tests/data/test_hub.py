@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, load_from_disk
 
-from harness.data import tokenizer
+from harness.data import hub_limits, tokenizer
 from harness.data.batches import TrainStream, read_validation
 from harness.data.manifest import load_folder
 from harness.data.mix import shuffled
@@ -25,6 +25,7 @@ from harness.data.sources import stdlib
 from harness.data.sources.stdlib import functions
 from harness.data.tokens import END_OF_TEXT
 from harness.data.units import cut, held_out
+from harness.errors import RequestError
 from tests.data.hub_bench import (
     CORPUS,
     FILES,
@@ -350,3 +351,16 @@ def test_a_recipes_specification_of_the_hub_is_prepared_once(bench):
     before = bench.hub.requests.total()
     assert prepared() == [texts, talks]
     assert bench.hub.requests.total() == before
+
+
+def test_an_answer_without_end_takes_little_memory_and_is_one_line(monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(hub_limits, "ANSWER_BYTES", 10**6)
+    hub = Hub()
+    hub.fault = lambda path, number: "endless"
+    with serve(hub):
+        api = huggingface_hub.HfApi(endpoint=hub.url)
+        hub_limits.limit_answers()
+        with pytest.raises(RequestError, match=r"the Hub's answer has no end: 1 MB"):
+            api.dataset_info("some/thing", timeout=20)

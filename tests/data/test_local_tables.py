@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.commands import data_pretrain
-from harness.data import hub, tokenizer
+from harness.data import hub, rows, tokenizer
 from harness.data.hub import Table
 from harness.errors import RequestError
 from tests.data.conftest import texts, write_jsonl
@@ -73,3 +73,15 @@ def test_a_place_that_a_folder_cannot_take_is_refused_before_the_work(tmp_path):
             data_pretrain.Options(out, 500, datasets=[str(source)], tokenizer=str(fitted))
         )
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_parquet_file_of_gigabytes_in_kilobytes_is_read_a_little_at_a_time(tmp_path):
+    same = pa.array([0] * 200_000, pa.int32())
+    long = pa.DictionaryArray.from_arrays(same, pa.array(["x" * 999]))
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table({"text": long}), path, row_group_size=200_000, store_schema=False)
+    assert path.stat().st_size < 200_000
+    pool = pa.default_memory_pool()
+    before = pool.max_memory()
+    assert sum(len(row.value) for row in rows.read(path, "text")) == 200_000 * 999
+    assert pool.max_memory() - before < 50 * 2**20

@@ -53,7 +53,9 @@ class Workspace:
         """Start `smol` there."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "harness", *arguments],
-            cwd=self.folder, env={**os.environ, "PYTHONPATH": str(self.code)}, text=True,
+            cwd=self.folder, text=True,
+            # Wide: sentences are looked for as they are, not as a narrow screen breaks them.
+            env={**os.environ, "PYTHONPATH": str(self.code), "COLUMNS": "1000"},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

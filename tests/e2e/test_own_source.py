@@ -36,6 +36,7 @@ def test_one_file_is_a_source(workspace: Workspace, monkeypatch: pytest.MonkeyPa
     recipe = RECIPE.replace('kind="files"', 'kind="topics.py"').replace('("topics.jsonl",)', "()")
     (folder / "recipes" / "tiny.py").write_text(recipe)
     assert "no file 'topics.py' in ./recipes or ./" in workspace.smol(*QUICK, "--dry-run", code=2)
+    assert "no file or folder 'x.txt'" in workspace.smol(*QUICK, "--text", "x.txt", code=2)
     (folder / "recipes" / "topics.py").write_text(SOURCE)
     said = workspace.smol(*QUICK, code=2)
     assert "source 'topics': topics.py:14: FileNotFoundError: " in said

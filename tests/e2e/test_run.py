@@ -115,7 +115,7 @@ def test_an_edit_to_muon_outdates_runs_and_an_edit_to_a_comment_does_not(copy, t
     copy.code = tmp_path / "code"
     for package in ("harness", "models", "recipes"):
         shutil.copytree(ROOT / package, copy.code / package)
-    muon = copy.code / "harness" / "optim" / "muon.py"
+    muon = copy.code / "harness" / "optim" / "optimizers" / "muon.py"
     text = muon.read_text()
     muon.write_text(text.replace("import torch\n", "# A remark.\nimport torch\n", 1))
     assert "nothing to do" in copy.smol("run", "tiny_rates")

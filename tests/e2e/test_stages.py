@@ -251,5 +251,6 @@ def test_an_exported_chat_model_ends_where_ours_does(trained, tmp_path):
         trained.smol("export", f"tiny_stages/base/0/{stage}", str(folder))
         peer = transformers.AutoTokenizer.from_pretrained(folder)
         assert peer.convert_ids_to_tokens([0, 2]) == ["<|endoftext|>", "<|im_end|>"]
+        assert peer.eos_token_id == (ends[-1] if isinstance(ends, list) else ends)
         for settings in (transformers.GenerationConfig, transformers.AutoConfig):
             assert settings.from_pretrained(folder).eos_token_id == ends

@@ -12,8 +12,10 @@ import time
 
 import pytest
 
-from harness.launch import account, local
-from harness.launch.local import Child
+from harness.launch import account
+from harness.launch.execute import Interrupted, execute
+from harness.launch.launchers import local
+from harness.launch.launchers.local import Child, Local
 from harness.launch.protocol import MetricsLog
 from harness.launch.tail import Tail
 from harness.records import store
@@ -89,9 +91,10 @@ def start_as(program: str, monkeypatch) -> None:
 
 
 def run(asked, tmp_path, display=None):
-    return local.execute(
-        [asked], workers=1, code=tmp_path, display=display or Quiet(), on_record=lambda *_: None
-    )
+    return execute(
+        [asked], launcher=Local(), workers=1, code=tmp_path, display=display or Quiet(),
+        on_record=lambda *_: None,
+    )  # fmt: skip
 
 
 def test_a_child_that_dies_gets_the_next_number_whatever_was_written_meanwhile(
@@ -139,7 +142,7 @@ def test_a_signal_stops_the_children_and_says_so(tmp_path, monkeypatch, capsys, 
     start_as("import time; time.sleep(60)", monkeypatch)
     threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
     began = time.monotonic()
-    with pytest.raises(local.Interrupted):
+    with pytest.raises(Interrupted):
         run(job(tmp_path, None), tmp_path)
     assert time.monotonic() - began < 20
     assert capsys.readouterr().err == "stopping: saving 1 run, up to 60 s\n"
@@ -164,7 +167,7 @@ def test_no_child_outlives_an_error(tmp_path, monkeypatch):
 def test_a_clock_that_is_set_back_takes_no_time_from_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 2e9)
     start_as("pass", monkeypatch)
-    started = local.start(job(tmp_path, None), tmp_path)
+    started = Local().start(job(tmp_path, None), tmp_path)
     started.process.wait()
     monkeypatch.setattr(time, "time", lambda: 1e9)
     record = account.record(

@@ -8,7 +8,8 @@ import pytest
 
 from harness.code.provenance import software_set
 from harness.evidence import query
-from harness.launch import local
+from harness.launch import base
+from harness.launch.launchers import local
 from harness.launch.protocol import Job
 from harness.plan import backlog
 from harness.records.schema import Code, Launch, MachineState
@@ -38,7 +39,7 @@ def started(monkeypatch):
         return SimpleNamespace(poll=lambda: None)
 
     monkeypatch.setattr(local.subprocess, "Popen", popen)
-    monkeypatch.setattr(local.surroundings, "wait_for_calm", lambda device: CALM)
+    monkeypatch.setattr(base.surroundings, "wait_for_calm", lambda device: CALM)
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     return seen
 
@@ -50,7 +51,7 @@ def test_a_timed_job_knows_what_was_before_it_and_has_the_cache_it_asks_for(
     asked = job(tmp_path, Launch(campaign="now", place=3, cache=cache))
     asked.files.compile_cache.mkdir(parents=True)
     (asked.files.compile_cache / "warm").touch()
-    child = local.start(asked, tmp_path)
+    child = local.Local().start(asked, tmp_path)
     written = Job.model_validate_json(asked.files.job.read_text("utf-8"), strict=False)
     assert written.launch == child.job.launch
     assert written.launch.before == CALM
@@ -68,8 +69,8 @@ def test_a_job_that_is_not_timed_waits_for_nothing(tmp_path, started, monkeypatc
     def waits(device):
         raise AssertionError("nobody asked for calm")
 
-    monkeypatch.setattr(local.surroundings, "wait_for_calm", waits)
-    local.start(job(tmp_path, None), tmp_path)
+    monkeypatch.setattr(base.surroundings, "wait_for_calm", waits)
+    local.Local().start(job(tmp_path, None), tmp_path)
     assert "TORCHINDUCTOR_CACHE_DIR" not in started[0]
 
 

@@ -150,7 +150,7 @@ DAMAGE = {
     ),
     "integers": (
         lambda f: edit_tensors(f, lambda t: t.update({NORM: t[NORM].int()})),
-        "is torch.int32",
+        "is I32; fp32, bf16 and fp16 are read",
     ),
     "truncated": (truncate, "is damaged or truncated"),
     "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "is damaged or truncated"),

@@ -119,7 +119,7 @@ def test_every_parameter_has_a_role_whose_slices_are_its_rows(base):
 def test_a_module_that_hides_a_parameter_is_found_out():
     network = build(DENSE)
     network.blocks[1].scale = torch.nn.Parameter(torch.ones(2))
-    with pytest.raises(ValueError, match=r"DenseBlock declares no role for 'blocks\.1\.scale'"):
+    with pytest.raises(ValueError, match=r"Block declares no role for 'blocks\.1\.scale'"):
         network.roles()
 
 

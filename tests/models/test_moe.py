@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.moe import MixtureOfExperts
+from models.feed_forwards.experts import MixtureOfExperts
 from models.ops import Ops
 from tests.models.small import MOE, SILU_MOE, build, config, relative, tokens
 

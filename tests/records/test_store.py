@@ -152,7 +152,7 @@ def _spoil_bytes(path: Path) -> None:
         (_spoil_version, "schema version 9, newer than 1, the newest that this smol reads"),
         (_spoil_section, "config.batch is no section"),
         (_spoil_missing, "seed: field required, not .{200}$"),
-        (_spoil_size, "it has 1,000,000.0 MB, and a record at most 4"),
+        (_spoil_size, "it has 1,000,000.0 MB, and such a file at most 4"),
         (_spoil_type, "seed: .* not 'zero'"),
         (_spoil_field, "host: "),
         (_spoil_place, "says of itself that it is records/dense_vs_moe/dense/.*1.json"),

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import RequestError
 from harness.records import store
 from harness.report import card, cells
-from harness.report.table import Cell, Column, Row, Table, markdown
+from harness.report.table import Cell, Column, Row, Table, escape, markdown
 from harness.report.trace import Tracer, trace
 from tests.report.factory import broken, campaign, of, older, swap
 from tests.report.followed import addresses, everything, follow
@@ -62,6 +62,26 @@ def test_what_would_break_a_table_is_traced_as_it_is_printed() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("raw", "printed"),
+    [
+        ("<img src=x onerror=y>", "&lt;img src=x onerror=y>"),
+        ("a < b, 1 <2", "a < b, 1 <2"),
+        ("</td><!-- x", "&lt;/td>&lt;!-- x"),
+        ("[here](javascript:x) ![](http://x)", r"[here]\(javascript:x) ![]\(http://x)"),
+        ("[section](#its-heading) [0.1, 0.2]", "[section](#its-heading) [0.1, 0.2]"),
+        (
+            "[x](cards/a.md#b) [x](a.md) [x](//h.md#b)",
+            r"[x](cards/a.md#b) [x]\(a.md) [x]\(//h.md#b)",
+        ),
+        ("`smol run x`", "`smol run x`"),
+        ("out of ` the span", r"out of \` the span"),
+    ],
+)
+def test_text_that_is_markup_is_printed_as_text(raw: str, printed: str) -> None:
+    assert escape(raw) == printed
+
+
 def test_an_arm_that_was_never_run_is_traced_to_what_was_asked(tmp_path: Path) -> None:
     for record in campaign():
         if record.arm != "moe-160m":
@@ -87,6 +107,13 @@ def test_cells_on_disk_say_what_the_records_do_and_notice_what_changed(results: 
     path.unlink()
     assert "gone since the card was written" in trace(results, address)
     path.write_bytes(content)
+    whole = (results / "cells.json").read_bytes()
+    for place in range(0, len(whole), 997):  # no flipped bit is believed
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        (results / "cells.json").write_bytes(flipped)
+        with pytest.raises(RequestError, match=r"cells\.json is not an index"):
+            trace(results, address)
     (results / "cells.json").write_text("{")
     with pytest.raises(RequestError, match=r"cells\.json is not an index.*`smol card`"):
         trace(results, address)

@@ -1,10 +1,13 @@
 """Checkpoints come back as they were, or not at all."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from harness.errors import RequestError
 from harness.train import checkpoint
+from tests.models import small
 
 CONTENT = {"model": {"w": torch.arange(1000.0).view(20, 50)}, "update": 3, "names": ["a", "b"]}
 
@@ -42,3 +45,57 @@ def test_truncation_is_noticed(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(RequestError, match="truncated, or was not written here"):
         checkpoint.load(path)
+
+
+class Bomb:
+    """Would leave a file behind if a loader executed it."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_a_sealed_pickle_executes_nothing_and_is_one_line(tmp_path):
+    path = tmp_path / "final_model.pt"
+    checkpoint.save(path, {"model": {}, "x": Bomb(tmp_path / "executed")})
+    with pytest.raises(RequestError, match="something else than tensors") as refused:
+        checkpoint.load(path)
+    assert "\n" not in str(refused.value)
+    assert "weights_only" not in str(refused.value)
+    assert not (tmp_path / "executed").exists()
+
+
+WEIGHTS = small.build(small.DENSE).state_dict()
+HUGE = small.config(small.DENSE, width=8_000_000, heads=1_000_000)
+FIRST = "embedding.weight"
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "why"),
+    [
+        (HUGE, WEIGHTS, "where the model has"),
+        (small.config(small.DENSE, layers=10**9), WEIGHTS, "1,000,000,000 layers, and"),
+        (None, {**WEIGHTS, FIRST: torch.full_like(WEIGHTS[FIRST], torch.nan)}, "not finite"),
+        (HUGE, {**WEIGHTS, FIRST: torch.zeros(1, 1).expand(97, 8_000_000)}, "no weights by name"),
+        (None, {**WEIGHTS, "more": torch.zeros(1)}, "'more' is \\(1,\\), where the model has none"),
+        (None, {FIRST: "a string"}, "no weights by name"),
+        (None, 3, "no weights by name"),
+    ],
+)
+def test_weights_that_are_no_models_are_refused_before_memory_is_taken(
+    monkeypatch, config, weights, why
+):
+    def forbidden(*_, **__):
+        raise AssertionError("memory was taken")
+
+    monkeypatch.setattr(checkpoint.LanguageModel, "to_empty", forbidden)
+    fitting = config or small.config(small.DENSE)
+    with pytest.raises(RequestError, match=why):
+        checkpoint.model_of(Path("x.pt"), fitting, torch.float32, weights)
+
+
+def test_weights_that_fit_are_loaded():
+    model = checkpoint.model_of(Path("x.pt"), small.config(small.DENSE), torch.float32, WEIGHTS)
+    assert all(torch.equal(model.state_dict()[name], WEIGHTS[name]) for name in WEIGHTS)

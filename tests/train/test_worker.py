@@ -67,17 +67,17 @@ def test_a_record_that_is_refused_leaves_one_that_says_why(
 def test_a_finished_run_is_trained_again_when_asked_or_when_its_branch_was_lost(child):
     half = Progress(update=child.run.last_update - 1, seconds_before=0.0)
     done = Progress(update=child.run.last_update, seconds_before=0.0, finished=True)
-    assert child._usable(half)
-    assert child._usable(done)
+    assert child._usable(half, child.files)
+    assert child._usable(done, child.files)
     child.job = child.job.model_copy(update={"fresh": True})
-    assert child._usable(half)
-    assert not child._usable(done)
+    assert child._usable(half, child.files)
+    assert not child._usable(done, child.files)
     child.job = child.job.model_copy(update={"fresh": False})
     child.run = child.run.model_copy(update={"branch_at": (half.update,)})
-    assert not child._usable(half)
+    assert not child._usable(half, child.files)
     child.files.branch(half.update, child.job.code.source_digest).touch()
-    assert child._usable(half)
-    assert child._usable(done)
+    assert child._usable(half, child.files)
+    assert child._usable(done, child.files)
 
 
 def test_memory_that_was_never_taken_is_not_known(monkeypatch):

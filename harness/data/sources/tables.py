@@ -41,6 +41,7 @@ class _Tables(Kind):
 
     def stream(self, seed: int, revision: str | None = None) -> Stream:
         pinned = replace(self.table, revision=revision)
+        _say_passed_over(self)
 
         def batches(start: Position | None) -> Iterator[Batch]:
             return hub.batches(pinned, seed, rows=BATCH_ROWS, progress=self.progress, start=start)
@@ -51,6 +52,13 @@ class _Tables(Kind):
             else f"{pinned.label}/{pinned.split} at {pinned.revision}"
         )  # fmt: skip
         return Stream(source.name, source.kind, source.share, origin, batches, pinned.column)
+
+
+def _say_passed_over(kind: _Tables) -> None:
+    for given in kind.source.paths:
+        folder = Path(given).expanduser()
+        if folder.is_dir() and (others := rows.inside(folder)[1]):
+            kind.progress(f"{given}: files of other endings are passed over: {others}")
 
 
 class Hub(_Tables):
@@ -118,6 +126,7 @@ class Files(_Tables):
         sources have no place for a list of what was left out.
         """
         units = []
+        _say_passed_over(self)
         for path in listing(self.source):
             try:
                 for row in rows.read(path, self.source.text_column):
@@ -210,7 +219,7 @@ def listing(source: Source) -> list[Path]:
     for given in source.paths:
         path = Path(given).expanduser()
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if rows.is_readable(p) and p.is_file())
+            inside, _ = rows.inside(path)
             if not inside:
                 raise RequestError(
                     f"source '{source.name}': folder '{given}' holds no {rows.either()} file"

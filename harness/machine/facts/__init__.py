@@ -5,12 +5,21 @@ Reads text, knows no file's content.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError
+from harness.files import read_regular
+from harness.records.untrusted import cleaned
+
+MAX_BYTES = 2**20
+"""Of a file of facts or claims: many times what the longest of ours has."""
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{50}}")
+"""The parser's memory grows with the square of a key's parts."""
 
 
 def read_toml(name: str, results: Path | None = None, *, package: str = __name__) -> dict[str, Any]:
@@ -28,8 +37,14 @@ def read_toml(name: str, results: Path | None = None, *, package: str = __name__
 def parse_toml(path: Path) -> dict[str, Any]:
     """A TOML file of the user's. Raises RequestError naming it and the fault."""
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
+        if _LONG_KEY.search(text):
+            raise RequestError(f"{path} is not read: a key in it has over 50 dotted parts")
+        content: dict[str, Any] = cleaned(tomllib.loads(text))
+        return content
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise RequestError(f"{path} is not read: it is nested too deeply") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of too many digits
         raise RequestError(f"{path} is not TOML: {error}") from None

@@ -34,6 +34,8 @@ from harness.report.table import NONE, Cell, Table, plain
 NOT_TIMED = "not timed"
 OTHER_KIND = "on another kind of machine"
 UNKNOWN_PEAK = "n/a"
+UNKNOWN = "not known"
+"""FLOPs, where torch cannot count those of a part."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,9 @@ def _measures(here: _Here) -> list[Measure[str]]:
             "flops_per_token",
             "training FLOPs a token, active parameters and causal attention, millions",
             lambda arm: of_records(
-                here.of_arm(arm), lambda r: r.flops and r.flops.per_token_causal
+                here.of_arm(arm), lambda r: r.flops.per_token_causal if r.flops else UNKNOWN
             ),
-            same(form=lambda value: f"{value / 1e6:.2f}"),
+            same(form=lambda value: value if value == UNKNOWN else f"{value / 1e6:.2f}"),
             "MFLOP",
         ),
         *(_tokens(here, horizon) for horizon in question.horizons),

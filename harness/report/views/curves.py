@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
-from harness.config import Frozen
+from pydantic import Field
+
+from harness.config import Frozen, digest
 from harness.evidence.sections import Section
 from harness.report.draw import Figure, Shown, figure_of
 from harness.stats.inference import t_interval
@@ -15,8 +19,8 @@ class CurvePoint(Frozen):
 
     seed: int
     tokens: int
-    flops: float
-    """Active training FLOPs."""
+    flops: float = Field(allow_inf_nan=True)
+    """Active training FLOPs; NaN, which no panel draws, where they are not known."""
     val_loss: float
 
 
@@ -34,7 +38,7 @@ class CurveEnd(Frozen):
     arm: str
     horizon: str
     tokens: int
-    flops: float
+    flops: float = Field(allow_inf_nan=True)
     val_loss: float
     interval: tuple[float, float] | None
     n: int
@@ -83,6 +87,11 @@ class Curves(Shown):
             said.append(f"the unigram model at {self.unigram:.2f}")
         return f"Cut at {top:.2f}: above it lie {' and '.join(said)}." if said else ""
 
+    @property
+    def digest(self) -> str:
+        """Of the data drawn."""
+        return digest(json.loads(self.model_dump_json()))  # which has null for NaN
+
 
 def figure(section: Section) -> Figure | None:
     """Validation loss against tokens and against FLOPs."""
@@ -113,7 +122,9 @@ def curves(section: Section) -> Curves:
         if branch and (not own or branch[-1].update < own[0].update):
             own.insert(0, branch[-1])
         points += [
-            CurvePoint(seed=record.seed, tokens=p.tokens, flops=p.flops, val_loss=p.val_loss)
+            CurvePoint(
+                seed=record.seed, tokens=p.tokens, flops=_or_nan(p.flops), val_loss=p.val_loss
+            )
             for p in own
         ]
     unigrams = [end.unigram for end in group.ends if end.unigram is not None]
@@ -135,6 +146,10 @@ def curves(section: Section) -> Curves:
     )
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _end(section: Section, arm: str, horizon: str) -> dict[str, Any] | None:
     rows = section.group.reached(arm, horizon)
     if not rows:
@@ -144,7 +159,7 @@ def _end(section: Section, arm: str, horizon: str) -> dict[str, Any] | None:
         "arm": arm,
         "horizon": horizon,
         "tokens": rows[0].tokens,
-        "flops": rows[0].flops,
+        "flops": _or_nan(rows[0].flops),
         "val_loss": value.mean,
         "interval": value.interval,
         "n": value.n,

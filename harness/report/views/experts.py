@@ -60,20 +60,30 @@ def _top_k(record: Record) -> int:
 
 def shares(use: ExpertUse, top_k: int) -> list[list[float]]:
     """(layers, experts) load / (tokens x top_k / experts), descending within a layer."""
-    return [
-        sorted((count * len(layer) / (use.tokens * top_k) for count in layer), reverse=True)
-        for layer in use.load
-    ]
+    return [_shares(use, layer, top_k) for layer in range(len(use.load))]
+
+
+def _shares(use: ExpertUse, layer: int, top_k: int) -> list[float]:
+    load = use.load[layer]
+    return sorted((count * len(load) / (use.tokens * top_k) for count in load), reverse=True)
 
 
 def openness(use: ExpertUse) -> list[float]:
     """(layers,) routing entropy / ln experts: 1 is a router that does not choose."""
-    return [h / math.log(len(layer)) for h, layer in zip(use.entropy, use.load, strict=True)]
+    return [_openness(use, layer) for layer in range(len(use.load))]
+
+
+def _openness(use: ExpertUse, layer: int) -> float:
+    return use.entropy[layer] / math.log(len(use.load[layer]))
 
 
 def dropped(use: ExpertUse, top_k: int) -> list[int]:
     """(layers,) token copies that no expert took: tokens x top_k less the load's sum."""
-    return [use.tokens * top_k - sum(layer) for layer in use.load]
+    return [_dropped(use, layer, top_k) for layer in range(len(use.load))]
+
+
+def _dropped(use: ExpertUse, layer: int, top_k: int) -> int:
+    return use.tokens * top_k - sum(use.load[layer])
 
 
 def heats(section: Section) -> Heats | None:
@@ -167,19 +177,19 @@ def _mean(
 MEASURES: tuple[Measure[Layer], ...] = (
     _mean(
         "busiest", "share of an even load that the busiest expert took", "of an even load",
-        lambda r, use, layer: shares(use, _top_k(r))[layer][0],
+        lambda r, use, layer: _shares(use, layer, _top_k(r))[0],
     ),
     _mean(
         "idlest", "share of an even load that the idlest expert took", "of an even load",
-        lambda r, use, layer: shares(use, _top_k(r))[layer][-1],
+        lambda r, use, layer: _shares(use, layer, _top_k(r))[-1],
     ),
     _mean(
         "entropy", "mean routing entropy of a token / ln experts", "of ln experts",
-        lambda _, use, layer: openness(use)[layer],
+        lambda _, use, layer: _openness(use, layer),
     ),
     Measure(
         "dropped", "token copies that no expert took",
-        _of_layer(lambda r, use, layer: dropped(use, _top_k(r))[layer]),
+        _of_layer(lambda r, use, layer: _dropped(use, layer, _top_k(r))),
         total("sum over seeds of tokens x top_k - load"), "token copies",
     ),
 )  # fmt: skip

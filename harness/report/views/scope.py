@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from harness.code.provenance import SOFTWARE_SET
 from harness.data import sources
 from harness.evidence import searches as tuning
 from harness.evidence.machines import kind, kinds
 from harness.evidence.sections import Section
+from harness.optim import registry
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.report.columns import Measure, tabulate, text
@@ -122,20 +124,24 @@ def _compute(record: Record) -> str:
     train = record.config.get("train", {})
     known = [str(train[name]) for name in ("dtype", "compile") if name in train]
     optim = record.config.get("optim", {})
-    inner = optim.get("muon_ns_dtype") if optim.get("name") != "adamw" else None
+    inner = optim.get("muon_ns_dtype")
+    if not registry.reads(optim.get("name", ""), "muon_ns_dtype"):
+        inner = None
     if inner and inner != train.get("dtype"):
         known.insert(1, f"Newton-Schulz in {inner}")
     if threads := train.get("threads"):
         known.append(f"{threads} thread{'s' if threads != 1 else ''}")
+    if record.world_size > 1:
+        known.append(f"each update shared by {record.world_size} processes")
     return ", ".join(known)
 
 
-def _data(record: Record) -> str:
+def _data(record: Record, note: Callable[[str], str]) -> str:
     if record.data is None:
         return ""
     mix = ", ".join(f"{share:.0%} {name}" for name, share in record.data.mix.items())
     kinds = {source.get("kind", "") for source in record.config.get("data", {}).get("sources", ())}
-    notes = [f"; {said}" for said in map(sources.note, sorted(kinds)) if said]
+    notes = [f"; {said}" for said in map(note, sorted(kinds)) if said]
     return f"{mix}; {quantity(record.data.train_tokens)} training tokens in one epoch" + "".join(
         notes
     )
@@ -143,7 +149,8 @@ def _data(record: Record) -> str:
 
 def data(records: Sequence[Record]) -> str:
     """Training tokens by source, and in one epoch."""
-    return _each(records, _data)
+    note = cache(sources.note)  # thousands of records name a few kinds
+    return _each(records, lambda record: _data(record, note))
 
 
 def _validation(record: Record) -> str:
@@ -186,7 +193,9 @@ def _budget(section: Section, horizon: str) -> str:
     tokens = [end.tokens for end in ends]
     if len(set(tokens)) <= 1:
         return f"{tokens[0]:,} tokens each" if tokens else "not reached yet"
-    flops = [end.flops for end in ends]
+    flops = [end.flops for end in ends if end.flops is not None]
+    if len(flops) < len(ends):
+        return f"{min(tokens):,} to {max(tokens):,} tokens"
     return (
         f"{quantity(flops[0])} active training FLOPs each (to {max(flops) / min(flops) - 1:.1%}); "
         f"{min(tokens):,} to {max(tokens):,} tokens"

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from models import dense, moe
 from models.kernels.head_cross_entropy import head_cross_entropy_sum
 from models.kernels.launching import TritonKernel
 from models.kernels.names import KERNELS
@@ -64,13 +63,10 @@ def test_twenty_updates_with_all_kernels_on_have_the_plain_losses(launched, base
     assert ours == pytest.approx(plain, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("block", "base"), [(dense.DenseBlock, small.DENSE), (moe.MoEBlock, small.MOE)]
-)
-def test_a_block_with_the_operators_compiles_whole(launched, block, base):
+@pytest.mark.parametrize("base", [small.DENSE, small.MOE], ids=["dense", "moe"])
+def test_a_block_with_the_operators_compiles_whole(launched, base):
     model = small.build(base, torch.float32, kernels=KERNELS, **SIZES)
     layer = model.blocks[0]
-    assert isinstance(layer, block)
     rotary = rotary_angles(torch.arange(7), 16, 10_000.0, torch.float32)
     x = torch.randn(1, 7, 64, requires_grad=True)
     weights = [x, *layer.parameters()]

@@ -1,15 +1,46 @@
-"""Muon: momentum, orthogonalised by Newton-Schulz, for the matrices inside blocks."""
+"""Muon: momentum, orthogonalised by Newton-Schulz, for the matrices inside blocks; AdamW for the
+rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Literal, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from harness.config import OptimConfig
+from harness.optim import groups
 from harness.optim.newton_schulz import HALVED_ROWS, orthogonalise
+from harness.optim.optimizers import adamw
+from models.dtypes import DTYPES
+from models.roles import Role
+
+FIELDS = ("muon_", "adamw_")
+LAUNCHES_A_MATRIX = 30
+"""Assumed: the iterations and what is around them."""
+
+
+def build(
+    config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
+) -> dict[str, torch.optim.Optimizer]:
+    """Muon over the matrices inside blocks, AdamW over everything else."""
+    inner, rest = groups.inner_and_rest(parameters, roles)
+    muon = Muon(
+        list(inner.values()),
+        [roles[name].slices for name in inner],
+        lr=config.muon_lr,
+        momentum=config.muon_momentum,
+        nesterov=config.muon_nesterov,
+        weight_decay=config.muon_weight_decay,
+        ns_iterations=config.muon_ns_iterations,
+        ns_coefficients=config.muon_ns_coefficients,
+        ns_eps=config.muon_ns_eps,
+        ns_dtype=DTYPES[config.muon_ns_dtype],
+        scale=config.muon_scale,
+    )
+    return {"muon": muon, **adamw.build(config, rest, roles)}
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,4 +1,4 @@
-"""PyTorch's own Muon over the matrices that ours takes, as a peer in comparisons.
+"""PyTorch's own Muon over the matrices that ours takes, and AdamW, as a peer in comparisons.
 
 `torch.optim.Muon` takes 2-D parameters alone. Matrices stored fused and experts stored stacked are
 handed to it one by one, as views of their parameter: it updates them in place.
@@ -6,16 +6,33 @@ handed to it one by one, as views of their parameter: it updates them in place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, overload
 
 import torch
 from torch import Tensor, nn
 
 from harness.config import OptimConfig
+from harness.optim import groups
+from harness.optim.optimizers import adamw
+from models.roles import Role
+
+FIELDS = ("muon_", "adamw_")
+FIXED = {"muon_ns_dtype": "bf16"}
+LAUNCHES_A_MATRIX = 30
+"""Assumed, as of ours."""
 
 ADJUST = {"spectral": "original", "rms": "match_rms_adamw"}
 """Our names for the two scale conventions, and torch's."""
+
+
+def build(
+    config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
+) -> dict[str, torch.optim.Optimizer]:
+    """PyTorch's Muon over the matrices inside blocks, AdamW over everything else."""
+    inner, rest = groups.inner_and_rest(parameters, roles)
+    muon = TorchMuon(list(inner.values()), [roles[name].slices for name in inner], config)
+    return {"torch-muon": muon, **adamw.build(config, rest, roles)}
 
 
 def pieces(tensor: Tensor, slices: Sequence[int]) -> list[Tensor]:

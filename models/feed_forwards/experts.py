@@ -1,4 +1,4 @@
-"""The mixture of experts and the block around it. May not wait for the device to decide anything.
+"""The mixture of experts. May not wait for the device to decide anything.
 
 Drop-less: the copies of tokens are sorted by expert and multiplied group by group
 (MegaBlocks, arXiv 2211.15841), so that every token reaches each expert it chose.
@@ -8,7 +8,7 @@ inverse, so results do not depend on the order in which threads finish.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,24 +16,11 @@ from torch import Tensor, nn
 
 from models.config import ModelConfig
 from models.dtypes import reduction_dtype
-from models.kernels.document_mask import Borders
-from models.layers import Attention, LayerCache, Linear, RMSNorm, Rotary, unset
+from models.layers import Linear, unset
 from models.ops import Ops
 from models.roles import Role
+from models.routing import Routing
 from models.working import cast
-
-
-class Routing(NamedTuple):
-    """What one layer's router did with a micro-batch."""
-
-    balance: Tensor
-    """(b,) load-balancing loss of each sequence, 1 where the load is even; differentiable."""
-    z: Tensor
-    """(b,) mean over each sequence's tokens of logsumexp(router logits)²; differentiable."""
-    load: Tensor
-    """(experts,) int64: token copies sent to each expert."""
-    entropy: Tensor
-    """Scalar: sum over tokens of the routing distribution's entropy in nats; detached."""
 
 
 class MixtureOfExperts(nn.Module):
@@ -122,27 +109,3 @@ def take_rows(x: Tensor, rows: Tensor, back: Tensor, copies: int) -> Tensor:
     scatter and add.
     """
     return _TakeRows.apply(x, rows, back, copies)
-
-
-class MoEBlock(nn.Module):
-    """Pre-norm attention, then a pre-norm mixture of experts, each added to its input."""
-
-    def __init__(self, config: ModelConfig, ops: Ops) -> None:
-        super().__init__()
-        self.attention_norm = RMSNorm(config.width, config.norm_eps, ops)
-        self.attention = Attention(config, ops)
-        self.feed_forward_norm = RMSNorm(config.width, config.norm_eps, ops)
-        self.feed_forward = MixtureOfExperts(config, ops)
-
-    def forward(
-        self,
-        x: Tensor,
-        rotary: Rotary,
-        borders: Borders | None = None,
-        cache: LayerCache | None = None,
-    ) -> tuple[Tensor, Routing]:
-        """(b, s, width) -> (b, s, width), and what the router did."""
-        y = self.attention(self.attention_norm(x), rotary, borders, cache)
-        x, normed = self.feed_forward_norm.after_adding(y, x)
-        y, routing = self.feed_forward(normed)
-        return x + y, routing

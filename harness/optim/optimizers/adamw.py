@@ -8,18 +8,17 @@ import torch
 from torch import nn
 
 from harness.config import OptimConfig
+from harness.optim.groups import decayed_and_spared
 from models.roles import Role
 
-DECAYED = frozenset({"matrix", "expert", "router"})
-"""Roles that weight decay touches: never norms, never embeddings or the head."""
+FIELDS = ("adamw_",)
 
 
-def adamw(
+def build(
     config: OptimConfig, parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
 ) -> dict[str, torch.optim.Optimizer]:
     """One AdamW, fused, over all parameters, in two groups: decayed and spared."""
-    decayed = [p for name, p in parameters.items() if roles[name].kind in DECAYED]
-    spared = [p for name, p in parameters.items() if roles[name].kind not in DECAYED]
+    decayed, spared = decayed_and_spared(parameters, roles)
     groups = [
         {"params": decayed, "weight_decay": config.adamw_weight_decay},
         {"params": spared, "weight_decay": 0.0},

@@ -1,0 +1,66 @@
+"""From the name of a part to its text: a file of ours, a user's file, or an installed package.
+
+A user's file lies beside the recipe's, in ./recipes or in the current folder. Nothing of it runs
+here. May not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import RequestError, nearest
+from harness.optim import registry
+from models import own
+
+MODELS = Path(own.__file__).parent
+FOLDERS = {
+    "optim": registry.FOLDER,
+    "model.feed_forward": MODELS / "feed_forwards",
+    "model.attention": MODELS / "attentions",
+}
+"""Where the configuration names a part of each kind -> the folder of ours."""
+WHAT = {
+    "optim": "optimizer",
+    "model.feed_forward": "feed-forward",
+    "model.attention": "attention",
+}
+
+
+def code_of(kind: str, name: str, beside: Sequence[Path]) -> str:
+    """The text of the file that a part's name means, or `distribution version` of its package.
+
+    Raises RequestError where there is none, with the nearest name.
+    """
+    named = own.read_name(name)
+    if not named.is_file:
+        if not named.place or not named.found:
+            raise RequestError(f"'{name}' names no {WHAT[kind]}: package.module:CLASS does")
+        return own.installed_version(named.place)
+    if ":" not in name and not name.endswith(".py"):
+        ours = {
+            file.stem.replace("_", "-"): file
+            for file in sorted(FOLDERS[kind].glob("*.py"))
+            if not file.name.startswith("_")
+        }
+        if name not in ours:
+            raise RequestError(f"no {WHAT[kind]} '{name}'{nearest(name, ours)}")
+        return _text(ours[name])
+    if Path(named.place).is_absolute():
+        raise RequestError(f"{named.place}: a part is named from a folder, so that records can be")
+    places = [*beside, Path("recipes"), Path()]
+    for folder in places:
+        if (folder / named.place).is_file():
+            return _text(folder / named.place)
+    files = {file.name for folder in places for file in folder.glob("*.py")}
+    raise RequestError(
+        f"no file '{named.place}' beside the recipe, in ./recipes or here"
+        f"{nearest(named.place, files)}"
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{file.name}: {own.said(error)}") from None

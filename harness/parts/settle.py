@@ -1,0 +1,123 @@
+"""A configuration with all that its own parts say of themselves: code, settings, size, FLOPs.
+
+A recipe and a plan never import torch, so a child process (`probe.py`) loads and tries the parts;
+what it found is kept in the cache, by the parts' text and the configuration. Where every part is
+ours nothing is started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.code import provenance
+from harness.config import OptimConfig, RunConfig, digest, replace
+from harness.data.cache import cache_root
+from harness.errors import RequestError
+from harness.files import write_atomically
+from harness.optim import registry
+from harness.parts import files
+from models.config import Part
+
+SECONDS = 300.0
+"""For importing and trying a part; a few on an idle machine."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A complete configuration, and which of the wished settings its parts have."""
+
+    config: RunConfig
+    taken: frozenset[str]
+
+
+def settle(config: RunConfig, beside: Sequence[Path], wishes: Mapping[str, Any]) -> Settled:
+    """Fill in what the parts of `config` that are not ours have to say.
+
+    `beside` are the folders to look for a user's file in, before ./recipes and ./. `wishes` are
+    settings by dotted path (`optim.settings.beta`), which a part takes if it has them.
+    Raises RequestError, in one line with file and line number, for a part that is not there, does
+    not load, or does not work when it is tried.
+    """
+    named: dict[str, OptimConfig | Part] = {
+        "optim": config.optim,
+        "model.feed_forward": config.model.feed_forward,
+        "model.attention": config.model.attention,
+    }
+    own = {kind: part for kind, part in named.items() if part.name}
+    if registry.is_flat(config.optim.name):
+        registry.check(config.optim)
+        del own["optim"]
+    for kind, part in named.items():
+        if kind not in own and (setting := next(iter(part.settings), None)) is not None:
+            raise RequestError(f"{kind}.settings.{setting}: no part is named at {kind}")
+    if not own:
+        return Settled(config, frozenset())
+    config = replace(config, {
+        f"{kind}.code": part.code or files.code_of(kind, part.name, beside)
+        for kind, part in own.items()
+    })  # fmt: skip
+    question = {
+        "kinds": sorted(own),
+        "config": config.model_dump(mode="json"),
+        "wishes": {
+            path: value
+            for path, value in wishes.items()
+            if path.startswith(tuple(f"{kind}.settings." for kind in own))
+        },
+    }
+    answer = _remembered(question)
+    return Settled(replace(config, answer["changes"]), frozenset(answer["taken"]))
+
+
+def _remembered(question: dict[str, Any]) -> dict[str, Any]:
+    """A part is tried once for each text, model and code of ours; faults are not remembered."""
+    prober = Path(__file__).with_name("probe.py").read_text("utf-8")
+    versions = provenance.software()
+    code = [provenance.source_digest(), prober, [versions["python"], versions["torch"]]]
+    config = question["config"]
+    asked = {**question, "config": [config["model"], config["optim"], config["data"]["seq_len"]]}
+    memory = cache_root() / "parts" / f"{digest([asked, code])}.json"
+    if memory.is_file():
+        found: dict[str, Any] = json.loads(memory.read_text("utf-8"))
+        return found
+    found = _ask(question)
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(memory, json.dumps(found))
+    except OSError:
+        pass  # a cache that cannot be written costs seconds again
+    return found
+
+
+def _ask(question: dict[str, Any]) -> dict[str, Any]:
+    names = ", ".join(_at(question["config"], kind)["name"] for kind in question["kinds"])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "harness.parts.probe"],
+            env={**os.environ, "PYTHONPATH": str(provenance.ROOT), "OMP_NUM_THREADS": "1"},
+            input=json.dumps(question), capture_output=True, text=True, timeout=SECONDS,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise RequestError(f"{names}: trying it took over {SECONDS:g} s") from None
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise RequestError(f"{names}: trying it ended with code {done.returncode}: {said[-1]}")
+    answer: dict[str, Any] = json.loads(lines[-1])
+    if "fault" in answer:
+        raise RequestError(answer["fault"])
+    return answer
+
+
+def _at(config: dict[str, Any], kind: str) -> dict[str, Any]:
+    for step in kind.split("."):
+        config = config[step]
+    return config

@@ -1,0 +1,64 @@
+"""Files that somebody else may have written: read whole only if small, and without the characters
+that write over a terminal or turn a line's direction.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from harness.files import read_regular
+
+MAX_JSON_BYTES = 64 * 2**20
+"""Of an index, an evaluation or a bench; of each, many times what ours come to."""
+KEPT = "\n\t"
+_ESCAPED = re.compile(rb"\\[bfru]")
+"""How a JSON text may write a control character."""
+_BIDI = "\u061c\u200e\u200f" + "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+
+
+def read_json(path: Path, most: int = MAX_JSON_BYTES) -> bytes:
+    """The JSON text of a file, its strings `without_controls`.
+
+    Raises OSError for what is no regular file, or has more than `most` bytes.
+    """
+    return json_without_controls(read_regular(path, most))
+
+
+def json_without_controls(text: bytes) -> bytes:
+    """A JSON text whose strings hold no control characters; the same bytes where they hold none,
+    and where it is no JSON, which whoever parses it says."""
+    try:
+        raw = text.decode("utf-8")
+        if not _ESCAPED.search(text) and without_controls(raw, kept="\n\t\r") == raw:
+            return text
+        content = json.loads(raw)
+    except (ValueError, RecursionError):
+        return text
+    return json.dumps(cleaned(content)).encode()
+
+
+def cleaned(value: Any) -> Any:
+    """Plain data, with every string in it `without_controls`."""
+    if isinstance(value, str):
+        return without_controls(value)
+    if isinstance(value, dict):
+        return {cleaned(name): cleaned(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [cleaned(one) for one in value]
+    return value
+
+
+def without_controls(text: str, kept: str = KEPT) -> str:
+    """Text without C0 and C1 controls (line ends and tabs stay) and without bidi controls."""
+    if text.isprintable():  # no control is
+        return text
+
+    def stays(character: str) -> bool:
+        control = unicodedata.category(character) == "Cc" or character in _BIDI
+        return character in kept or not control
+
+    return "".join(filter(stays, text))
