@@ -109,6 +109,10 @@ def _rates(section: Section) -> list[Block[Against]]:
             lambda one: ratio.cell(one) if one.ratio else nothing("not comparable", behind(one)),
         ),
         throughput.detectable(section),
+        *(
+            given(name, lambda one: nothing("the question is of rates", behind(one)))
+            for name in ("worth", "outlay", "noise_of")
+        ),
         throughput.verdict(section),
         given("scope", scope),
         given("details", lambda versus: _details(section, behind(versus))),
