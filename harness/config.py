@@ -1,7 +1,7 @@
 """The configuration of a run: frozen, typed, complete. Overrides, canonical form, differences.
 
 Every value that can change a result stands here, spelled out: a library's default is never left
-unsaid. May not import torch.
+unsaid.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The complete base configuration of a run at each scale. May not import torch."""
+"""The complete base configuration of a run at each scale."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 `full` holds the published sizes; `proxy` and `smoke` keep the shape (depth to width, 3:1 or 2:1
 queries to keys, feed-forward about 2.7 widths, eight experts) at a size that a CPU can train.
-May not import torch or the harness.
 """
 
 from __future__ import annotations

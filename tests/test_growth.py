@@ -41,6 +41,7 @@ from harness.records import keys, store
 from harness.recipe import load
 from harness.evidence import sections
 from harness.plan import runs as plan
+from harness.plan.resolved import resolve
 
 def read_as_written(config):
     try:
@@ -56,8 +57,8 @@ planned, specifications, rates = {}, {}, {}
 for entry in load()[0].values():
     if "proxy" not in entry.seeds or not entry.at("proxy").runs_on("cpu"):
         continue
-    made = plan.make(entry, "proxy", "cpu", tokenizer_digest=data.tokenizer_digest,
-                     device_class=device_class)
+    made = plan.make(resolve(entry, "proxy"), plan.Where("cpu", device_class),
+                     data.tokenizer_digest)
     planned[entry.name] = [run.key for run in made.runs]
     forecast = Forecast(device_class, None, records)
     for run in made.runs:

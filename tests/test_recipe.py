@@ -9,7 +9,8 @@ import pytest
 
 from harness import recipe
 from harness.errors import RequestError
-from harness.plan import runs as plan
+from harness.plan import resolved
+from tests.plan import making
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -20,10 +21,10 @@ def test_every_recipe_of_ours_resolves_at_every_scale_it_has():
     assert "dense_vs_moe" in entries
     for entry in entries.values():
         for scale in entry.seeds:
-            built, grid = plan.resolve(entry, scale, {})
+            built, grid = making.grid(entry, scale, {})
             names = {arm.name for arm in grid}
             assert {arm for pair in entry.primary.pairs for arm in pair} <= names
-            assert entry.primary.at in plan.horizon_names(built)
+            assert entry.primary.at in resolved.horizon_names(built)
             assert set(built.notes) <= names
 
 
@@ -33,7 +34,7 @@ def test_the_readmes_example_is_a_recipe(tmp_path):
     (tmp_path / "mine.py").write_text(code)
     assert len(code.strip().splitlines()) <= 17
     entry = recipe.find("muon_rates", tmp_path)
-    _, grid = plan.resolve(entry, "smoke", {})
+    _, grid = making.grid(entry, "smoke", {})
     assert [arm.config.optim.muon_lr for arm in grid] == [0.01, 0.04]
 
 

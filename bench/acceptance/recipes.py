@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.commands import run
 from harness.errors import CheckFailed, RequestError, RunFailed
-from harness.plan import runs as planning
+from harness.plan.resolved import resolve
 from harness.recipe import Entry, find, load
 
 UPDATES = 24
@@ -48,7 +48,7 @@ def main(device: str) -> int:
 
 def short_run(entry: Entry, device: str, results: Path) -> None:
     """Raises RunFailed and what else a run may raise."""
-    _, grid = planning.resolve(entry, "smoke", {})
+    grid = resolve(entry, "smoke").arms
     pairs = entry.primary.pairs
     pair = pairs[-1 if device == "cuda" else 0] if pairs else (grid[0].name,)
     arm = pair[-1]

@@ -22,9 +22,9 @@
     evidence = { runs_each = 1, timer_includes = ["compilation"] }
     compares = { recipe = "dense_vs_moe", arm = "moe-160m", against = "dense" }  # in our records
 
-A number in quotes is as printed, with its unit, and means whatever rounds to it (see `printed`);
-it stands in `quote`, or in `note` where the page has it elsewhere. A bare number is the file's
-own: exact, in seconds, money, bytes or a fraction. Reads and checks; judges nothing. No torch.
+A number in quotes is as printed, with its unit, and means whatever rounds to it (see `printed`); it
+stands in `quote`, or in `note` where the page has it elsewhere. A bare number is the file's own:
+exact, in seconds, money, bytes or a fraction. Reads and checks; judges nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The claims audit: published numbers against arithmetic, physics and our own records.
 
 A function of a claims file and of records. Each claim gets what it implies with the arithmetic
-shown, a verdict, and the reading under which it would hold. May not import torch or pandas.
+shown, a verdict, and the reading under which it would hold.
 """
 
 from __future__ import annotations

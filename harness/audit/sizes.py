@@ -1,4 +1,4 @@
-"""How large a model of stated sizes is, and what a token costs it. No torch.
+"""How large a model of stated sizes is, and what a token costs it.
 
 Three families: `llama` (RMSNorm, RoPE, no biases: the arithmetic of models/config.py, and shared
 experts), `gpt2` (LayerNorm, learned positions, biases, tied) and `gpt-neox` (the same without

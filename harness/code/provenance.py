@@ -1,4 +1,4 @@
-"""Which code ran: the source digest, the commit, the versions. May not import torch."""
+"""Which code ran: the source digest, the commit, the versions."""
 
 from __future__ import annotations
 

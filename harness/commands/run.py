@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -30,37 +29,26 @@ from harness.commands.options import (
 )
 from harness.commands.planned import (
     default_jobs,
-    device_profile,
-    evidence,
-    read_device,
-    read_overrides,
-    read_scale,
-    this_code,
 )
+from harness.commands.request import Asked, Request, ask, read
 from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report
-from harness.commands.run_question import command, question
-from harness.commands.start import Given
-from harness.config import RunConfig, canonical
+from harness.commands.run_question import command, question, unseen
+from harness.commands.run_select import select
+from harness.config import canonical
 from harness.data.adopted import look
 from harness.data.prepare import Prepared
-from harness.errors import CheckFailed, RequestError, nearest
+from harness.errors import RequestError
 from harness.evidence import precision
-from harness.launch import launchers, terminal
-from harness.launch.base import Launcher
-from harness.launch.protocol import Job, RunFiles, run_folder
+from harness.launch import terminal
+from harness.launch.protocol import Job, run_folder
 from harness.machine import devices
-from harness.plan import backlog as backlogs
 from harness.plan import runs as planning
-from harness.plan import stages
 from harness.plan.forecast import Forecast
-from harness.plan.grid import Arm
-from harness.plan.profiles import Profile
-from harness.plan.runs import Plan, Run
-from harness.recipe import Entry, Scale, Stage, find
+from harness.plan.runs import Plan, Run, Where
+from harness.recipe import Entry
 from harness.records import store
 from harness.records.schema import Launch, Record
-from harness.train import seal
 
 
 @dataclass(frozen=True)
@@ -149,28 +137,6 @@ class Options:
     processes: ProcessesOption = 1
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, read and checked."""
-
-    options: Options
-    scale: Scale
-    device: str
-    results: Path
-    overrides: Mapping[str, Any]
-    launcher: Launcher
-    given: Given | None = None
-    """The model that the first stage (or `stage`) starts from."""
-    only: Callable[[Run], bool] | None = None
-    """Of what is to do, the runs now wanted; None is all."""
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """What sets this request's records apart from the recipe's own."""
-        given = {"--from": self.given.name} if self.given else {}
-        return {**self.overrides, **given}
-
-
 def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
     """Execute a recipe; `only` leaves out runs that are not wanted now, but for those that wanted
     ones start from; with it --fresh runs what is outdated again, and nothing that is finished.
@@ -178,58 +144,27 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
-    request = _read(options, only)
-    asked = _resolve(request)
+    request = read(options, only)
+    asked = ask(request)
     if options.dry_run:
         from harness.commands import show
 
         for folder in asked.folders.values():
             look(folder)
-        show.show(show.Options(
-            options.recipe, options.scale, options.device, options.seeds, options.sets,
-            options.config, options.results, options.as_json,
-        ))  # fmt: skip
+        where = Where(request.device, devices.of(request.device).product(), options.processes)
+        show.say(asked.resolved, where, asked.records, options.seeds, as_json=options.as_json)
         return
     # With --json all that is said on the way goes to stderr.
     with contextlib.redirect_stdout(sys.stderr) if options.as_json else contextlib.nullcontext():
         done = _execute(request, asked)
-    _report(request, asked.entry, done)
+    _report(request, asked.resolved.entry, done)
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """What a request comes to before any data is there."""
-
-    entry: Entry
-    profile: Profile
-    grid: Sequence[Arm]
-    stages: Sequence[Stage]
-    first: str | None
-    """The stage at which it begins."""
-    folders: Mapping[str | None, Path]
-    """`--data`, by stage."""
-
-
-def _resolve(request: Request) -> Resolved:
-    """Raises RequestError for a recipe, an arm, a stage or a field that is not there."""
-    options, entry = request.options, find(request.options.recipe)
-    profile = device_profile(request.device)
-    built, grid = planning.resolve(entry, request.scale, request.overrides, profile)
-    arms = [arm.name for arm in grid]
-    for name in options.arms:
-        if name not in arms:
-            raise RequestError(f"no arm '{name}'{nearest(name, arms)}")
-    taken, first = stages.chosen(built.stages, options.stage, options.start is not None)
-    folders = run_data.read_folders(options.data, taken, options.stage)
-    return Resolved(entry, profile, grid, taken, first, folders)
-
-
-def _execute(request: Request, asked: Resolved) -> list[Record]:
+def _execute(request: Request, asked: Asked) -> list[Record]:
     """Do what is to do; returns the records of what was done."""
-    options, entry, first = request.options, asked.entry, asked.first
+    options, first = request.options, asked.first
     store.check_writable(request.results)
-    records = store.read_all(request.results)
-    needs = run_data.wanted(asked.grid, asked.stages)
+    needs = run_data.wanted(asked.resolved.arms, asked.stages)
     at_first = [need.config for need in needs if need.stage == first]
     if request.given is not None:
         starts.check_architecture(request.given, at_first)
@@ -237,26 +172,16 @@ def _execute(request: Request, asked: Resolved) -> list[Record]:
     if request.given is not None:
         starts.check_tokenizer(request.given, [prepared[canonical(c.data)] for c in at_first])
     plan = planning.make(
-        entry,
-        request.scale,
-        request.device,
+        asked.resolved,
+        Where(request.device, devices.of(request.device).product(), options.processes),
+        lambda data: prepared[canonical(data)].manifest.tokenizer_digest,
         seeds=options.seeds,
-        overrides=request.overrides,
-        tokenizer_digest=lambda d: prepared[canonical(d)].manifest.tokenizer_digest,
-        device_class=devices.of(request.device).product(),
-        world_size=options.processes,
-        profile=asked.profile,
         given=request.given.name if request.given else None,
         start=first,
-        evidence=evidence(
-            records, request.scale, devices.of(request.device).product(), request.device
-        ),
     )
     if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
         terminal.note(slow)
-    if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
-        print(f"note: {slow}", file=sys.stderr)
-    todo = _select(plan, records, prepared, request)
+    todo = select(plan, asked.records, prepared, request)
     places.remember(request.results)
     if todo:
         return _launch(todo, plan, prepared, request)
@@ -269,91 +194,10 @@ def _execute(request: Request, asked: Resolved) -> list[Record]:
     return []
 
 
-def _read(options: Options, only: Callable[[Run], bool] | None) -> Request:
-    """Raises RequestError for words that are none, or that exclude each other."""
-    if options.fresh and options.keep:
-        raise RequestError("--fresh and --keep exclude each other")
-    if options.tokenizer is not None and not options.data:
-        raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
-    scale = read_scale(options.scale)
-    if options.arms and only is None:
-        only = lambda run: run.arm in options.arms  # noqa: E731
-    request = Request(
-        options, scale, read_device(options.device), places.results_folder(scale, options.results),
-        read_overrides(options.config, options.sets)
-        | run_data.own_text(options.text, options.data),
-        launchers.find(options.launcher, options.processes), only=only,
-    )  # fmt: skip
-    if options.start is None or options.dry_run:
-        return request
-    given = starts.find(options.start, scale=scale, results=request.results)
-    return dataclasses.replace(request, given=given)
-
-
 def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:
     options = request.options
     end = End(entry, request.scale, request.results, request.asked, done, options.results)
     report(end, as_json=options.as_json)
-
-
-def _select(
-    plan: Plan, records: list[Record], prepared: Mapping[str, Prepared], request: Request
-) -> list[Run]:
-    current = this_code(lambda data: prepared[canonical(data)].manifest.digest)
-    backlog = backlogs.sort(plan, records, current)
-    if backlog.unasked:
-        seeds = sorted({run.seed for run in backlog.unasked})
-        terminal.note(
-            f"a sequential design: of seeds {', '.join(map(str, seeds))} it asks for nothing "
-            + ("yet" if backlog.missing else "any more")
-        )
-    if backlog.outdated and not (request.options.fresh or request.options.keep):
-        terminal.say(f"{len(backlog.outdated)} finished runs are outdated:")
-        for run, why in backlog.outdated:
-            terminal.say(f"{run.name}: {why}", "  ")
-        raise CheckFailed(
-            "say --fresh to run them again (old records stay), or --keep to leave these as "
-            f"they are and run only the {len(backlog.pending)} that are missing"
-        )
-    if request.options.fresh:
-        todo = backlog.missing
-        if not todo and request.only is None:  # whoever names runs wants those that are missing
-            todo = list(plan.runs)
-    else:
-        todo = list(backlog.pending)
-    todo = backlogs.whole_blocks(todo, plan)
-    if request.options.stage is not None:
-        stages = {run.stage for run in plan.runs}
-        if request.options.stage not in stages:
-            raise RequestError(
-                f"no stage '{request.options.stage}'{nearest(request.options.stage, stages)}"
-            )
-        todo = [run for run in todo if run.stage == request.options.stage]
-    if request.only is not None:
-        todo = [run for run in todo if request.only(run)]
-    checkpoints = places.checkpoints_folder(request.results)
-    by_key = {run.key: run for run in plan.runs}
-    missing = {run.key for run in backlog.pending}
-
-    def can_start(run: Run) -> bool:
-        parent = RunFiles(run_folder(checkpoints, by_key[str(run.parent)]))
-        branch = parent.branch(run.first_update, current.source_digest)
-        if said := seal.keep_whole(branch if run.start == "branch" else parent.final):
-            terminal.say(f"{by_key[str(run.parent)].name}: {said}", "  ")
-        if run.start == "branch":
-            return branch.exists()
-        return parent.ended_with(current.source_digest) and run.parent not in missing
-
-    runs, added = backlogs.with_parents(todo, plan, can_start)
-    for run in added:
-        if run.key in missing:
-            terminal.say(f"{run.name} runs first: a later stage starts from it", "  ")
-        else:
-            terminal.say(
-                f"{run.name} runs again: its checkpoint is gone, and a later stage needs it",
-                "  ",
-            )
-    return runs
 
 
 def _launch(
@@ -425,9 +269,3 @@ def _launch(
                 _report(request, plan.entry, [])
             print("interrupted: states are saved; the same command goes on", file=sys.stderr)
             raise SystemExit(130) from None
-
-
-def unseen(config: RunConfig) -> bool:
-    """Whether a run goes through code that no reference trajectory does."""
-    parts = (config.optim, config.model.feed_forward, config.model.attention)
-    return bool(config.train.kernels) or any(part.code for part in parts)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.commands.planned import as_command
-from harness.plan import runs as planning
+from harness.commands.request import Request
+from harness.config import RunConfig
+from harness.plan.resolved import horizon_names
 from harness.plan.runs import Plan
 from harness.recipe import Entry
 from harness.records.schema import Question
-
-if TYPE_CHECKING:
-    from harness.commands.run import Request
 
 
 def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
@@ -32,7 +31,7 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
         tuned_by=recipe.tuned_by,
         arms=tuple(arm.name for arm in plan.arms),
         notes=dict(recipe.notes),
-        horizons=tuple(planning.horizon_names(recipe)),
+        horizons=tuple(horizon_names(recipe)),
         stages=tuple(stage.name for stage in recipe.stages),
         views=tuple(recipe.views),
         margin=recipe.timing.margin if recipe.timing else None,
@@ -68,3 +67,9 @@ def command(request: Request, entry: Entry) -> str:
         stage = ["--stage", request.options.stage] if request.options.stage else []
         words += [*stage, "--from", Path(request.given.argument).name]
     return as_command(words)
+
+
+def unseen(config: RunConfig) -> bool:
+    """Whether a run goes through code that no reference trajectory does."""
+    parts = (config.optim, config.model.feed_forward, config.model.attention)
+    return bool(config.train.kernels) or any(part.code for part in parts)

@@ -35,7 +35,8 @@ from harness.plan import runs as planning
 from harness.plan.backlog import sort
 from harness.plan.forecast import Forecast
 from harness.plan.profiles import memory_bytes
-from harness.plan.runs import Plan
+from harness.plan.resolved import Resolved, resolve
+from harness.plan.runs import Plan, Where
 from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
@@ -66,23 +67,29 @@ def show(options: Options) -> None:
     """Print the resolved plan, and what of it the records say is there. Raises RequestError."""
     device, scale = read_device(options.device), read_scale(options.scale)
     records = store.read_all(places.results_folder(scale, options.results))
-    device_class = devices.of(device).product()
-    data = Recorded(on(records, device_class))
-    plan = planning.make(
-        find(options.recipe),
-        scale,
-        device,
-        seeds=options.seeds,
-        overrides=read_overrides(options.config, options.sets),
-        tokenizer_digest=data.tokenizer_digest,
-        device_class=device_class,
-        profile=device_profile(device),
-        evidence=evidence(records, scale, device_class, device),
-    )
+    product = devices.of(device).product()
+    resolved = resolve(
+        find(options.recipe), scale, read_overrides(options.config, options.sets),
+        device_profile(device), evidence(records, scale, product, device),
+    )  # fmt: skip
+    say(resolved, Where(device, product), records, options.seeds, as_json=options.as_json)
+
+
+def say(
+    resolved: Resolved,
+    where: Where,
+    records: Sequence[Record],
+    seeds: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the plan that a resolved recipe has on a device, and what of it is there."""
+    data = Recorded(on(records, where.device_class))
+    plan = planning.make(resolved, where, data.tokenizer_digest, seeds=seeds)
     backlog = sort(plan, records, this_code(data.manifest_digest))
     rows = planning.describe(plan)
-    if options.as_json:
-        names = {"recipe": options.recipe, "scale": scale, "device": device}
+    if as_json:
+        names = {"recipe": plan.entry.name, "scale": plan.scale, "device": plan.device}
         runs = {
             "finished": [run.name for run in backlog.finished],
             "outdated": {run.name: why for run, why in backlog.outdated},

@@ -1,4 +1,4 @@
-"""`train.compile=auto`: which way to compile a run of a given length. Pure; may not import torch.
+"""`train.compile=auto`: which way to compile a run of a given length. Pure.
 
 Launches that were timed on the device decide where there are any: a way to compile is chosen where
 a run of that length is surely faster with it, by the whole interval of its break-even. Elsewhere an

@@ -1,7 +1,7 @@
 """Hours and dollars for a number of tokens, from a rate and a price, marked measured or projected.
 
 What is unknown stays None and reads "n/a": a device without a peak has no projection, a device
-without a price no dollars, a CPU neither. May not import torch.
+without a price no dollars, a CPU neither.
 """
 
 from __future__ import annotations

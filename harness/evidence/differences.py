@@ -1,6 +1,6 @@
 """What the arms' differences in loss are worth: paired by seed, judged together, barred or not.
 
-Pure: a section's records in, numbers and verdicts out. May not import torch.
+Pure: a section's records in, numbers and verdicts out.
 """
 
 from __future__ import annotations

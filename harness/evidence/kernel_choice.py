@@ -1,4 +1,4 @@
-"""`train.kernels=auto`: which Triton kernels to use. Pure; may not import torch.
+"""`train.kernels=auto`: which Triton kernels to use. Pure.
 
 A kernel is on where an update was measured to be faster with it on this device, end to end: the
 whole interval of its ratio to torch's own lies above 1. A tie leaves it off.

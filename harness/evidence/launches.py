@@ -2,7 +2,7 @@
 
 Pure: a section's records in, numbers and reasons out; `throughput` prints them. A pair is the
 launches of two arms in one block (a seed) at one length, made next to each other in one campaign,
-neither contaminated. May not import torch.
+neither contaminated.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Kinds of machine in the records: what may share a figure of time, and what must say otherwise.
 
-A run's key knows a CPU by product and instruction set, and generations of one product can differ
-by a factor of two in speed; the record's `cpu` names the generation where the system told it.
-May not import torch.
+A run's key knows a CPU by product and instruction set, and generations of one product can differ by
+a factor of two in speed; the record's `cpu` names the generation where the system told it.
 """
 
 from __future__ import annotations

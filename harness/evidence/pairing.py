@@ -1,4 +1,4 @@
-"""The pairs of two arms at one horizon, and what can be computed of them. Pure; no torch."""
+"""The pairs of two arms at one horizon, and what can be computed of them. Pure."""
 
 from __future__ import annotations
 

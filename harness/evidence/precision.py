@@ -2,7 +2,7 @@
 
 bf16 where the hardware has instructions for it, else fp32: without them libraries convert every
 operand, which is slower than fp32 and no more exact. Processors that list their instructions are
-known by them; of the others a child process asks torch and times a product. May not import torch.
+known by them; of the others a child process asks torch and times a product.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Which records may stand in one table, and where their arms' horizons ended.
 
-A section is one (recipe, scale, device class, overrides). Within it a group shares one code
-digest, one software set, one data manifest and one configuration outside the arms' differences;
-a view uses one group, so that no cell mixes codes. May not import torch, nor pandas, whose import
-alone would take half of the time that a check of the card may take.
+A section is one (recipe, scale, device class, overrides). Within it a group shares one code digest,
+one software set, one data manifest and one configuration outside the arms' differences; a view uses
+one group, so that no cell mixes codes.
 """
 
 from __future__ import annotations

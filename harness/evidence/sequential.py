@@ -1,5 +1,5 @@
 """What a sequential design says to the records so far: where it stopped, or which seeds it asks
-for next. Pure; no torch."""
+for next. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How large a difference is: in tokens, against a margin, and beside what the arm took.
 
-Pure: a section's records in, numbers and reasons out. May not import torch.
+Pure: a section's records in, numbers and reasons out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Model FLOPs utilisation. May not import torch."""
+"""Model FLOPs utilisation."""
 
 from __future__ import annotations
 

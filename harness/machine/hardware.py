@@ -1,4 +1,4 @@
-"""What machine this is, by kind and never by name. May not import torch."""
+"""What machine this is, by kind and never by name."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ compute and memory time, summed.
 
 A roofline is a bound under stated assumptions, not a prediction: nothing overlaps, every product
 runs at the peak, every elementwise group is one pass over its tensors. Dense SwiGLU models only.
-Pure arithmetic; may not import torch.
+Pure arithmetic.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What else the machine was doing around a run: load, other processes, clocks and throttling.
 
-A timing is only worth something where nothing else ran; this room measures whether that was so,
-and says it in one line where it was not. May not import torch.
+A timing is only worth something where nothing else ran; this room measures whether that was so, and
+says it in one line where it was not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Fields that say `auto`: what a plan puts in their place, and why.
 
-Once for a whole recipe, since arms must not differ in it. Pure; may not import torch.
+Once for a whole recipe, since arms must not differ in it. Pure.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ Pure planning: it starts nothing. The rule, in numbers that are choices and stan
   fit what is left of the budget is passed over.
 
 What is missing is said by `harness.plan.backlog`, as for `smol run`: what is outdated is missing
-too. Of the data, which need not be prepared, the device's records tell. May not import torch.
+too. Of the data, which need not be prepared, the device's records tell.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from harness.plan import profiles
 from harness.plan import runs as planning
 from harness.plan.auto import NONE, Evidence
 from harness.plan.forecast import Forecast
-from harness.plan.runs import Plan, Run
+from harness.plan.resolved import resolve
+from harness.plan.runs import Plan, Run, Where
 from harness.recipe import Entry, Scale
 from harness.records.schema import Record
 
@@ -180,12 +181,11 @@ class _Known:
 
     def plan(self, entry: Entry, scale: Scale, device: Target) -> Plan:
         """The recipe's plan on this device."""
-        return planning.make(
-            entry, scale, device.kind, tokenizer_digest=self.data.tokenizer_digest,
-            device_class=self.device_class,
-            profile=profiles.of(device.peak.memory_bytes if device.peak else None),
-            evidence=self._evidence(scale, self.device_class),
-        )  # fmt: skip
+        profile = profiles.of(device.peak.memory_bytes if device.peak else None)
+        evidence = self._evidence(scale, self.device_class)
+        resolved = resolve(entry, scale, profile=profile, evidence=evidence)
+        where = Where(device.kind, self.device_class)
+        return planning.make(resolved, where, self.data.tokenizer_digest)
 
     def missing(self, plan: Plan) -> set[str]:
         """The keys of the runs that `smol run --fresh` would run."""

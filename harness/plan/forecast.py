@@ -1,8 +1,8 @@
 """How long runs will take on a device: from rates that were measured there, else projected.
 
-A forecast, plainly: measured where the device has a record of the same model, otherwise scaled
-from the share of the roofline that `harness.evidence.costs` assumes, with a floor for what starting
-a kernel costs. Pure; may not import torch.
+A forecast, plainly: measured where the device has a record of the same model, otherwise scaled from
+the share of the roofline that `harness.evidence.costs` assumes, with a floor for what starting a
+kernel costs. Pure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Recipe -> arms: the grid of complete configurations, and what is refused of it.
 
-The confound check lives here: whatever made the configurations, arms that differ outside the
-fields of their axes are refused. Pure, but that parts which are not ours are asked what they are
-(`harness.parts.settle`). May not import torch.
+The confound check lives here: whatever made the configurations, arms that differ outside the fields
+of their axes are refused. Pure, but that parts which are not ours are asked what they are
+(`harness.parts.settle`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A profile trades `batch.micro_batch` against `batch.grad_accum` and never touches their product,
 which is the recipe's. Profiles are classes of memory, not exact sizes, so that two cards of one
 class cut an update alike. The estimate behind the choice is arithmetic that nobody measured: the
-share of memory it may fill leaves room for its error. Pure; may not import torch.
+share of memory it may fill leaves room for its error. Pure.
 """
 
 from __future__ import annotations

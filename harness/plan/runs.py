@@ -1,13 +1,13 @@
 """Recipe x scale x device -> arms -> ordered runs. Pure: starts nothing, reads nothing.
 
-Which arms there are, and which are refused, is `harness/plan/grid.py`. May not import torch.
+Which arms there are, and which are refused, is `harness/plan/grid.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,15 +17,12 @@ from harness.config import (
     Frozen,
     RunConfig,
     flatten,
-    replace,
 )
-from harness.data import sources
-from harness.errors import RequestError, nearest
-from harness.plan import auto as automatic
+from harness.errors import RequestError
 from harness.plan import stages
-from harness.plan.grid import Arm, arms
-from harness.plan.profiles import Profile, common_micro_batch, split
-from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens, check_name
+from harness.plan.grid import Arm
+from harness.plan.resolved import Resolved
+from harness.recipe import Entry, Horizon, Recipe, Scale, Stage, Tokens
 from harness.records.keys import key_of
 from models.config import (
     active_parameters,
@@ -98,17 +95,41 @@ class Run(Frozen):
 class Plan:
     """All runs of a recipe at a scale on a device, parents before children."""
 
-    entry: Entry
-    recipe: Recipe
-    scale: Scale
+    resolved: Resolved
+    """Its recipe with the stages that were planned."""
     device: str
-    profile: str | None
-    """The device profile that cut updates into micro-steps; None left the recipe's split."""
     seeds: int
-    arms: Sequence[Arm]
     runs: Sequence[Run]
-    choices: Mapping[str, str] = field(default_factory=dict)
-    """Field that was `auto` -> what was chosen, and why."""
+
+    @property
+    def entry(self) -> Entry:
+        """The registered recipe."""
+        return self.resolved.entry
+
+    @property
+    def recipe(self) -> Recipe:
+        """As it was resolved."""
+        return self.resolved.recipe
+
+    @property
+    def scale(self) -> Scale:
+        """How big it is run."""
+        return self.resolved.scale
+
+    @property
+    def arms(self) -> Sequence[Arm]:
+        """Its grid."""
+        return self.resolved.arms
+
+    @property
+    def profile(self) -> str | None:
+        """The device profile that cut updates into micro-steps, if one did."""
+        return self.resolved.cut_by
+
+    @property
+    def choices(self) -> Mapping[str, str]:
+        """Field that was `auto` -> what was chosen, and why."""
+        return self.resolved.choices
 
     @property
     def configs(self) -> list[RunConfig]:
@@ -139,51 +160,52 @@ def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
     return Endpoint(horizon=horizon.name, update=updates, tokens=exact, flops=flops)
 
 
+@dataclass(frozen=True)
+class Where:
+    """On what the runs of a plan are to run: it enters their keys."""
+
+    device: str
+    """As `--device` takes it."""
+    device_class: str
+    """GPU product, or CPU model and instruction set."""
+    world_size: int = 1
+    """Processes that share each run's updates."""
+
+
 def make(
-    entry: Entry,
-    scale: Scale,
-    device: str,
+    resolved: Resolved,
+    where: Where,
+    tokenizer_digest: Callable[[DataConfig], str],
     *,
     seeds: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    tokenizer_digest: Callable[[DataConfig], str],
-    device_class: str,
-    world_size: int = 1,
-    profile: Profile | None = None,
     given: str | None = None,
     start: str | None = None,
-    evidence: automatic.Evidence = automatic.NONE,
 ) -> Plan:
     """The plan of a recipe: seed by seed, arm by arm, parents before children.
 
     `tokenizer_digest` gives the digest of the tokenizer that a data specification leads to.
     `given` names a model that the stage `start` (or the first) begins with; stages that do not
-    follow from it are not planned. `evidence` is asked where a field is `auto`.
+    follow from it are not planned. Raises RequestError.
     """
-    overrides = overrides or {}
-    recipe, grid = resolve(entry, scale, overrides, profile, evidence)
-    asked = automatic.choose(follow_overrides(entry.at(scale), overrides), overrides, evidence)
-    choices = {path: chosen.text for path, chosen in asked.items()}
-    if not recipe.runs_on(device):
+    entry, recipe, grid = resolved.entry, resolved.recipe, resolved.arms
+    if not recipe.runs_on(where.device):
         raise RequestError(
             f"recipe '{entry.name}' needs --device {' or '.join(recipe.devices)}: {entry.summary}"
         )
-    cut = recipe.base.batch != entry.at(scale).base.batch
-    cut_by = profile.name if profile is not None and cut else None
-    count = seeds if seeds is not None else entry.seeds[scale]
+    count = seeds if seeds is not None else entry.seeds[resolved.scale]
     if count < 1:
         raise RequestError(f"--seeds must be at least 1, not {count}")
     taken, first = stages.chosen(recipe.stages, start, given is not None)
     recipe = dataclasses.replace(recipe, stages=taken)
-    _check_shared(grid, world_size)
+    _check_shared(grid, where.world_size)
     runs: list[Run] = []
     for seed in range(entry.first_seed, entry.first_seed + count):
         for arm in grid:
             ends = [endpoint(horizon, arm, grid) for horizon in recipe.horizons]
-            outside = {"device_class": device_class, "world_size": world_size}
+            outside = {"device_class": where.device_class, "world_size": where.world_size}
             place: dict[str, Any] = dict(
-                recipe=entry.name, seed=seed, scale=scale, device=device, world_size=world_size,
-                profile=cut_by,
+                recipe=entry.name, seed=seed, scale=resolved.scale, device=where.device,
+                world_size=where.world_size, profile=resolved.cut_by,
             )  # fmt: skip
             if recipe.stages:
                 runs += _stages_of(arm, place, outside, taken, (first, given), tokenizer_digest)
@@ -192,69 +214,8 @@ def make(
                 runs += _runs_of(arm, place, ends, outside, whole=recipe.timing is not None)
     if recipe.timing is not None:
         runs = abba(runs)
-    return Plan(entry, recipe, scale, device, cut_by, count, grid, runs, choices)
-
-
-def resolve(
-    entry: Entry,
-    scale: Scale,
-    overrides: Mapping[str, Any],
-    profile: Profile | None = None,
-    evidence: automatic.Evidence = automatic.NONE,
-) -> tuple[Recipe, list[Arm]]:
-    """The recipe at a scale and its checked grid, under the user's overrides and a profile."""
-    recipe = follow_overrides(entry.at(scale), overrides)
-    if chosen := automatic.choose(recipe, overrides, evidence):
-        values = {path: choice.value for path, choice in chosen.items()}
-        recipe = dataclasses.replace(recipe, base=replace(recipe.base, values))
-        overrides = {path: value for path, value in overrides.items() if path not in chosen}
-    grid = arms(recipe, overrides, entry.folders)
-    if profile is not None and _may_cut(recipe, overrides, profile):
-        micro = common_micro_batch([arm.config for arm in grid], profile)
-        recipe = dataclasses.replace(recipe, base=split(recipe.base, micro))
-        grid = arms(recipe, overrides, entry.folders)
-    automatic.check_resolved(grid)
-    check_question(entry, recipe, grid)
-    return recipe, grid
-
-
-def _may_cut(recipe: Recipe, overrides: Mapping[str, Any], profile: Profile) -> bool:
-    """Whether a profile decides the split: not where the user or an axis names it."""
-    named = any(path.split(".")[0] == "batch" for path in overrides)
-    varied = any(
-        axis.allows(f"batch.{field}")
-        for axis in recipe.axes
-        for field in ("micro_batch", "grad_accum")
-    )
-    return profile.budget is not None and not (named or varied)
-
-
-def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
-    """Refuse names that no record could carry, and a question about arms or horizons that are not
-    there. Raises RequestError."""
-    names, horizons = [arm.name for arm in grid], horizon_names(recipe)
-    check_name("a recipe", entry.name)
-    for name in (*names, *recipe.notes):
-        check_name("an arm", name)
-    for name in horizons:
-        check_name("a stage" if recipe.stages else "a horizon", name)
-        check_name("a run", f"decay-{name}")
-    configs = [arm.config for arm in grid] + [step.config for arm in grid for step in arm.steps]
-    for data in {config.data for config in configs}:
-        sources.check(data)
-        for source in data.sources:
-            check_name("a source", source.name)
-    if entry.primary.at not in horizons:
-        raise RequestError(
-            f"recipe '{entry.name}' asks at a horizon '{entry.primary.at}' that it does not have"
-            f"{nearest(entry.primary.at, horizons)}"
-        )
-    for arm in (arm for pair in entry.primary.pairs for arm in pair):
-        if arm not in names:
-            raise RequestError(
-                f"recipe '{entry.name}' asks about an arm '{arm}' that it does not have"
-                f"{nearest(arm, names)}"
-            )
+    resolved = dataclasses.replace(resolved, recipe=recipe)
+    return Plan(resolved, where.device, count, runs)
 
 
 def _check_shared(grid: Sequence[Arm], processes: int) -> None:
@@ -267,25 +228,6 @@ def _check_shared(grid: Sequence[Arm], processes: int) -> None:
                 f"--processes {processes}: arm '{arm.name}' has only {fewest} sequences in an "
                 "update"
             )
-
-
-def horizon_names(recipe: Recipe) -> list[str]:
-    """What a recipe's horizons are called; a stage's end has the stage's name."""
-    return [one.name for one in (recipe.stages or recipe.horizons)]
-
-
-def follow_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
-    """`--set train.tokens=N` moves the token horizon that was declared as the base's tokens."""
-    overrides, _ = stages.split_overrides(overrides, recipe.stages)
-    if "train.tokens" not in overrides:
-        return recipe
-    before = recipe.base.train.tokens
-    after = replace(recipe.base, overrides).train.tokens
-    horizons = [
-        Tokens(after, h.name) if isinstance(h, Tokens) and h.tokens == before else h
-        for h in recipe.horizons
-    ]
-    return Recipe(**{**recipe.__dict__, "horizons": horizons})
 
 
 def abba(runs: Sequence[Run]) -> list[Run]:

@@ -1,7 +1,7 @@
 """Whether a record's configuration is one: its sections and fields, by today's schema.
 
 Fields that an older record does not have yet, and fields that it still has, are no fault: records
-outlive schemas. May not import torch.
+outlive schemas.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evaluations: what a model scored on a text, as files that the card shows. No torch.
+"""Evaluations: what a model scored on a text, as files that the card shows.
 
 `<results>/evaluations/<text>.<digest>/<subject>.<context>.json`. Unlike a run's record an
 evaluation can be made again from the weights at any time, so a newer one replaces it.

@@ -3,7 +3,6 @@
 `<results>/scripts/<name>/<arm>/<key>.<attempt>.json`, one a run, immutable; beside them
 `source.<digest>.json`, one for each version of the arm's files. Validated on the way in and on the
 way out. No host name, user name or absolute path enters but what a script's own text holds.
-May not import torch.
 """
 
 from __future__ import annotations

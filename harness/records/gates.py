@@ -1,6 +1,6 @@
 """Plausibility gates: invariants that a record must keep, checked at the moment of writing.
 
-A number that cannot be true is refused before it can be believed. May not import torch.
+A number that cannot be true is refused before it can be believed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The key of a run: the digest of all that decides what it computes; and records' keys checked.
-
-May not import torch.
-"""
+"""The key of a run: the digest of all that decides what it computes; and records' keys checked."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The record: what one run leaves, whatever its end. Immutable; validated on write and on read.
 
-A record is self-contained: it carries what its recipe asked, so that views and cards are
-functions of records alone. No host name, user name or absolute path ever enters it.
-May not import torch.
+A record is self-contained: it carries what its recipe asked, so that views and cards are functions
+of records alone. No host name, user name or absolute path ever enters it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where records live: written once, at `<results>/records/<recipe>/<arm>/<key>.<attempt>.json`.
 
-The only place that writes records. Each is validated on the way in and on the way out; a file
-that is not a record is named, never skipped. May not import torch or pandas.
+The only place that writes records. Each is validated on the way in and on the way out; a file that
+is not a record is named, never skipped.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`cells.json`, beside the card: where every number of every view comes from.
 
-A cell's address is `view/row/column`; a caption, a note and a figure are cells too
-(`view/caption`, `view/note-1`, `view/figure`). Each has its text, metric, aggregation, n, interval
-and the files that it was computed from. The digests of all files stand here as well, so that an
-edit of a record is seen even where no view shows the field. May not import torch.
+A cell's address is `view/row/column`; a caption, a note and a figure are cells too (`view/caption`,
+`view/note-1`, `view/figure`). Each has its text, metric, aggregation, n, interval and the files
+that it was computed from. The digests of all files stand here as well, so that an edit of a record
+is seen even where no view shows the field.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`smol compare`: two arms, or two records, side by side, with what their difference is worth.
 
-Pure functions of records. May not import torch.
+Pure functions of records.
 """
 
 from __future__ import annotations

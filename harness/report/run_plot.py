@@ -1,6 +1,6 @@
 """`metrics_plot.png` in a run's folder: loss, validation, learning rates and throughput.
 
-A picture to look at while working; the card's figures come from records. May not import torch.
+A picture to look at while working; the card's figures come from records.
 """
 
 from __future__ import annotations

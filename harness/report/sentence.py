@@ -1,6 +1,6 @@
 """A verdict as a sentence: which arm is better, by how much, how sure, and where that is true.
 
-Pure: a section's comparison in, text out. May not import torch.
+Pure: a section's comparison in, text out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a cell of the card back to its records, configuration and command. May not import torch.
+"""From a cell of the card back to its records, configuration and command.
 
 Answers from `cells.json` where a card was written, and reads only the records of the cell that was
 asked for; without a card, from the records as they are.

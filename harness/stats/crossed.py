@@ -1,6 +1,6 @@
 """The interval of a difference over seeds and documents, crossed: every seed met every document.
 
-Pure arithmetic on arrays; no torch, no record.
+Pure arithmetic on arrays.
 """
 
 from __future__ import annotations

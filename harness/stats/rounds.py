@@ -1,4 +1,4 @@
-"""What interleaved rounds say: medians, spreads, and ratios with an interval. Pure; no torch.
+"""What interleaved rounds say: medians, spreads, and ratios with an interval. Pure.
 
 In every round all contestants work once, one after another, so that what changes slowly (clocks,
 temperature, other work) falls on all of them. A ratio is made within a round, and its interval

@@ -77,8 +77,8 @@ def test_two_processes_train_what_one_trains_and_either_goes_on_from_the_other(t
         assert other.tokens_per_update == record.tokens_per_update
         assert (other.key != record.key, other.config) == (True, record.config)
         assert other.command.endswith("--launcher torchrun --processes 2")
-    card = (two.results / "MODEL_CARD.md").read_text()
-    assert "each update shared by 2 processes" in card
+    page = (two.results / "cards" / "tiny_rates.md").read_text()
+    assert "each update shared by 2 processes" in page
     assert "nothing to do" in two.smol(*SHARED)
 
     interrupt(both, SHARED, signal.SIGINT)

@@ -10,6 +10,7 @@ from harness.evidence.breakeven import ASSUMED_BREAK_EVEN, Measured, choose, unm
 from harness.plan import runs as plan
 from harness.plan.auto import Evidence
 from harness.stats.line import BreakEven, Line, unresolved
+from tests.plan import making
 from tests.report import test_throughput
 
 
@@ -61,7 +62,7 @@ def test_without_measurements_the_assumption_decides():
 
 
 def make(scale: str, timings=unmeasured, **overrides):
-    return plan.make(
+    return making.make(
         recipe.find("dense_vs_moe"), scale, "cpu", overrides=overrides,
         tokenizer_digest=lambda data: "t", device_class="a CPU",
         evidence=Evidence(compile_lines=timings),

@@ -8,9 +8,9 @@ from harness import recipe
 from harness.config import replace
 from harness.errors import RequestError
 from harness.evidence.kernel_choice import Ratio, choose
-from harness.plan import runs as plan
 from harness.plan.auto import Evidence
 from harness.presets import run
+from tests.plan import making
 
 MEASURED = {
     "rope": Ratio(1.01, 0.99, 1.03),  # a tie
@@ -33,7 +33,7 @@ def test_without_evidence_torchs_own_stay():
 
 @pytest.mark.parametrize(("measured", "kernels"), [(MEASURED, ("rms_norm", "swiglu")), ({}, ())])
 def test_the_plan_resolves_auto_once_for_all_arms(measured, kernels):
-    made = plan.make(
+    made = making.make(
         recipe.find("dense_vs_moe"), "smoke", "cpu", overrides={"train.kernels": "auto"},
         tokenizer_digest=lambda data: "t", device_class="a CPU",
         evidence=Evidence(kernel_ratios=lambda: (measured, "a.view")),

@@ -17,6 +17,7 @@ from harness.plan import runs as plan
 from harness.plan.auto import Evidence
 from harness.presets import run
 from harness.report.views.scope import _compute
+from tests.plan import making
 from tests.plan.test_runs import of
 from tests.report import factory
 
@@ -26,7 +27,7 @@ DTYPES = recipe.Axis("dtype", ["train.dtype"], {"wide": "fp32", "narrow": "bf16"
 
 def make(asked: str | recipe.Entry, native: Native, **overrides: object) -> plan.Plan:
     found = recipe.find(asked) if isinstance(asked, str) else asked
-    return plan.make(
+    return making.make(
         found, "smoke", "cpu", overrides=overrides, tokenizer_digest=lambda data: "t",
         device_class="a CPU", evidence=Evidence(native=lambda: native),
     )  # fmt: skip

@@ -10,7 +10,6 @@ import recipes.dense_vs_moe as declared
 from harness.evidence import searches as tuning
 from harness.evidence.sections import Section, sections
 from harness.optim import tuning as settings
-from harness.plan import runs as planning
 from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
@@ -18,6 +17,7 @@ from harness.report import views
 from harness.report.draw.maps import draw_search
 from harness.report.trace import Tracer
 from harness.report.views.tuning import grids
+from tests.plan import making
 from tests.report.factory import broken, campaign, search, swap
 
 ROOT = Path(__file__).parents[2]
@@ -154,12 +154,12 @@ def test_the_scope_says_what_is_used_and_its_trace_shows_the_searchs_records(
 
 def test_settings_enter_the_arms_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same models with the settings declared, the axis naming what it touches."""
-    before = planning.resolve(find("dense_vs_moe"), "smoke", {})
+    before = making.grid(find("dense_vs_moe"), "smoke", {})
     table = {arm.name: settings.Settings(2.0, 0.1) for arm in before[1]}
     monkeypatch.setattr(
         declared, "TUNED", {"smoke": table | {"dense": settings.Settings(1.0, 0.0)}}
     )
-    recipe, grid = planning.resolve(find("dense_vs_moe"), "smoke", {})
+    recipe, grid = making.grid(find("dense_vs_moe"), "smoke", {})
     assert set(settings.FIELDS) <= set(recipe.axes[0].fields)
     for old, new in zip(before[1], grid, strict=True):
         assert old.config.model == new.config.model
@@ -169,14 +169,12 @@ def test_settings_enter_the_arms_as_data(monkeypatch: pytest.MonkeyPatch) -> Non
         assert new.config.optim.muon_weight_decay == decay
         assert new.config.optim.adamw_weight_decay == decay
     # Other scales stay as they were.
-    assert (
-        "optim.muon_lr" not in planning.resolve(find("dense_vs_moe"), "proxy", {})[0].axes[0].fields
-    )
+    assert "optim.muon_lr" not in making.grid(find("dense_vs_moe"), "proxy", {})[0].axes[0].fields
 
 
 def test_search_and_comparison_share_no_seed() -> None:
     made = {
-        name: planning.make(
+        name: making.make(
             find(name), "proxy", "cpu", tokenizer_digest=lambda _: "t", device_class="d"
         )
         for name in ("dense_vs_moe", "tune_dense_vs_moe")

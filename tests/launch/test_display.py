@@ -11,12 +11,12 @@ from rich.console import Console
 
 from harness.launch import display
 from harness.launch.tail import Tail
-from harness.plan import runs as planning
 from harness.recipe import find
+from tests.plan import making
 
 
 def children(tmp_path, update: int | None, rate: float = 1234.5) -> list[Any]:
-    plan = planning.make(
+    plan = making.make(
         find("dense_vs_moe"), "smoke", "cpu", tokenizer_digest=lambda _: "t", device_class="CPU"
     )
     runs = [run for run in plan.runs if run.arm in ("dense", "moe-active")][:2]

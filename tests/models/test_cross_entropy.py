@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from harness.evidence import precision
-from harness.optim.build import DTYPES
+from models.dtypes import DTYPES
 from models.kernels import cross_entropy
 from models.kernels.cross_entropy import linear_cross_entropy, linear_cross_entropy_sum
 

@@ -9,10 +9,10 @@ import pytest
 from harness.code.provenance import software_set
 from harness.evidence import query
 from harness.plan import backlog
-from harness.plan import runs as planning
 from harness.plan.runs import Plan
 from harness.recipe import LOOKS
 from harness.records.schema import Record
+from tests.plan import making
 from tests.report import factory
 
 PLAN = factory.make_plan()
@@ -67,7 +67,7 @@ def sequential(effect: float, seeds: int) -> tuple[Plan, list[Record]]:
     """A plan of eight seeds by a sequential design, and the records of its first `seeds`, whose
     arms differ by `effect` paired standard deviations, the pairs of fixed luck."""
     entry = dataclasses.replace(factory.entry(), seeds={"smoke": 8}, looks={"smoke": LOOKS})
-    made = planning.make(
+    made = making.make(
         entry, "smoke", "cpu", tokenizer_digest=lambda data: "t0", device_class=factory.CPU
     )
     asked = factory.question(made, looks=LOOKS)

@@ -8,8 +8,8 @@ from harness import presets
 from harness.config import RunConfig, replace
 from harness.errors import RequestError
 from harness.plan import profiles
-from harness.plan import runs as plan
 from harness.recipe import find
+from tests.plan import making
 
 FULL = presets.run("full")
 
@@ -71,7 +71,7 @@ def test_cpu_keeps_the_recipes_split():
 
 
 def test_arms_of_a_recipe_are_cut_alike():
-    _, grid = plan.resolve(find("dense_vs_moe"), "full", {}, profile=profiles.of("80gb"))
+    _, grid = making.grid(find("dense_vs_moe"), "full", {}, profile=profiles.of("80gb"))
     assert len({arm.config.batch for arm in grid}) == 1
     # The split is the plan's, not an arm's: it is no difference from the base.
     assert not any(path.startswith("batch") for arm in grid for path in arm.diff)
@@ -81,8 +81,8 @@ def test_arms_of_a_recipe_are_cut_alike():
 
 def test_what_an_axis_or_the_user_set_is_left_alone():
     chosen = {"batch.micro_batch": 2, "batch.grad_accum": 24}
-    _, grid = plan.resolve(find("dense_vs_moe"), "full", chosen, profile=profiles.of("80gb"))
+    _, grid = making.grid(find("dense_vs_moe"), "full", chosen, profile=profiles.of("80gb"))
     assert {arm.config.batch.micro_batch for arm in grid} == {2}
-    plain = plan.resolve(find("as_published"), "full", {})[1]
-    cut = plan.resolve(find("as_published"), "full", {}, profile=profiles.of("80gb"))[1]
+    plain = making.grid(find("as_published"), "full", {})[1]
+    cut = making.grid(find("as_published"), "full", {}, profile=profiles.of("80gb"))[1]
     assert [arm.config for arm in cut] == [arm.config for arm in plain]

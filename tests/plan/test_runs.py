@@ -7,11 +7,11 @@ import pytest
 from harness import presets
 from harness.config import RunConfig, replace
 from harness.errors import RequestError
-from harness.plan import runs as planning
 from harness.plan.runs import Plan
 from harness.recipe import ActiveFlops, Axis, Entry, Match, Primary, Recipe, Tokens, find
 from models.config import flops_per_token
 from models.presets import model
+from tests.plan import making
 
 
 def entry(recipe: Recipe) -> Entry:
@@ -21,7 +21,7 @@ def entry(recipe: Recipe) -> Entry:
 
 def make(recipe: Recipe | Entry, **overrides: object) -> Plan:
     chosen = recipe if isinstance(recipe, Entry) else entry(recipe)
-    return planning.make(
+    return making.make(
         chosen, "smoke", "cpu", overrides=overrides,
         tokenizer_digest=lambda _: "t", device_class="d",
     )  # fmt: skip
@@ -112,8 +112,8 @@ def test_the_key_holds_tokenizer_device_and_world_size(name):
     fixed = {"tokenizer_digest": lambda _: "t", "device_class": "d", "world_size": 1}
     other = {"tokenizer_digest": lambda _: "u", "device_class": "e", "world_size": 2}
     chosen = entry(of(BASE, [RATES]))
-    before = planning.make(chosen, "smoke", "cpu", **fixed)
-    after = planning.make(chosen, "smoke", "cpu", **{**fixed, name: other[name]})
+    before = making.make(chosen, "smoke", "cpu", **fixed)
+    after = making.make(chosen, "smoke", "cpu", **{**fixed, name: other[name]})
     assert not keys(before) & keys(after)
 
 
@@ -146,9 +146,9 @@ def test_a_scale_that_makes_arms_differ_is_refused_there_alone():
         return of(presets.run(scale), [Axis("rate", ["optim.muon_lr"], values)])
 
     chosen = Entry("sly", entry(of(BASE, [])).primary, {"smoke": 1, "proxy": 1}, build, "Sly.")
-    planning.resolve(chosen, "smoke", {})
+    making.grid(chosen, "smoke", {})
     with pytest.raises(RequestError, match=r"schedule\.warmup_updates \(15 against 30\)"):
-        planning.resolve(chosen, "proxy", {})
+        making.grid(chosen, "proxy", {})
 
 
 def test_arms_that_differ_only_in_what_neither_uses_are_refused():
@@ -213,7 +213,7 @@ def test_a_horizon_of_an_unknown_arm_is_refused():
 def test_a_question_about_what_is_not_there_is_refused(primary, words):
     asked = Entry("some", primary, {"smoke": 3}, lambda scale: of(BASE, [RATES]), "Some.")
     with pytest.raises(RequestError, match=words):
-        planning.resolve(asked, "smoke", {})
+        making.grid(asked, "smoke", {})
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "", "a b"])

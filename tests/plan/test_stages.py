@@ -9,10 +9,10 @@ import pytest
 
 from harness import presets
 from harness.errors import RequestError
-from harness.plan import runs as planning
 from harness.plan import stages
 from harness.plan.runs import Plan, Run
 from harness.recipe import Axis, Entry, Primary, Recipe, Stage, Tokens, find
+from tests.plan import making
 
 BASE = presets.run("smoke")
 PRETRAIN = Stage("pretrain")
@@ -30,7 +30,7 @@ def make(
     recipe = Recipe(BASE, axes, stages=chain)
     primary = Primary(metric="val_loss", at=at, pairs=())
     entry = Entry("some", primary, {"smoke": 2}, lambda scale: recipe, "Some recipe.")
-    return planning.make(
+    return making.make(
         entry, "smoke", "cpu", overrides=overrides, tokenizer_digest=lambda _: "t",
         device_class="d", **fields,
     )  # fmt: skip
@@ -133,7 +133,7 @@ def test_a_given_model_starts_the_stage_named_and_only_what_follows_is_planned()
 
 def test_the_seeds_pipeline_at_full_is_the_seeds():
     found = runs(
-        planning.make(
+        making.make(
             find("pretrain_sft"), "full", "cpu", tokenizer_digest=lambda _: "t", device_class="d"
         )
     )

@@ -29,6 +29,7 @@ from harness.records.schema import (
     TrainPoint,
 )
 from models.config import active_parameters, flops_per_token, total_parameters
+from tests.plan import making
 
 VAL_TOKENS, VAL_BYTES = 16_256, 50_000
 UNIGRAM = 6.76
@@ -60,7 +61,7 @@ def entry() -> recipe.Entry:
 @cache
 def make_plan(scale: str = "smoke", seeds: int = 3, device: str = "cpu", **sets: Any) -> plan.Plan:
     """The plan of `dense_vs_moe`; keyword `train__tokens=1` stands for `--set train.tokens=1`."""
-    return plan.make(
+    return making.make(
         entry(),
         scale,  # type: ignore[arg-type]
         device,
@@ -260,7 +261,7 @@ def campaign(
 @cache
 def _plan_of(name: str, scale: str) -> plan.Plan:
     with mock.patch.multiple(declared, **GRID):
-        return plan.make(
+        return making.make(
             recipe.find(name),
             scale,  # type: ignore[arg-type]
             "cpu",

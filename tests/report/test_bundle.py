@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.evidence.sections import sections
-from harness.plan import runs as plan
 from harness.recipe import find
 from harness.report import views
 from models.config import active_parameters, total_parameters
+from tests.plan import making
 from tests.report.factory import published
 
 
@@ -47,7 +47,7 @@ def test_it_is_called_a_bundle_in_summary_notes_scope_and_verdict() -> None:
 
 def test_the_bundles_are_the_published_ones() -> None:
     """Parameters as counted from the seed's files, and its batches, rates and schedules."""
-    _, grid = plan.resolve(find("as_published"), "full", {})
+    _, grid = making.grid(find("as_published"), "full", {})
     dense, moe = (arm.config for arm in grid)
     assert total_parameters(dense.model) == 174_331_968
     assert (total_parameters(moe.model), active_parameters(moe.model)) == (167_814_656, 67_151_360)
@@ -59,7 +59,7 @@ def test_the_bundles_are_the_published_ones() -> None:
 
 def test_smaller_scales_keep_the_ratios() -> None:
     for scale in ("smoke", "proxy"):
-        _, grid = plan.resolve(find("as_published"), scale, {})
+        _, grid = making.grid(find("as_published"), scale, {})
         dense, moe = (arm.config for arm in grid)
         # 30:8 layers is 3.75; whole layers come within 7 % of it.
         assert abs(dense.model.layers / moe.model.layers / 3.75 - 1) < 0.07

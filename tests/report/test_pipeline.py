@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 
 from harness.config import parse_overrides
-from harness.plan import runs as plan
 from harness.recipe import find
 from recipes.about import pretrain_sft as pipeline
 from recipes.about.dense_vs_moe import DEVICES, cost
+from tests.plan import making
 from tests.report.factory import campaign
 
 
@@ -24,7 +24,7 @@ def test_the_quick_test_is_five_updates_a_stage() -> None:
     (command,) = [row.cells[1].text for row in table.rows if row.name == "quick-test"]
     words = shlex.split(command.strip("`"))
     sets = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-    _, grid = plan.resolve(find(words[2]), "full", parse_overrides(sets))
+    _, grid = making.grid(find(words[2]), "full", parse_overrides(sets))
     for step in grid[0].steps:
         assert step.config.train.tokens == 5 * step.config.tokens_per_update
     assert grid[0].steps[0].config.data.train_tokens == 1_000_000

@@ -1,7 +1,4 @@
-"""Lines: loss against budget, loss in each stage, seconds against updates.
-
-May not import torch or read a record.
-"""
+"""Lines: loss against budget, loss in each stage, seconds against updates."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Points with intervals: paired differences, and each contestant of a bench against its base.
-
-May not import torch or read a file.
-"""
+"""Points with intervals: paired differences, and each contestant of a bench against its base."""
 
 from __future__ import annotations
 

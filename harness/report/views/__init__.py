@@ -1,8 +1,8 @@
 """The views: one file each, named as recipes name it, with its tables and its figure.
 
 A view is anything that has `tables(section)` or `figure(section)`: a module of this folder, found
-by its name, or one of the user's own (`harness.report.own`). A name that is not here is said so
-in the card, never passed over. May not import torch.
+by its name, or one of the user's own (`harness.report.own`). A name that is not here is said so in
+the card, never passed over.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""What a `smol run` asks for: read, checked, and resolved once. Nothing is changed or started."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.commands import places, run_data
+from harness.commands import start as starts
+from harness.commands.planned import (
+    device_profile,
+    evidence,
+    read_device,
+    read_overrides,
+    read_scale,
+)
+from harness.commands.start import Given
+from harness.errors import RequestError, nearest
+from harness.launch import launchers
+from harness.launch.base import Launcher
+from harness.machine import devices
+from harness.plan import stages
+from harness.plan.resolved import Resolved, resolve
+from harness.plan.runs import Run
+from harness.recipe import Scale, Stage, find
+from harness.records import store
+from harness.records.schema import Record
+
+if TYPE_CHECKING:
+    from harness.commands.run import Options
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, read and checked."""
+
+    options: Options
+    scale: Scale
+    device: str
+    results: Path
+    overrides: Mapping[str, Any]
+    launcher: Launcher
+    given: Given | None = None
+    """The model that the first stage (or `stage`) starts from."""
+    only: Callable[[Run], bool] | None = None
+    """Of what is to do, the runs now wanted; None is all."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What sets this request's records apart from the recipe's own."""
+        given = {"--from": self.given.name} if self.given else {}
+        return {**self.overrides, **given}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request comes to before any data is there."""
+
+    resolved: Resolved
+    records: Sequence[Record]
+    """All of the results folder."""
+    stages: Sequence[Stage]
+    first: str | None
+    """The stage at which it begins."""
+    folders: Mapping[str | None, Path]
+    """`--data`, by stage."""
+
+
+def ask(request: Request) -> Asked:
+    """The recipe, built and resolved, and what the results folder holds.
+
+    Raises RequestError for a recipe, an arm, a stage or a field that is not there.
+    """
+    options, device = request.options, devices.of(request.device)
+    records = store.read_all(request.results)
+    resolved = resolve(
+        find(options.recipe), request.scale, request.overrides, device_profile(request.device),
+        evidence(records, request.scale, device.product(), request.device),
+    )  # fmt: skip
+    arms = [arm.name for arm in resolved.arms]
+    for name in options.arms:
+        if name not in arms:
+            raise RequestError(f"no arm '{name}'{nearest(name, arms)}")
+    given = options.start is not None
+    taken, first = stages.chosen(resolved.recipe.stages, options.stage, given)
+    folders = run_data.read_folders(options.data, taken, options.stage)
+    return Asked(resolved, records, taken, first, folders)
+
+
+def read(options: Options, only: Callable[[Run], bool] | None) -> Request:
+    """Raises RequestError for words that are none, or that exclude each other."""
+    if options.fresh and options.keep:
+        raise RequestError("--fresh and --keep exclude each other")
+    if options.tokenizer is not None and not options.data:
+        raise RequestError("--tokenizer goes with --data: the recipe's data has its own")
+    scale = read_scale(options.scale)
+    if options.arms and only is None:
+        only = lambda run: run.arm in options.arms  # noqa: E731
+    request = Request(
+        options, scale, read_device(options.device), places.results_folder(scale, options.results),
+        read_overrides(options.config, options.sets)
+        | run_data.own_text(options.text, options.data),
+        launchers.find(options.launcher, options.processes), only=only,
+    )  # fmt: skip
+    if options.start is None or options.dry_run:
+        return request
+    given = starts.find(options.start, scale=scale, results=request.results)
+    return dataclasses.replace(request, given=given)
