@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.evidence.endpoints import Endpoint
+from harness.evidence.endpoints import Reached
 from harness.stats.crossed import crossed_difference
 from harness.stats.inference import LEVEL, Estimate, t_interval
 
@@ -23,7 +23,7 @@ METRIC = "val_loss"
 class Pairs:
     """(reference's endpoint, arm's), a seed each, seeds as the arm's come."""
 
-    ends: tuple[tuple[Endpoint, Endpoint], ...]
+    ends: tuple[tuple[Reached, Reached], ...]
     metric: str = METRIC
 
     @property
