@@ -15,7 +15,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.bench import saved
-from harness.records.bench import Row
+from harness.records.bench import BenchRow
 from harness.stats import rounds as ratios
 
 
@@ -82,12 +82,12 @@ class Group:
                 work.close()
         self.works.clear()
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[BenchRow]:
         """One a contestant. Only of a complete group."""
         found = []
         for name in self.contestants:
             rounds = self.timings[name]
-            row = Row(
+            row = BenchRow(
                 group=self.name,
                 name=name,
                 median_seconds=ratios.median(rounds),

@@ -20,7 +20,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from harness.commands import DOOR, Command, Group
+from harness.commands import DOOR, Command, CommandGroup
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.launch import terminal
 
@@ -30,7 +30,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 class LazyGroup(TyperGroup):
     """A group whose commands are imported when they are called."""
 
-    group: Group
+    group: CommandGroup
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Refuses a word that is no command, with the nearest that is one."""
@@ -47,7 +47,9 @@ class LazyGroup(TyperGroup):
         found = self.group.commands.get(cmd_name)
         if found is None:
             return None
-        return _group(cmd_name, found) if isinstance(found, Group) else _command(cmd_name, found)
+        if isinstance(found, CommandGroup):
+            return _group(cmd_name, found)
+        return _command(cmd_name, found)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The summaries as they stand in the table, whole and without an import."""
@@ -62,7 +64,7 @@ class LazyGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-def _group(name: str, group: Group, *, root: bool = False) -> LazyGroup:
+def _group(name: str, group: CommandGroup, *, root: bool = False) -> LazyGroup:
     app = typer.Typer(
         name=name, help=group.summary, cls=LazyGroup, add_completion=root, rich_markup_mode=None,
         context_settings=SETTINGS,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import harness.commands
-from harness.commands import DOOR, Command, Group
+from harness.commands import DOOR, Command, CommandGroup
 
 LIGHT = [
     "models.config", "models.presets", "harness.recipe", "harness.config", "harness.plan.runs",
@@ -51,9 +51,9 @@ def test_the_door_itself_loads_almost_nothing(name):
 def test_each_command_is_listed_as_it_describes_itself():
     """The table of summaries is written twice so that help need not import what it lists."""
 
-    def commands(group: Group) -> Iterator[Command]:
+    def commands(group: CommandGroup) -> Iterator[Command]:
         for one in group.commands.values():
-            yield from commands(one) if isinstance(one, Group) else [one]
+            yield from commands(one) if isinstance(one, CommandGroup) else [one]
 
     listed = {command.module: command.summary for command in commands(DOOR)}
     for name, summary in listed.items():

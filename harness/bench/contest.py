@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.bench.setting import Answer, Command, Setting
+from harness.bench.setting import Order, Reply, Setting
 from harness.code.provenance import ROOT
 from harness.errors import RunFailed
 from harness.launch.base import ALLOCATOR
@@ -79,13 +79,13 @@ class Player:
             )  # fmt: skip
         self._send(setting.model_dump_json())
 
-    def begin(self) -> Answer:
+    def begin(self) -> Reply:
         """Wait for the first update. Raises RunFailed where the contestant did."""
         return self._receive()
 
-    def update(self, updates: int, untimed: int, *, rest: bool = True) -> Answer:
+    def update(self, updates: int, untimed: int, *, rest: bool = True) -> Reply:
         """Have it make updates, then give unused memory back. Raises RunFailed where it cannot."""
-        self._send(Command(updates=updates, untimed=untimed, rest=rest).model_dump_json())
+        self._send(Order(updates=updates, untimed=untimed, rest=rest).model_dump_json())
         return self._receive()
 
     def close(self) -> None:
@@ -105,10 +105,10 @@ class Player:
         except BrokenPipeError:
             raise self._failure(None) from None
 
-    def _receive(self) -> Answer:
+    def _receive(self) -> Reply:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        answer = Answer.model_validate_json(line) if line else None
+        answer = Reply.model_validate_json(line) if line else None
         if answer is None or answer.failed:
             raise self._failure(answer.failed if answer else None)
         return answer

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from harness.bench.peers import Contestant, build
-from harness.bench.setting import Answer, Command, Setting
+from harness.bench.setting import Order, Reply, Setting
 from harness.machine import devices, hardware
 from harness.train import allocator
 
@@ -77,7 +77,7 @@ def serve(setting: Setting, commands: Any, answers: Any) -> None:
         return time.perf_counter() - started, loss
 
     def answer(**fields: Any) -> None:
-        text = Answer(peak_bytes=peak_bytes(setting.device), **fields).model_dump_json()
+        text = Reply(peak_bytes=peak_bytes(setting.device), **fields).model_dump_json()
         answers.write(text + "\n")
         answers.flush()
 
@@ -90,7 +90,7 @@ def serve(setting: Setting, commands: Any, answers: Any) -> None:
     answer(first_update_seconds=first, losses=(loss,), parameters=contestant.parameters)
     release(setting.device)
     for line in commands:
-        command = Command.model_validate_json(line)
+        command = Order.model_validate_json(line)
         results = [one() for _ in range(command.updates)]
         timed = tuple(seconds for seconds, _ in results[command.untimed :])
         answer(seconds=timed, losses=tuple(loss for _, loss in results))
@@ -112,7 +112,7 @@ def main() -> int:
         traceback.print_exc()
         lines = str(error).strip().splitlines() or [""]
         failed = f"{type(error).__name__}: {lines[0][:300]}"
-        answers.write(Answer(failed=failed).model_dump_json() + "\n")
+        answers.write(Reply(failed=failed).model_dump_json() + "\n")
         answers.flush()
         return 1
     return 0

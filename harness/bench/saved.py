@@ -12,11 +12,11 @@ from pathlib import Path
 
 from harness.code import provenance
 from harness.files import write_atomically
-from harness.records.bench import FOLDER, Bench, Row
+from harness.records.bench import FOLDER, Bench, BenchRow
 from harness.stats.rounds import Ratio
 
 
-def against(row: Row, base: str, ratio: Ratio) -> Row:
+def against(row: BenchRow, base: str, ratio: Ratio) -> BenchRow:
     """The row with its ratio to the base."""
     changes = {
         "base": base, "ratio_to_base": ratio.value, "ratio_low": ratio.low,
@@ -25,7 +25,7 @@ def against(row: Row, base: str, ratio: Ratio) -> Row:
     return row.model_copy(update=changes)
 
 
-def text(row: Row) -> str:
+def text(row: BenchRow) -> str:
     """One line for a terminal."""
     line = f"{row.name:<36}{1e3 * row.median_seconds:>12,.2f} ms"
     if row.ratio_to_base is not None:
@@ -34,7 +34,7 @@ def text(row: Row) -> str:
     return line
 
 
-def write(results: Path, suite: str, device: str, rows: Sequence[Row]) -> Path:
+def write(results: Path, suite: str, device: str, rows: Sequence[BenchRow]) -> Path:
     """`<results>/bench/<suite>.<device>.json`, replaced whole."""
     slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
     path = results / FOLDER / f"{suite}.{slug}.json"

@@ -51,7 +51,7 @@ class Setting(Frozen):
         return self.batch * self.seq
 
 
-class Command(Frozen):
+class Order(Frozen):
     """From the parent: make so many updates, the first `untimed` of which do not count."""
 
     updates: int
@@ -60,7 +60,7 @@ class Command(Frozen):
     """Give unused memory back afterwards, since others' turns come."""
 
 
-class Answer(Frozen):
+class Reply(Frozen):
     """After a command, or (the first) after the contestant is built and has made one update."""
 
     seconds: tuple[float, ...] = ()

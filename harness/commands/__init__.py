@@ -22,14 +22,14 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Group:
+class CommandGroup:
     """A word that other commands stand below, as `data` in `smol data prepare`."""
 
     summary: str
-    commands: Mapping[str, Command | Group]
+    commands: Mapping[str, Command | CommandGroup]
 
 
-PREPARE = Group(
+PREPARE = CommandGroup(
     "Write a prepared folder for `smol run --data`.",
     {
         "pretrain": Command("data_pretrain", "Prepare text for pretraining."),
@@ -38,7 +38,7 @@ PREPARE = Group(
     },
 )
 
-DOOR = Group(
+DOOR = CommandGroup(
     "Train small language models side by side; print a card whose numbers can be traced.",
     {
         "list": Command("list_recipes", "List the recipes, one line each."),
@@ -56,21 +56,21 @@ DOOR = Group(
         "chat": Command("chat", "Talk with a model, turn by turn."),
         "eval": Command("evaluate", "Measure a model's loss on a text, or its score on tasks."),
         "export": Command("export", "Write a folder that transformers can load."),
-        "data": Group(
+        "data": CommandGroup(
             "Prepare data: tokenized, packed, sealed; or look at it.",
             {
                 "prepare": PREPARE,
                 "show": Command("data_show", "Show what a prepared folder holds."),
             },
         ),
-        "records": Group(
+        "records": CommandGroup(
             "Check a results folder, or free its disk space.",
             {
                 "check": Command("records_check", "Check every record of a results folder."),
                 "clean": Command("records_clean", "Delete the checkpoints of finished runs."),
             },
         ),
-        "bench": Group(
+        "bench": CommandGroup(
             "Measure how fast training is on this machine.",
             {"step": Command("bench_step", "Time one update, ours against other code.")},
         ),

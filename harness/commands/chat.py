@@ -80,7 +80,7 @@ def chat(options: Options) -> None:
     where = read_device(options.device)
     dtype = options.dtype or ("fp32" if devices.of(where).deterministic else None)
     loaded = models.load(found, dtype=dtype, device=where, tokenizer=options.tokenizer)
-    talk = Talk(loaded, ChatFormat(loaded.tokenizer_folder), options)
+    talk = LiveChat(loaded, ChatFormat(loaded.tokenizer_folder), options)
     for words in [options.prompt] if options.prompt is not None else _typed():
         talk.answer(words)
 
@@ -103,7 +103,7 @@ def _typed() -> Iterator[str]:
             return
 
 
-class Talk:
+class LiveChat:
     """A conversation so far."""
 
     def __init__(self, loaded: Loaded, template: ChatFormat, sampling: Options) -> None:

@@ -89,7 +89,7 @@ def _download(options: Options, asked: dict[str, Any]) -> None:
     from harness.data import blobs, hub
 
     request = blobs.BlobRequest(options.connections, options.max_bytes, options.part_blobs)
-    table = hub.Table(SMOLLM_CORPUS[0].dataset, "python-edu", "train", "blob_id")
+    table = hub.DataTable(SMOLLM_CORPUS[0].dataset, "python-edu", "train", "blob_id")
     listed = None if options.blobs == "hub" else Path(options.blobs)
     if listed is not None and not listed.is_file():
         raise RequestError(f"--blobs: no file '{listed}'; 'hub' reads them from the Hub")

@@ -10,7 +10,7 @@ import typer
 from harness.errors import RequestError, nearest
 
 if TYPE_CHECKING:
-    from harness.data.hub import Table
+    from harness.data.hub import DataTable
 
 SOURCES = ("hub", "embedded")
 DatasetOption = Annotated[
@@ -87,9 +87,9 @@ def tables(
     shares: list[float],
     splits: list[str],
     columns: list[str],
-) -> list[tuple[Table, float]]:
+) -> list[tuple[DataTable, float]]:
     """What is read and its share; an option given once counts for all. Raises RequestError."""
-    from harness.data.hub import Table
+    from harness.data.hub import DataTable
     from harness.presets import SMOLLM_CORPUS
 
     corpus = SMOLLM_CORPUS[0].dataset
@@ -112,7 +112,7 @@ def tables(
     if not (all(share > 0 for share in shares) and abs(sum(shares) - 1.0) <= 1e-6):
         raise RequestError(f"the shares must be positive and sum to 1, not {sum(shares):g}")
     found = [
-        (Table(dataset, None if subset == "-" else subset, split, column), share)
+        (DataTable(dataset, None if subset == "-" else subset, split, column), share)
         for dataset, subset, split, column, share in zip(
             each("--dataset", datasets, corpus), each("--subset", subsets, "-"),
             each("--split", splits, "train"), each("--text-column", columns, "text"),

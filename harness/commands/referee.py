@@ -24,7 +24,7 @@ from harness.records.foreign import FOLDER as SCRIPTS
 from harness.records.store import check_writable
 from harness.referee import answer, arms, formats, page, tracing
 from harness.referee.carrying import copies
-from harness.referee.planning import Request
+from harness.referee.planning import RefereeRequest
 from harness.referee.session import Outcome, Session
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -159,9 +159,9 @@ def referee(options: Options) -> None:
     _judge(request, taken, options.as_json)
 
 
-def _request(options: Options, results: Path, work: Path) -> Request:
+def _request(options: Options, results: Path, work: Path) -> RefereeRequest:
     lower = options.lower
-    return Request(
+    return RefereeRequest(
         name=_name(options.name, arms.named(options.arms)[0][0]), seeds=options.seeds,
         first_seed=options.first_seed, budget=_seconds(options.budget),
         command=_command(options.command), format=formats.named(options.format_),
@@ -173,7 +173,7 @@ def _request(options: Options, results: Path, work: Path) -> Request:
     )  # fmt: skip
 
 
-def _judge(request: Request, taken: list[arms.Arm], as_json: bool) -> None:
+def _judge(request: RefereeRequest, taken: list[arms.ForeignArm], as_json: bool) -> None:
     def say(text: str) -> None:
         stream = sys.stderr if as_json else sys.stdout
         print(terminal.wrapped(text) if stream.isatty() else text, file=stream, flush=True)

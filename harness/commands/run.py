@@ -101,7 +101,7 @@ def _launch(
     runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
 ) -> list[Record]:
     from harness.code import snapshot
-    from harness.launch.display import Progress
+    from harness.launch.display import ProgressDisplay
     from harness.launch.execute import Interrupted, execute
 
     # Loaded before the runs: hours later the code on disk may be another.
@@ -154,7 +154,7 @@ def _launch(
         f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
         f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time"
     )
-    with alone(checkpoints, request.results, plan), Progress(runs) as display:
+    with alone(checkpoints, request.results, plan), ProgressDisplay(runs) as display:
         try:
             return execute(
                 jobs, launcher=request.launcher, workers=workers,

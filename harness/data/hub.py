@@ -17,7 +17,7 @@ from typing import Any
 from harness.data import hub_limits
 from harness.data import rows as local_rows
 from harness.data.mix import shuffled
-from harness.data.streams import Batch, Position
+from harness.data.streams import Position, SourceBatch
 from harness.errors import RequestError
 
 TRIES = 8
@@ -29,7 +29,7 @@ LONGEST_WAIT = 30.0
 
 
 @dataclass(frozen=True)
-class Table:
+class DataTable:
     """One split of one subset of a data set, and the column that is wanted."""
 
     dataset: str
@@ -56,17 +56,17 @@ class Table:
         return f"{self.dataset} {self.subset}" if self.subset else self.dataset
 
 
-def pin(table: Table, progress: Callable[[str], None]) -> Table:
+def pin(table: DataTable, progress: Callable[[str], None]) -> DataTable:
     """The table at the Hub's newest commit. Raises RequestError where the Hub does not answer."""
     if table.local or table.revision is not None:
         return table
     from huggingface_hub import HfApi
 
     info = _opened(table, lambda: HfApi().dataset_info(table.dataset, timeout=20), progress)
-    return Table(table.dataset, table.subset, table.split, table.column, info.sha)
+    return DataTable(table.dataset, table.subset, table.split, table.column, info.sha)
 
 
-def columns(table: Table, progress: Callable[[str], None]) -> tuple[str, ...]:
+def columns(table: DataTable, progress: Callable[[str], None]) -> tuple[str, ...]:
     """The names of a table's columns. Raises RequestError for one that cannot be had."""
     if table.local:
         return local_rows.columns_of(_files(table)[0])
@@ -74,13 +74,13 @@ def columns(table: Table, progress: Callable[[str], None]) -> tuple[str, ...]:
 
 
 def batches(
-    table: Table,
+    table: DataTable,
     seed: int,
     *,
     rows: int,
     progress: Callable[[str], None],
     start: Position | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[SourceBatch]:
     """The table's rows, at most `rows` at a time, from a position on (`Batch.before`).
 
     Raises RequestError for what is not there, and when the connection stays broken.
@@ -110,12 +110,12 @@ def batches(
 
 
 def _read(
-    table: Table,
+    table: DataTable,
     seed: int,
     rows: int,
     position: Position,
     progress: Callable[[str], None],
-) -> Iterator[tuple[Batch, Position]]:
+) -> Iterator[tuple[SourceBatch, Position]]:
     """Each batch with the position after it."""
     whole = _opened(table, lambda: _load(table), progress).with_format("arrow")
     order = shuffled(whole.num_shards, seed, 0)
@@ -137,11 +137,13 @@ def _read(
             places = [f"{name} row {row + i + 1}" for i in range(len(values))]
             row += len(values)
             after = {"file": number, "state": part.state_dict(), "row": row}
-            yield Batch(before, values, places), after
+            yield SourceBatch(before, values, places), after
             before = after
 
 
-def _read_local(table: Table, seed: int, rows: int, start: Position | None) -> Iterator[Batch]:
+def _read_local(
+    table: DataTable, seed: int, rows: int, start: Position | None
+) -> Iterator[SourceBatch]:
     """The same of files of this machine. Raises RequestError, naming the file."""
     files = _files(table)
     if start is not None and "state" in start:
@@ -157,25 +159,25 @@ def _read_local(table: Table, seed: int, rows: int, start: Position | None) -> I
         stream = islice(_values(path, table.column), done, None)
         while part := list(islice(stream, rows)):
             places = [f"{path.name} {row.where}".strip() for row in part]
-            yield Batch({"file": number, "row": done}, [row.value for row in part], places)
+            yield SourceBatch({"file": number, "row": done}, [row.value for row in part], places)
             done, anything = done + len(part), True
     if not anything:
         raise RequestError(f"'{table.dataset}' is empty: no file holds a row")
 
 
-def _values(path: Path, column: str) -> Iterator[local_rows.Row]:
+def _values(path: Path, column: str) -> Iterator[local_rows.FileRow]:
     """A file's rows; one without the column has no value, unless it is the first: then it is the
     wrong column."""
     for number, row in enumerate(local_rows.read(path, column)):
         if not isinstance(row.value, local_rows.Absent):
             yield row
         elif number:
-            yield local_rows.Row(row.where, None)
+            yield local_rows.FileRow(row.where, None)
         else:
             raise RequestError(f"{path}: {row.value}")
 
 
-def _files(table: Table) -> list[Path]:
+def _files(table: DataTable) -> list[Path]:
     """Of one kind, in the order of their paths; empty ones hold nothing. Raises RequestError."""
     path = Path(table.dataset).expanduser()
     files = [path]
@@ -196,7 +198,7 @@ def _files(table: Table) -> list[Path]:
     return files
 
 
-def _load(table: Table) -> Any:
+def _load(table: DataTable) -> Any:
     import datasets
 
     # The library waits long between its tries; ours start again from a known position.
@@ -209,7 +211,7 @@ def _load(table: Table) -> Any:
     )
 
 
-def _opened(table: Table, attempt: Callable[[], Any], progress: Callable[[str], None]) -> Any:
+def _opened(table: DataTable, attempt: Callable[[], Any], progress: Callable[[str], None]) -> Any:
     """Raises RequestError saying what was tried, after a few tries."""
     hub_limits.limit_answers()
     for number in range(1, OPENING_TRIES + 1):

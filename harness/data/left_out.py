@@ -33,7 +33,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LeftOut:
     """A row that was left out."""
 
     place: str
@@ -55,7 +55,7 @@ def text_fault(value: Any) -> str | None:
     return None
 
 
-def check(source: str, entries: Sequence[Entry], read: int) -> None:
+def check(source: str, entries: Sequence[LeftOut], read: int) -> None:
     """Raises RequestError where more of the rows `read` so far were left out than may be."""
     if len(entries) > max(FEWEST, SHARE * read):
         raise RequestError(
@@ -65,7 +65,7 @@ def check(source: str, entries: Sequence[Entry], read: int) -> None:
         )
 
 
-def first(entries: Sequence[Entry]) -> str:
+def first(entries: Sequence[LeftOut]) -> str:
     """Where to look."""
     one = entries[0]
     return f"the first is {one.place}" + (f" ({one.detail})" if one.detail else "")
@@ -77,7 +77,7 @@ def reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {why}" for why, number in known if number)
 
 
-def write(folder: Path, sources: Iterable[tuple[str, Sequence[Entry]]]) -> None:
+def write(folder: Path, sources: Iterable[tuple[str, Sequence[LeftOut]]]) -> None:
     """Write the list of each (source, rows), if any row was left out."""
     lines = [
         json.dumps(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.left_out import Entry
+from harness.data.left_out import LeftOut
 from harness.errors import RequestError
 
 STATE = "state.npz"
@@ -46,9 +46,9 @@ class SourceState:
     """SHA-256 chained over the documents' own, in the order read."""
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LeftOut]:
         """The rows that were left out."""
-        return [Entry(place, why) for place, why in self.left_out]
+        return [LeftOut(place, why) for place, why in self.left_out]
 
     @property
     def rows(self) -> int:

@@ -21,7 +21,7 @@ ENDINGS = (".txt", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
-class Row:
+class FileRow:
     """One value of the column."""
 
     where: str
@@ -65,7 +65,7 @@ def either() -> str:
     return f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
 
 
-def read(path: Path, column: str) -> Iterator[Row]:
+def read(path: Path, column: str) -> Iterator[FileRow]:
     """Row by row; where `column` joins several by `+`, a value is a dict of them, None for
     one that is missing; the first must be there. Raises RequestError that names the file, and the
     line where there is one.
@@ -77,11 +77,11 @@ def read(path: Path, column: str) -> Iterator[Row]:
         raise RequestError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _txt(path: Path, column: str) -> Iterator[Row]:
-    yield Row("", _decode(path, path.read_bytes(), ""))
+def _txt(path: Path, column: str) -> Iterator[FileRow]:
+    yield FileRow("", _decode(path, path.read_bytes(), ""))
 
 
-def _jsonl(path: Path, column: str) -> Iterator[Row]:
+def _jsonl(path: Path, column: str) -> Iterator[FileRow]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             where = f"line {number}"
@@ -94,7 +94,7 @@ def _jsonl(path: Path, column: str) -> Iterator[Row]:
                 raise RequestError(f"{path}: {where}: not JSON ({error})") from None
             if not isinstance(row, dict):
                 raise RequestError(f"{path}: {where}: not an object but {type(row).__name__}")
-            yield Row(where, _pick(row, column))
+            yield FileRow(where, _pick(row, column))
 
 
 def _pick(row: dict[str, Any], column: str) -> Any:
@@ -104,7 +104,7 @@ def _pick(row: dict[str, Any], column: str) -> Any:
     return row[column] if len(names) == 1 else {name: row.get(name) for name in names}
 
 
-def _parquet(path: Path, column: str) -> Iterator[Row]:
+def _parquet(path: Path, column: str) -> Iterator[FileRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -117,7 +117,7 @@ def _parquet(path: Path, column: str) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=ROWS, columns=held):
                 for value in values(batch, schema, column):
                     number += 1
-                    yield Row(f"row {number}", value)
+                    yield FileRow(f"row {number}", value)
     except pa.ArrowException as error:
         why = str(error).splitlines()[0]
         raise RequestError(f"{path}: not a readable parquet file ({why})") from None
@@ -144,7 +144,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
 
         with pq.ParquetFile(path) as file:
             return tuple(file.schema_arrow.names)
-    first = next(read(path, "\0"), Row("", ""))  # a name that no column has
+    first = next(read(path, "\0"), FileRow("", ""))  # a name that no column has
     return first.value.others if isinstance(first.value, Absent) else ()
 
 

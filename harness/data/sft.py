@@ -25,7 +25,7 @@ from harness.data.manifest import Prepared
 from harness.data.mix import interleave, shuffled
 from harness.data.packing import PADDING, Rows, pack
 from harness.data.sealing import Progress, Side, score, use, write_manifest
-from harness.data.sft_pool import Pool
+from harness.data.sft_pool import ConversationPool
 from harness.data.streams import Stream
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
@@ -121,7 +121,7 @@ def _read(
     chat: ChatFormat,
     progress: Progress,
     work: Path | None,
-) -> list[Pool]:
+) -> list[ConversationPool]:
     """Of each source, what one epoch needs, or all that there is."""
     pools = []
     for number, source in enumerate(sources):
@@ -140,7 +140,7 @@ def _read(
 
 
 def _take(
-    request: SftRequest, sources: Sequence[Stream], pools: Sequence[Pool]
+    request: SftRequest, sources: Sequence[Stream], pools: Sequence[ConversationPool]
 ) -> list[list[Encoded]]:
     """Of each source, the conversations to train on, repeated by whole shuffled epochs."""
     if request.conversations is None:
@@ -157,7 +157,7 @@ def _take(
 
 
 def _held(
-    request: SftRequest, sources: Sequence[Stream], pools: Sequence[Pool]
+    request: SftRequest, sources: Sequence[Stream], pools: Sequence[ConversationPool]
 ) -> list[list[Encoded]]:
     """Of each source, the conversations to validate on: all that are held out, or as many by
     share as `val_tokens` allow."""
@@ -208,7 +208,7 @@ def _spec(request: SftRequest, sources: Sequence[Stream], vocab_size: int) -> Da
 def _preparation(
     request: SftRequest,
     sources: Sequence[Stream],
-    pools: Sequence[Pool],
+    pools: Sequence[ConversationPool],
     chosen: tuple[Sequence[Sequence[Encoded]], Sequence[Sequence[Encoded]]],
     train: Rows,
     val: Rows,

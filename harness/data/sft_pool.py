@@ -21,7 +21,7 @@ import numpy as np
 
 from harness.data import left_out
 from harness.data.chat import ChatFormat, Encoded, Message
-from harness.data.left_out import Entry, Refused
+from harness.data.left_out import LeftOut, Refused
 from harness.data.sealing import Progress
 from harness.data.streams import Position, Stream
 from harness.data.talks import Talk, talk
@@ -36,13 +36,13 @@ _SAY_EVERY = 5000
 
 
 @dataclass
-class Pool:
+class ConversationPool:
     """What was read of one source."""
 
     train: list[Encoded] = field(default_factory=list)
     val: list[Encoded] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    left_out: list[Entry] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     """What is no conversation, or none that the template takes."""
     rows: int = 0
     """That were read."""
@@ -114,7 +114,7 @@ class _Reading:
 
     def __init__(self, source: Stream, kept: _Kept, progress: Progress) -> None:
         self.source, self.kept, self.progress = source, kept, progress
-        self.pool = Pool()
+        self.pool = ConversationPool()
         self.fresh: list[tuple[bool, Encoded]] = []
         self.position: Position | None = None
         self.done = False
@@ -123,7 +123,7 @@ class _Reading:
             for side, one in found:
                 self._add(side, one)
             self.pool.counts, self.pool.rows = Counter(plain["counts"]), plain.get("rows", 0)
-            self.pool.left_out = [Entry(*fields) for fields in plain.get("left_out", [])]
+            self.pool.left_out = [LeftOut(*fields) for fields in plain.get("left_out", [])]
             self.position, self.done = plain["position"], plain["done"]
         if self.pool.train or self.pool.val:
             progress(f"going on from {len(self.pool.train):,} conversations of {source.name}")
@@ -139,7 +139,7 @@ class _Reading:
         pool = self.pool
         pool.counts[refused.why] += 1
         if not refused.selection:
-            pool.left_out.append(Entry(place, refused.why, refused.detail))
+            pool.left_out.append(LeftOut(place, refused.why, refused.detail))
             left_out.check(self.source.name, pool.left_out, pool.rows)
 
     def keep(self, position: Position | None, *, done: bool) -> None:
@@ -151,7 +151,7 @@ class _Reading:
         self.kept.save(self.fresh, plain)
         self.fresh = []
 
-    def finish(self) -> Pool:
+    def finish(self) -> ConversationPool:
         self.pool.text_digest = self._digest.hexdigest()
         return self.pool
 
@@ -173,7 +173,7 @@ def read(
     seed: int,
     work: Path | None,
     part: int = PART,
-) -> Pool:
+) -> ConversationPool:
     """Read, encode and split until `enough` are there to train on, or no more.
 
     With `work`, parts of about `part` conversations are kept there, and those that lie there are

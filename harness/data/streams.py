@@ -17,7 +17,7 @@ Position = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Batch:
+class SourceBatch:
     """Consecutive rows of a source."""
 
     before: Position
@@ -37,18 +37,20 @@ class Stream:
     share: float
     origin: str
     """For the manifest: where it was read."""
-    batches: Callable[[Position | None], Iterator[Batch]]
+    batches: Callable[[Position | None], Iterator[SourceBatch]]
     column: str = "text"
     held_out: Callable[[str], bool] | None = None
     """Whether a text belongs to validation; None lets a hash of the text decide."""
 
 
-def listed(values: Sequence[Any], what: str) -> Callable[[Position | None], Iterator[Batch]]:
+def listed(values: Sequence[Any], what: str) -> Callable[[Position | None], Iterator[SourceBatch]]:
     """The batches of rows that are in memory; `what` a row is, for people."""
 
-    def batches(start: Position | None) -> Iterator[Batch]:
+    def batches(start: Position | None) -> Iterator[SourceBatch]:
         for row in range(start["row"] if start else 0, len(values), BATCH_ROWS):
             part = values[row : row + BATCH_ROWS]
-            yield Batch({"row": row}, part, [f"{what} {row + i + 1}" for i in range(len(part))])
+            yield SourceBatch(
+                {"row": row}, part, [f"{what} {row + i + 1}" for i in range(len(part))]
+            )
 
     return batches

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import Source
-from harness.data.units import Unit
+from harness.data.units import TextUnit
 from harness.errors import RequestError, nearest
 
 
@@ -46,19 +46,19 @@ class TextSet:
         return whole.hexdigest()
 
 
-def _topics() -> list[Unit]:
+def _topics() -> list[TextUnit]:
     from harness.data.sources import stdlib
 
     return [unit for unit in stdlib.prose() if unit.name.startswith("topic:")]
 
 
-def _docstrings() -> list[Unit]:
+def _docstrings() -> list[TextUnit]:
     from harness.data.sources import stdlib
 
     return [unit for unit in stdlib.prose() if not unit.name.startswith("topic:")]
 
 
-_BUILT_IN: Mapping[str, Callable[[], list[Unit]]] = {
+_BUILT_IN: Mapping[str, Callable[[], list[TextUnit]]] = {
     "stdlib-topics": _topics,
     "stdlib-prose": _docstrings,
 }
@@ -89,7 +89,7 @@ def from_files(paths: Sequence[Path]) -> TextSet:
     return _set("+".join(path.stem for path in paths), Files(source).read())
 
 
-def _set(name: str, units: Sequence[Unit]) -> TextSet:
+def _set(name: str, units: Sequence[TextUnit]) -> TextSet:
     # Half surrogates stand in a few modules' strings; UTF-8 has no form for them.
     texts = ((unit.name, unit.text.encode(errors="ignore").decode()) for unit in units)
     documents = tuple(Document(unit, text) for unit, text in texts if text.strip())
@@ -125,5 +125,5 @@ def _held_out(scale: str) -> TextSet:
     for i, part in enumerate(np.split(tokens, borders)):
         pieces = Pieces(fitted)
         text = "".join(pieces.push(token) for token in part.tolist() if token != end)
-        units.append(Unit(f"heldout:{i}", text))  # an open character at a cut is left out
+        units.append(TextUnit(f"heldout:{i}", text))  # an open character at a cut is left out
     return _set(f"{_HELD_OUT}{scale}", units)

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from harness.data import left_out
 from harness.data import tokenizer as tokenizers_
-from harness.data.streams import Batch, Stream
+from harness.data.streams import SourceBatch, Stream
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _Flat = tuple[np.ndarray, np.ndarray]
 faster than a thousand."""
 
 
-class Tokens:
+class PendingTokens:
     """Tokens that were asked for."""
 
     def __init__(self, flat: Future[_Flat]) -> None:
@@ -53,23 +53,23 @@ class Tokens:
         return [flat[a:b] for a, b in zip([0, *stops[:-1]], stops, strict=True)]
 
 
-class Pool:
+class TokenizingPool:
     """Asks for tokens of texts, in this process or in others."""
 
     def __init__(self, executor: ProcessPoolExecutor | None) -> None:
         self._executor = executor
 
-    def submit(self, texts: Sequence[str]) -> Tokens:
+    def submit(self, texts: Sequence[str]) -> PendingTokens:
         """Each text's token ids, int32, with the end-of-text token after them."""
         if self._executor is not None:
-            return Tokens(self._executor.submit(_encode, list(texts)))
+            return PendingTokens(self._executor.submit(_encode, list(texts)))
         done: Future[_Flat] = Future()
         done.set_result(_encode(texts))
-        return Tokens(done)
+        return PendingTokens(done)
 
 
 @contextmanager
-def tokenizing(folder: Path, processes: int) -> Iterator[Pool]:
+def tokenizing(folder: Path, processes: int) -> Iterator[TokenizingPool]:
     """Processes with the tokenizer of `folder`; with one process, this one does the work.
 
     Raises RequestError when a process dies, as for want of memory.
@@ -84,7 +84,7 @@ def tokenizing(folder: Path, processes: int) -> Iterator[Pool]:
             executor = ProcessPoolExecutor(
                 processes, get_context("spawn"), initializer=_begin, initargs=(str(folder),)
             )
-        yield Pool(executor)
+        yield TokenizingPool(executor)
     except BrokenProcessPool:
         raise RequestError(
             "a tokenizing process died (out of memory?); the same command goes on, --processes "
@@ -112,11 +112,13 @@ class Reader:
     """One source's documents, tokenized ahead. It keeps its place in the state that it is given,
     exact to the document."""
 
-    def __init__(self, source: Stream, state: SourceState, pool: Pool, ahead: int) -> None:
+    def __init__(
+        self, source: Stream, state: SourceState, pool: TokenizingPool, ahead: int
+    ) -> None:
         self._source, self._state, self._pool, self._ahead = source, state, pool, ahead
         self._batches = source.batches(state.position)
-        self._pending: deque[tuple[Batch, Tokens]] = deque()
-        self._batch: Batch | None = None
+        self._pending: deque[tuple[SourceBatch, PendingTokens]] = deque()
+        self._batch: SourceBatch | None = None
         self._tokens: list[np.ndarray] = []
 
     def next(self) -> tuple[str, np.ndarray] | None:

@@ -22,7 +22,7 @@ LEAK_WORDS = 8
 
 
 @dataclass(frozen=True)
-class Unit:
+class TextUnit:
     """What shares text, by name, and its text."""
 
     name: str

@@ -8,10 +8,12 @@ assumption decides that is stated with the choice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from harness.config import Compile
 from harness.stats.line import REACH, BreakEven, Line
+
+Value = TypeVar("Value")
 
 ASSUMED_BREAK_EVEN = 300
 """Updates. On two CPU cores, compiling block by block costs 11 to 30 s and saves about a tenth of
@@ -41,14 +43,14 @@ def unmeasured() -> tuple[Mapping[Compile, Measured], str]:
     return {}, ""
 
 
-class Choice(NamedTuple):
-    """What was chosen, and why, in one line."""
+class Choice(NamedTuple, Generic[Value]):
+    """What `auto` was resolved to, and why, in one line."""
 
-    mode: Compile
+    value: Value
     reason: str
 
 
-def choose(updates: int, measured: Mapping[Compile, Measured], origin: str = "") -> Choice:
+def choose(updates: int, measured: Mapping[Compile, Measured], origin: str = "") -> Choice[Compile]:
     """The mode for runs of `updates`; what was `measured` is of this device, from view `origin`.
 
     Measurements count where `eager` and another mode that may be compared with it have them. Of

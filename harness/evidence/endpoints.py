@@ -11,7 +11,7 @@ from harness.records.store import path_of
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Reached:
     """One (arm, seed, horizon) that an `ok` run reached."""
 
     path: str
@@ -32,7 +32,7 @@ class Endpoint:
     document_tokens: tuple[int, ...] | None = None
 
 
-def ends(records: Iterable[Record]) -> tuple[Endpoint, ...]:
+def ends(records: Iterable[Record]) -> tuple[Reached, ...]:
     """The newest of each (arm, seed, horizon), of first repeats, by arm, horizon and seed.
 
     Where a recipe moved a horizon without touching a configuration, only the newest budget stays.
@@ -50,10 +50,10 @@ def ends(records: Iterable[Record]) -> tuple[Endpoint, ...]:
     return tuple(newest[key] for key in sorted(newest))
 
 
-def _ends(record: Record) -> Iterable[Endpoint]:
+def _ends(record: Record) -> Iterable[Reached]:
     data = record.data
     for end in record.ends:
-        yield Endpoint(
+        yield Reached(
             path=path_of(record),
             arm=record.arm,
             seed=record.seed,

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from harness.evidence.breakeven import Choice
 from models.kernels.names import KERNELS
 
 
-class Ratio(NamedTuple):
+class KernelRatio(NamedTuple):
     """Of steady rates, a kernel's to torch's own, with its 95 % interval."""
 
     value: float
@@ -20,23 +21,16 @@ class Ratio(NamedTuple):
     high: float
 
 
-Ratios = Callable[[], tuple[Mapping[str, Ratio], str]]
+Ratios = Callable[[], tuple[Mapping[str, KernelRatio], str]]
 """Kernel -> ratio on the device at hand, and the view they are from; asked only where wanted."""
 
 
-def unmeasured() -> tuple[Mapping[str, Ratio], str]:
+def unmeasured() -> tuple[Mapping[str, KernelRatio], str]:
     """Nothing was timed."""
     return {}, ""
 
 
-class Choice(NamedTuple):
-    """What was chosen, and why, in one line."""
-
-    kernels: tuple[str, ...]
-    reason: str
-
-
-def choose(measured: Mapping[str, Ratio], origin: str = "") -> Choice:
+def choose(measured: Mapping[str, KernelRatio], origin: str = "") -> Choice[tuple[str, ...]]:
     """Those of `KERNELS` that pay; none where nothing was measured."""
     known = [name for name in KERNELS if name in measured]
     if not known:

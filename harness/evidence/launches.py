@@ -18,7 +18,7 @@ from typing import get_args
 from harness.config import Compile
 from harness.evidence import query
 from harness.evidence.breakeven import Measured
-from harness.evidence.kernel_choice import Ratio
+from harness.evidence.kernel_choice import KernelRatio
 from harness.evidence.machines import kinds
 from harness.evidence.roles import role_of
 from harness.evidence.sections import Section, sections
@@ -30,7 +30,7 @@ from models.kernels.names import KERNELS
 
 
 @dataclass(frozen=True)
-class Run:
+class TimedLaunch:
     """One launch that ended well."""
 
     record: Record
@@ -74,14 +74,14 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Arm:
+class TimedArm:
     """An arm by itself, from its launches that count."""
 
     name: str
-    made: tuple[Run, ...]
+    made: tuple[TimedLaunch, ...]
 
     @cached_property
-    def counted(self) -> tuple[Run, ...]:
+    def counted(self) -> tuple[TimedLaunch, ...]:
         """Those that are timings and not contaminated."""
         return tuple(run for run in self.made if run.fault is None)
 
@@ -108,7 +108,7 @@ class Arm:
         return Line(self.fixed.mean, self.steady.mean)
 
 
-def _blocks(values: Iterable[tuple[Run, float]]) -> list[float]:
+def _blocks(values: Iterable[tuple[TimedLaunch, float]]) -> list[float]:
     """One value a block (a seed), the mean over its lengths."""
     found: dict[int, list[float]] = {}
     for run, value in values:
@@ -122,7 +122,7 @@ class Against:
 
     arm: str
     reference: str
-    pairs: tuple[tuple[Run, Run], ...]
+    pairs: tuple[tuple[TimedLaunch, TimedLaunch], ...]
     """(reference, arm): launches that may be compared."""
     log_ratio: Estimate
     """ln(arm's steady rate / reference's), a block one value; at the level of the verdict."""
@@ -199,7 +199,7 @@ def lines_of(
 
 def kernel_ratios(
     records: Sequence[Record], scale: str, device_class: str
-) -> tuple[dict[str, Ratio], str]:
+) -> tuple[dict[str, KernelRatio], str]:
     """Each Triton kernel's rate to torch's own, and the view that shows them; as `lines_of`, from
     the role `kernels`. A kernel without a ratio that may be shown is left out."""
     section = _newest(records, "kernels", scale, device_class)
@@ -209,7 +209,7 @@ def kernel_ratios(
     for name in KERNELS:
         if name in versus and (shown := versus[name].ratio):
             value, (low, high) = shown
-            found[name] = Ratio(value, low, high)
+            found[name] = KernelRatio(value, low, high)
     return found, f"{section.name}.throughput"
 
 
@@ -227,11 +227,11 @@ def reference(section: Section) -> str:
     return next((against for against, _ in question.pairs), next(iter(question.arms), ""))
 
 
-def arm(section: Section, name: str) -> Arm:
+def arm(section: Section, name: str) -> TimedArm:
     """An arm's finished launches, shortest first, then by block."""
     records = [r for r in section.group.records if r.arm == name and r.status == "ok" and r.timing]
     ordered = sorted(records, key=lambda r: (r.last_update, r.seed))
-    return Arm(name, tuple(Run(r, r.timing) for r in ordered if r.timing))
+    return TimedArm(name, tuple(TimedLaunch(r, r.timing) for r in ordered if r.timing))
 
 
 def compared(section: Section) -> dict[str, Against]:
@@ -268,7 +268,7 @@ def _against(section: Section, base: str, name: str) -> Against:
     return Against(name, base, pairs, ratio, loss, reason)
 
 
-def _side_by_side(section: Section, one: Run, other: Run) -> bool:
+def _side_by_side(section: Section, one: TimedLaunch, other: TimedLaunch) -> bool:
     """Whether two launches are of one campaign, with none of another block between them."""
     a, b = one.timing.launch, other.timing.launch
     if a is None or b is None or a.campaign != b.campaign:
@@ -297,7 +297,7 @@ def equivalent(loss: Estimate, margin: float) -> bool:
 
 
 def _reason(
-    section: Section, both: Sequence[Arm], blocks: int, loss: Estimate, *, apart: int
+    section: Section, both: Sequence[TimedArm], blocks: int, loss: Estimate, *, apart: int
 ) -> str | None:
     """Why no ratio may be shown, most telling first."""
     question = section.group.question

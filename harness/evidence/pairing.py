@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.evidence.endpoints import Endpoint
+from harness.evidence.endpoints import Reached
 from harness.stats.crossed import crossed_difference
 from harness.stats.inference import LEVEL, Estimate, t_interval
 
@@ -19,7 +19,7 @@ METRIC = "val_loss"
 class Pairs:
     """(reference's endpoint, arm's), a seed each, seeds as the arm's come."""
 
-    ends: tuple[tuple[Endpoint, Endpoint], ...]
+    ends: tuple[tuple[Reached, Reached], ...]
     metric: str = METRIC
 
     @property

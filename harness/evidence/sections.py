@@ -17,7 +17,7 @@ from typing import Any
 from harness.code.provenance import software_set
 from harness.config import canonical, digest, identity
 from harness.evidence import query
-from harness.evidence.endpoints import Endpoint, ends
+from harness.evidence.endpoints import Reached, ends
 from harness.evidence.roles import role_of, search_of
 from harness.evidence.sequential import seeds_asked_for
 from harness.machine import devices
@@ -31,7 +31,7 @@ and tokenizer, whose digest then stands for the text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Placed:
     """A record, and what decides where it may stand."""
 
     record: Record
@@ -59,7 +59,7 @@ class Run:
         return self.record.created, self.path
 
 
-def runs(records: Sequence[Record]) -> list[Run]:
+def runs(records: Sequence[Record]) -> list[Placed]:
     """The records in their order, each with what decides where it may stand."""
     known = query.behaviours(records)
     found = [_run(record, known) for record in records]
@@ -72,9 +72,9 @@ def runs(records: Sequence[Record]) -> list[Run]:
     return found
 
 
-def _run(record: Record, known: Mapping[str, str]) -> Run:
+def _run(record: Record, known: Mapping[str, str]) -> Placed:
     overrides = record.question.overrides
-    return Run(
+    return Placed(
         record,
         path_of(record),
         (
@@ -91,7 +91,7 @@ def _run(record: Record, known: Mapping[str, str]) -> Run:
     )
 
 
-def _placed(of_kind: Sequence[Run]) -> list[Run]:
+def _placed(of_kind: Sequence[Placed]) -> list[Placed]:
     """The same runs with what they have in common. One that died before it had data belongs to
     whatever its neighbours have read."""
     varying = {p for run in of_kind for p in (*run.record.diff, *run.record.stage_diff)}
@@ -118,7 +118,7 @@ def _placed(of_kind: Sequence[Run]) -> list[Run]:
     return _staged(placed, varying) if any(r.record.question.stages for r in placed) else placed
 
 
-def _staged(placed: Sequence[Run], varying: set[str]) -> list[Run]:
+def _staged(placed: Sequence[Placed], varying: set[str]) -> list[Placed]:
     """The stages of a recipe have data and settings each: one text stands for the newest manifest
     of every stage, so that a chain stays together (a run of older data keeps its own), and a
     variant is what was run of all that differs."""
@@ -165,17 +165,17 @@ class Group:
     """Of the newest record."""
 
     @cached_property
-    def ends(self) -> tuple[Endpoint, ...]:
+    def ends(self) -> tuple[Reached, ...]:
         """`ends` of the group's records."""
         return ends(self.records)
 
     @cached_property
-    def by_end(self) -> dict[tuple[str, str], tuple[Endpoint, ...]]:
+    def by_end(self) -> dict[tuple[str, str], tuple[Reached, ...]]:
         """`ends` apart by (arm, horizon); see `reached`."""
         apart = itertools.groupby(self.ends, key=lambda one: (one.arm, one.horizon))
         return {key: tuple(of_key) for key, of_key in apart}
 
-    def reached(self, arm: str, horizon: str) -> tuple[Endpoint, ...]:
+    def reached(self, arm: str, horizon: str) -> tuple[Reached, ...]:
         """The endpoints of an arm at a horizon, one a seed, seeds ascending."""
         return self.by_end.get((arm, horizon), ())
 
@@ -281,7 +281,7 @@ def sections(records: Sequence[Record]) -> list[Section]:
     """
     known = runs(records)
     numbers = _device_numbers(known)
-    by_section: dict[tuple[str, ...], list[Run]] = {}
+    by_section: dict[tuple[str, ...], list[Placed]] = {}
     for run in known:
         by_section.setdefault(run.section, []).append(run)
     found = []
@@ -327,7 +327,7 @@ def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
     )
 
 
-def _device_numbers(known: Iterable[Run]) -> dict[tuple[str, str], int]:
+def _device_numbers(known: Iterable[Placed]) -> dict[tuple[str, str], int]:
     """(device, device class) -> 1 for the class that was used first on that device, 2, ..."""
     firsts: dict[tuple[str, str], str] = {}
     for run in known:
@@ -342,9 +342,9 @@ def _device_numbers(known: Iterable[Run]) -> dict[tuple[str, str], int]:
     return numbers
 
 
-def _groups(of_section: Sequence[Run]) -> list[Group]:
+def _groups(of_section: Sequence[Placed]) -> list[Group]:
     """The groups of a section's runs, newest first."""
-    apart: dict[tuple[Any, ...], list[Run]] = {}
+    apart: dict[tuple[Any, ...], list[Placed]] = {}
     for run in of_section:
         apart.setdefault(run.group, []).append(run)
     groups = []
@@ -364,7 +364,7 @@ def _part(record: Record) -> tuple[str, str]:
     return record.arm, record.stage if record.question.stages else ""
 
 
-def _group(part: Sequence[Run]) -> Group:
+def _group(part: Sequence[Placed]) -> Group:
     """Of runs in order of age."""
     counted = {path_of(record) for record in query.attempts(run.record for run in part)}
     newest = part[-1]
@@ -380,7 +380,7 @@ def _group(part: Sequence[Run]) -> Group:
     )
 
 
-def _order(run: Run) -> tuple[Any, ...]:
+def _order(run: Placed) -> tuple[Any, ...]:
     r = run.record
     return r.arm, r.seed, r.repeat, r.stage, r.attempt, *run.age
 

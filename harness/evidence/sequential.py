@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.evidence.endpoints import Endpoint, ends
+from harness.evidence.endpoints import Reached, ends
 from harness.evidence.pairing import Pairs
 from harness.records.schema import Record
 from harness.stats import sequential
@@ -17,7 +17,7 @@ def stopped(pairs: Pairs, first_seed: int, looks: Sequence[float], family: int) 
     """Where a pair of arms stopped, its seeds taken in their order without a gap; None where it
     has not."""
     there = {end.seed: (base, end) for base, end in pairs.ends}
-    known: list[tuple[Endpoint, Endpoint]] = []
+    known: list[tuple[Reached, Reached]] = []
     while first_seed + len(known) in there:
         known.append(there[first_seed + len(known)])
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.evidence import machines
-from harness.evidence.endpoints import Endpoint
+from harness.evidence.endpoints import Reached
 from harness.evidence.pairing import Pairs
 from harness.evidence.sections import Group
 from harness.records.schema import Record
@@ -30,7 +30,7 @@ def slopes(group: Group, pairs: Pairs) -> list[float | None]:
     return [_slope(by_path[end.path], end, by_key) for end, _ in pairs.ends]
 
 
-def _slope(record: Record, end: Endpoint, by_key: dict[str, Record]) -> float | None:
+def _slope(record: Record, end: Reached, by_key: dict[str, Record]) -> float | None:
     stem = by_key.get(record.parent or "")
     if stem is None or stem.stage != "stem":
         return None

@@ -33,7 +33,7 @@ def work(run: Run) -> float:
     return updates * run.config.tokens_per_update * per_token
 
 
-class Progress:
+class ProgressDisplay:
     """Implements `launch.execute.Display` for a terminal or a log."""
 
     def __init__(self, runs: Sequence[Run]) -> None:

@@ -20,7 +20,7 @@ FOLDER = "bench"
 KERNELS = f"{FOLDER}/kernels.json"
 
 
-class Row(Frozen):
+class BenchRow(Frozen):
     """One contestant of one group."""
 
     group: str
@@ -43,7 +43,7 @@ class Bench(Frozen):
     device: str
     date: str
     software: dict[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[BenchRow, ...]
 
 
 class KernelError(Frozen):

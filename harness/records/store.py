@@ -49,7 +49,7 @@ def lock_of(results: Path, recipe: str) -> Path:
     return results / FOLDER / recipe / ".lock"
 
 
-class Refused(RequestError):
+class RefusedRecord(RequestError):
     """What a record says cannot be true, or be a record's."""
 
 
@@ -81,9 +81,9 @@ def write(results: Path, record: Record) -> Path:
     try:
         again = Record.model_validate_json(text)
     except ValidationError as error:
-        raise Refused(f"{name} would not be a valid record: {explain(error)}") from None
+        raise RefusedRecord(f"{name} would not be a valid record: {explain(error)}") from None
     if again != record:
-        raise Refused(f"{name} would not be read back as it was written")
+        raise RefusedRecord(f"{name} would not be read back as it was written")
     refuse_implausible(name, record)
     check_writable(results)
     path = results / name
@@ -100,7 +100,7 @@ def refuse_implausible(name: str, record: Record) -> None:
     """Raise Refused for a record, of that file, that contradicts itself: one that was edited
     after it was written, or that another wrote."""
     if broken := contradictions(record):
-        raise Refused(f"{name} is not plausible: {'; '.join(broken)}")
+        raise RefusedRecord(f"{name} is not plausible: {'; '.join(broken)}")
 
 
 def contradictions(record: Record) -> list[str]:
@@ -131,7 +131,9 @@ def _compact(name: str, value: Any) -> str:
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except ValueError:
-        raise Refused(f"a record's '{name}' holds NaN or infinity, which JSON has not") from None
+        raise RefusedRecord(
+            f"a record's '{name}' holds NaN or infinity, which JSON has not"
+        ) from None
 
 
 @dataclass(frozen=True)

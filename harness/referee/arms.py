@@ -39,7 +39,7 @@ LINK = "-> "
 
 
 @dataclass(frozen=True)
-class Arm:
+class ForeignArm:
     """One version of a script."""
 
     name: str
@@ -61,7 +61,7 @@ class Arm:
 
 def take(
     given: Sequence[str], store: Path, *, shared: Sequence[str], ours: Sequence[Path]
-) -> list[Arm]:
+) -> list[ForeignArm]:
     """The arms of `[NAME=]PATH` or `[NAME=]PATH@REV`, the baseline first, copied into `store`.
 
     `shared` are paths that all arms take from the baseline's folder as links (data): they are not
@@ -155,7 +155,7 @@ def _extract(place: Path, commit: str, target: Path) -> None:
 def _copied(
     name: str, source: Path, origin: str, place: Path, store: Path, shared: Sequence[str],
     ours: Sequence[Path],
-) -> Arm:  # fmt: skip
+) -> ForeignArm:  # fmt: skip
     store.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=store, prefix=".making-"))
     try:
@@ -169,7 +169,7 @@ def _copied(
             os.rename(temporary, copy)
     finally:
         remove(temporary)
-    return Arm(name, digest, origin, files, texts, copy, place)
+    return ForeignArm(name, digest, origin, files, texts, copy, place)
 
 
 def _copy(
@@ -244,7 +244,7 @@ def _protect(folder: Path) -> None:
                 path.chmod(path.stat().st_mode & 0o555)
 
 
-def lay_out(arm: Arm, folder: Path, shared: Sequence[str], shared_from: Path) -> None:
+def lay_out(arm: ForeignArm, folder: Path, shared: Sequence[str], shared_from: Path) -> None:
     """A fresh, writable copy of an arm to run in, with links to what is shared."""
     shutil.copytree(arm.copy, folder, symlinks=True)
     for place, _, names in os.walk(folder):
@@ -267,7 +267,7 @@ def refuse_missing_share(shared: Sequence[str], baseline: Path) -> None:
             raise RequestError(f"--share '{relative}': '{baseline}' holds none")
 
 
-def forget(store: Path, arms: Sequence[Arm]) -> None:
+def forget(store: Path, arms: Sequence[ForeignArm]) -> None:
     """Delete the copies of other versions: what is kept of those is their record."""
     wanted = {arm.digest for arm in arms}
     for folder in store.iterdir():

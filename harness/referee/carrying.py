@@ -20,9 +20,9 @@ from harness.records import foreign
 from harness.records.foreign import ScriptQuestion, ScriptRecord
 from harness.referee import arms as taking
 from harness.referee import fairness
-from harness.referee.arms import Arm
+from harness.referee.arms import ForeignArm
 from harness.referee.output import anonymous, for_record
-from harness.referee.planning import Request, Slot
+from harness.referee.planning import ForeignRun, RefereeRequest
 from harness.referee.processes import Family
 from harness.referee.reading import Reading
 from harness.referee.running import Ended, execute
@@ -43,14 +43,14 @@ NAMED = 3
 class Call:
     """What all runs of one command share."""
 
-    request: Request
+    request: RefereeRequest
     question: ScriptQuestion
     begun: str
     software: dict[str, str]
     shared_from: Path
 
 
-def runs_folder(request: Request) -> Path:
+def runs_folder(request: RefereeRequest) -> Path:
     """Where the runs of a comparison lie while they go on."""
     return request.work / "runs" / request.name
 
@@ -60,7 +60,7 @@ def copies(work: Path, name: str) -> Path:
     return work / "arms" / name
 
 
-def sweep(request: Request, arms: Sequence[Arm]) -> int:
+def sweep(request: RefereeRequest, arms: Sequence[ForeignArm]) -> int:
     """End what a killed referee left running, delete what it left lying and copies of versions
     that are no arm now; returns the number of processes.
 
@@ -79,7 +79,7 @@ def _mark(folder: Path) -> str:
     return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
 
 
-def carry_out(call: Call, slot: Slot, place: int, attempt: int) -> ScriptRecord:
+def carry_out(call: Call, slot: ForeignRun, place: int, attempt: int) -> ScriptRecord:
     """Run a slot and write its record. Whatever the run does, a record is the answer."""
     request = call.request
     room = runs_folder(request) / slot.key
@@ -106,7 +106,7 @@ def carry_out(call: Call, slot: Slot, place: int, attempt: int) -> ScriptRecord:
     return record
 
 
-def _environment(request: Request, slot: Slot, temporary: Path) -> dict[str, str]:
+def _environment(request: RefereeRequest, slot: ForeignRun, temporary: Path) -> dict[str, str]:
     environment = {
         "PYTHONUNBUFFERED": "1",  # else a run that is ended takes its last lines along
         **os.environ,
@@ -131,7 +131,7 @@ def _wait_for_gpu(device: str) -> str | None:
         time.sleep(1.0)
 
 
-def _read(request: Request, slot: Slot, here: Path, ended: Ended) -> Reading:
+def _read(request: RefereeRequest, slot: ForeignRun, here: Path, ended: Ended) -> Reading:
     """What the run reported; a run that did not end well may still have reported something."""
     chosen = request.format
     if chosen.where is None:
@@ -148,7 +148,7 @@ def _read(request: Request, slot: Slot, here: Path, ended: Ended) -> Reading:
     return reading
 
 
-def _written(slot: Slot, here: Path, path: Path) -> bool:
+def _written(slot: ForeignRun, here: Path, path: Path) -> bool:
     """Whether a file is of this run, and not one that lay in the arm's folder already."""
     known = slot.arm.files.get(path.relative_to(here).as_posix())
     return known is None or known != _digest(path)
@@ -161,7 +161,7 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _edited(request: Request, slot: Slot, here: Path) -> str | None:
+def _edited(request: RefereeRequest, slot: ForeignRun, here: Path) -> str | None:
     """Why a run does not count: it changed a file that was declared frozen."""
     for relative in fairness.frozen_files(request.frozen, slot.arm.files):
         if slot.arm.files[relative] not in (_digest(here / relative), taking.LINK):
@@ -169,7 +169,7 @@ def _edited(request: Request, slot: Slot, here: Path) -> str | None:
     return None
 
 
-def _stamps(folder: Path, request: Request) -> dict[str, tuple[int, int]]:
+def _stamps(folder: Path, request: RefereeRequest) -> dict[str, tuple[int, int]]:
     """Size and time of the files of the user's folder, as far as they are watched."""
     ours = {request.results.resolve(), request.work.resolve()}
     stamps: dict[str, tuple[int, int]] = {}
@@ -189,7 +189,9 @@ def _stamps(folder: Path, request: Request) -> dict[str, tuple[int, int]]:
     return stamps
 
 
-def _changed(folder: Path, before: dict[str, tuple[int, int]], request: Request) -> list[str]:
+def _changed(
+    folder: Path, before: dict[str, tuple[int, int]], request: RefereeRequest
+) -> list[str]:
     after = _stamps(folder, request) if before else {}
     return sorted(path for path in after if after[path] != before.get(path))
 
@@ -215,7 +217,7 @@ def _few(names: list[str]) -> str:
 
 
 def _record(
-    call: Call, slot: Slot, place: int, attempt: int, ended: Ended, reading: Reading,
+    call: Call, slot: ForeignRun, place: int, attempt: int, ended: Ended, reading: Reading,
     broken: str | None, notes: tuple[str, ...], here: Path,
 ) -> ScriptRecord:  # fmt: skip
     request = call.request

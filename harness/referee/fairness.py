@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 
 from harness.errors import RequestError, nearest
 from harness.records.foreign import ScriptQuestion, ScriptRecord
-from harness.referee.arms import Arm
+from harness.referee.arms import ForeignArm
 from harness.referee.formats import Format
 from harness.referee.reading import Way
 
@@ -27,7 +27,7 @@ ENOUGH_SEEDS = 3
 """Two seeds may agree by rounding; three that do show that the seed changes nothing."""
 
 
-def refuse_unfrozen(frozen: Sequence[str], arms: Sequence[Arm]) -> None:
+def refuse_unfrozen(frozen: Sequence[str], arms: Sequence[ForeignArm]) -> None:
     """Raise RequestError where a frozen file (a path, folder or glob) is not the same in all
     arms, or is in none."""
     baseline = arms[0]

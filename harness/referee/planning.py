@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.records.foreign import ScriptRecord
-from harness.referee.arms import Arm
+from harness.referee.arms import ForeignArm
 from harness.referee.formats import Format
 from harness.referee.reading import Way
 
@@ -18,7 +18,7 @@ FLOOR_SEED = 10_000
 
 
 @dataclass(frozen=True)
-class Request:
+class RefereeRequest:
     """What the user asked for, read and checked."""
 
     name: str
@@ -68,10 +68,10 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Slot:
+class ForeignRun:
     """One run."""
 
-    arm: Arm
+    arm: ForeignArm
     seed: int
     repeat: int
     key: str
@@ -82,7 +82,9 @@ class Slot:
         return f"{self.arm.name} seed {self.seed}{' again' if self.repeat else ''}"
 
 
-def conditions_of(request: Request, device_class: str, software: dict[str, str]) -> Conditions:
+def conditions_of(
+    request: RefereeRequest, device_class: str, software: dict[str, str]
+) -> Conditions:
     """Those of a request on this machine."""
     return Conditions(
         request.command, request.format.text or request.format.name,
@@ -96,15 +98,17 @@ def key_of(digest: str, conditions: Conditions, seed: int, repeat: int) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def slots(arms: Sequence[Arm], request: Request, conditions: Conditions) -> list[Slot]:
+def slots(
+    arms: Sequence[ForeignArm], request: RefereeRequest, conditions: Conditions
+) -> list[ForeignRun]:
     """All runs that the answer needs, interleaved: the arms in order at one seed and in reverse
     order at the next (ABBA), so that a drift of the machine favours nobody. The repeats of the
     first seed come after it."""
 
-    def slot(arm: Arm, seed: int, repeat: int = 0) -> Slot:
-        return Slot(arm, seed, repeat, key_of(arm.digest, conditions, seed, repeat))
+    def slot(arm: ForeignArm, seed: int, repeat: int = 0) -> ForeignRun:
+        return ForeignRun(arm, seed, repeat, key_of(arm.digest, conditions, seed, repeat))
 
-    ordered: list[Slot] = []
+    ordered: list[ForeignRun] = []
     if len(arms) == 1:  # a noise floor alone
         return ordered
     for place, seed in enumerate(request.frozen_seeds):
@@ -115,14 +119,16 @@ def slots(arms: Sequence[Arm], request: Request, conditions: Conditions) -> list
     return ordered
 
 
-def floor_slots(baseline: Arm, request: Request, conditions: Conditions) -> list[Slot]:
+def floor_slots(
+    baseline: ForeignArm, request: RefereeRequest, conditions: Conditions
+) -> list[ForeignRun]:
     """The runs of the noise floor."""
     seeds = range(FLOOR_SEED, FLOOR_SEED + request.noise_floor)
-    return [Slot(baseline, s, 0, key_of(baseline.digest, conditions, s, 0)) for s in seeds]
+    return [ForeignRun(baseline, s, 0, key_of(baseline.digest, conditions, s, 0)) for s in seeds]
 
 
 def outdated(
-    arms: Sequence[Arm],
+    arms: Sequence[ForeignArm],
     records: Iterable[ScriptRecord],
     current: Iterable[str],
     files: dict[str, dict[str, str]],

@@ -19,9 +19,9 @@ from harness.machine.prices import price_of
 from harness.records import foreign
 from harness.records.foreign import ScriptQuestion, ScriptRecord, ScriptSource
 from harness.referee import carrying, fairness, judging, planning, versions
-from harness.referee.arms import Arm
+from harness.referee.arms import ForeignArm
 from harness.referee.judging import Foresight, Judgement
-from harness.referee.planning import Conditions, Request, Slot
+from harness.referee.planning import Conditions, ForeignRun, RefereeRequest
 from harness.referee.reading import Way
 from harness.stats.inference import MIN_PAIRS
 
@@ -32,8 +32,8 @@ Say = Callable[[str], None]
 class Outcome:
     """What a comparison came to."""
 
-    request: Request
-    arms: list[Arm]
+    request: RefereeRequest
+    arms: list[ForeignArm]
     metric: str | None
     way: Way | None
     records: dict[str, list[ScriptRecord]]
@@ -67,7 +67,7 @@ class Outcome:
 class Session:
     """One call of the referee."""
 
-    def __init__(self, request: Request, arms: Sequence[Arm], say: Say) -> None:
+    def __init__(self, request: RefereeRequest, arms: Sequence[ForeignArm], say: Say) -> None:
         """Reads what is there; starts nothing. Raises RequestError for what may not be asked."""
         fairness.refuse_unfrozen(request.frozen, arms)
         same = next((a for a in arms[1:] if a.digest == arms[0].digest), None)
@@ -105,14 +105,14 @@ class Session:
 
     # --- before it spends
 
-    def missing(self) -> list[Slot]:
+    def missing(self) -> list[ForeignRun]:
         """The runs still to be done, in order."""
         return [
             slot for slot in [*self.floor, *self.slots]
             if self._wanted(slot) and not self._pointless(slot)
         ]  # fmt: skip
 
-    def _wanted(self, slot: Slot) -> bool:
+    def _wanted(self, slot: ForeignRun) -> bool:
         record = self.known.get(slot.key)
         return record is None or self._stale(record)
 
@@ -201,7 +201,7 @@ class Session:
                 f"another referee is at work on '{self.request.name}' here"
             ) from None
 
-    def _run_all(self, slots: Sequence[Slot]) -> None:
+    def _run_all(self, slots: Sequence[ForeignRun]) -> None:
         for place, slot in enumerate(slots):
             if not self._wanted(slot) or self._pointless(slot):
                 continue
@@ -220,7 +220,7 @@ class Session:
         value = f"{name} {record.reported[name]:.6g}" if name and not fault else fault or "ok"
         return f"{value}, {duration(record.seconds)}"
 
-    def _pointless(self, slot: Slot) -> bool:
+    def _pointless(self, slot: ForeignRun) -> bool:
         """Whether a run can no longer tell anything: its arm's seeds are incomplete already, or
         are none, or the baseline's are, or no candidate is left."""
         stopped = {arm.name for arm in self.arms if self._barred(arm)}
@@ -230,17 +230,17 @@ class Session:
 
     # --- judging
 
-    def _runs(self, arm: Arm) -> list[ScriptRecord]:
+    def _runs(self, arm: ForeignArm) -> list[ScriptRecord]:
         keys = [slot.key for slot in self.slots if slot.arm.name == arm.name]
         keys += [slot.key for slot in self.floor if slot.arm.name == arm.name]
         return [self.known[key] for key in keys if key in self.known]
 
-    def _faults(self, arm: Arm) -> list[tuple[ScriptRecord, str]]:
+    def _faults(self, arm: ForeignArm) -> list[tuple[ScriptRecord, str]]:
         name = self._metric_name()
         found = [(r, fairness.row_fault(r, name)) for r in self._runs(arm) if not self._stale(r)]
         return [(record, fault) for record, fault in found if fault is not None]
 
-    def _barred(self, arm: Arm) -> str | None:
+    def _barred(self, arm: ForeignArm) -> str | None:
         """Why nothing can be said of an arm, from its own runs."""
         faults = self._faults(arm)
         if faults:
@@ -275,7 +275,7 @@ class Session:
         )  # fmt: skip
         return outcome
 
-    def _values(self, arm: Arm, metric: str | None) -> dict[int, float]:
+    def _values(self, arm: ForeignArm, metric: str | None) -> dict[int, float]:
         if metric is None:
             return {}
         wanted = self.request.frozen_seeds
@@ -301,7 +301,7 @@ class Session:
                 bars[arm.name] = bar
         return bars
 
-    def _bar(self, arm: Arm, metric: str | None, done: dict[str, set[int]]) -> str | None:
+    def _bar(self, arm: ForeignArm, metric: str | None, done: dict[str, set[int]]) -> str | None:
         """Why nothing can be said of a candidate, from its own runs or beside the baseline's."""
         own, asked = self._barred(arm), self._pairs(arm)
         if own is not None or metric is None or not asked:
@@ -309,10 +309,10 @@ class Session:
         looked = fairness.exploratory(self.call.question, metric, asked, done, arm.digest)
         return looked or fairness.unequal(self.request.equal, self._pairs(self.arms[0]), asked)
 
-    def _pairs(self, arm: Arm) -> list[ScriptRecord]:
+    def _pairs(self, arm: ForeignArm) -> list[ScriptRecord]:
         return [r for r in self._runs(arm) if r.seed in self.request.frozen_seeds and not r.repeat]
 
-    def _notes(self, arm: Arm, metric: str | None) -> list[str]:
+    def _notes(self, arm: ForeignArm, metric: str | None) -> list[str]:
         """What stands beside an arm's verdict."""
         notes = []
         noise = fairness.own_noise(self._runs(arm), metric) if metric else None
@@ -343,7 +343,7 @@ class Session:
         )
 
 
-def _had_less(record: ScriptRecord, request: Request) -> bool:
+def _had_less(record: ScriptRecord, request: RefereeRequest) -> bool:
     """Whether a run met a limit that is higher now."""
     if record.status == "timeout":
         return record.budget_seconds < request.budget
@@ -351,7 +351,7 @@ def _had_less(record: ScriptRecord, request: Request) -> bool:
     return record.status == "oom" and before is not None and now is not None and before < now
 
 
-def _source(name: str, arm: Arm) -> ScriptSource:
+def _source(name: str, arm: ForeignArm) -> ScriptSource:
     return ScriptSource(
         schema_version=1, name=name, arm=arm.name, digest=arm.digest, origin=arm.origin,
         files=arm.files, texts=arm.texts,

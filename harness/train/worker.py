@@ -102,7 +102,7 @@ class Worker:
                 counted=self.counted, compile_seconds=compile_seconds(), launch=self._launch(),
             )  # fmt: skip
             store.write(results, record)
-        except (store.Refused, ValidationError) as refused:
+        except (store.RefusedRecord, ValidationError) as refused:
             why = explain(refused) if isinstance(refused, ValidationError) else str(refused)
             ended: Status = "failed" if status == "ok" else status
             error = f"{error or 'trained to its end'}; but its record was refused: {why}"

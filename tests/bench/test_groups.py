@@ -7,7 +7,7 @@ import pytest
 
 from bench.groups import Group, turns
 from harness.bench import saved
-from harness.records.bench import Row, read_all
+from harness.records.bench import BenchRow, read_all
 
 
 class Clock:
@@ -62,7 +62,9 @@ def test_turns_are_interleaved_and_a_drift_hardly_moves_the_ratio():
 
 def test_a_saved_suite_is_what_a_reader_of_the_card_needs(tmp_path):
     extra = {"tokens_per_second": 10.0}
-    rows = [Row(group="g", name="n", median_seconds=0.5, iqr_seconds=0.1, rounds=7, extra=extra)]
+    rows = [
+        BenchRow(group="g", name="n", median_seconds=0.5, iqr_seconds=0.1, rounds=7, extra=extra)
+    ]
     path = saved.write(tmp_path, "update", "NVIDIA H100 80GB HBM3", rows)
     assert path == tmp_path / "bench" / "update.nvidia-h100-80gb-hbm3.json"
     assert read_all(tmp_path)[0]["bench/update.nvidia-h100-80gb-hbm3.json"].rows == tuple(rows)

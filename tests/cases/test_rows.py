@@ -16,7 +16,7 @@ from harness.commands.data_pretrain import Options, data_pretrain
 from harness.config import Source
 from harness.data import hub, tokenizer
 from harness.data.batches import read_split
-from harness.data.hub import Table
+from harness.data.hub import DataTable
 from harness.data.left_out import FEWEST, FILE
 from harness.data.sources.tables import Files
 from harness.errors import RequestError
@@ -27,13 +27,13 @@ ODD = 'She said "no".\n\tA café \\ 20 °'
 WHEN = datetime.datetime(2024, 1, 1)
 
 
-def rows_of(table: Table, batch: int = 3) -> list[Any]:
+def rows_of(table: DataTable, batch: int = 3) -> list[Any]:
     found = hub.batches(table, 0, rows=batch, progress=lambda line: None)
     return [value for one in found for value in one.values]
 
 
 def local(place: Path, column: str = "text") -> list[Any]:
-    return rows_of(Table(str(place), None, "train", column))
+    return rows_of(DataTable(str(place), None, "train", column))
 
 
 def jsonl(path: Path, values: list[Any], column: str = "text") -> Path:
@@ -71,7 +71,7 @@ def test_the_hubs_files_are_read_through_their_decoding(monkeypatch, tmp_path: P
         )
         monkeypatch.setattr(hub, "_load", lambda table, theirs=theirs: theirs)
         expected = [row["text"] for row in theirs]
-        assert rows_of(Table("of/the-hub", None, "train", "text", "main"), 2) == expected
+        assert rows_of(DataTable("of/the-hub", None, "train", "text", "main"), 2) == expected
     assert local(parquet) == stored["text"][:] == [ODD, 7, ODD]
     source = Source(name="s", kind="files", share=1.0, paths=(str(parquet),))
     with pytest.raises(RequestError, match="row 2: 'text' is no text but int"):
@@ -130,7 +130,7 @@ def test_endings_in_capitals_are_read(tmp_path: Path) -> None:
 def test_reading_goes_on_at_any_batch(tmp_path: Path) -> None:
     for number in range(3):
         jsonl(tmp_path / f"{number}.jsonl", [f"{number} {i}" for i in range(7)])
-    table = Table(str(tmp_path), None, "train", "text")
+    table = DataTable(str(tmp_path), None, "train", "text")
     read = list(hub.batches(table, 1, rows=3, progress=lambda line: None))
     for number, batch in enumerate(read):
         again = list(hub.batches(table, 1, rows=3, progress=lambda s: None, start=batch.before))

@@ -170,7 +170,7 @@ def test_a_thousand_blobs_killed_and_resumed(bucket, tmp_path):
     assert not work.exists()
 
     # And it is a source of the mix.
-    table = hub.Table(str(tmp_path / "out"), None, "train", "text")
+    table = hub.DataTable(str(tmp_path / "out"), None, "train", "text")
     found = [t for b in hub.batches(table, 0, rows=64, progress=print) for t in b.values]
     assert sorted(found) == sorted(good.values())
 
@@ -241,7 +241,7 @@ def test_the_embedded_twin_is_real_code_in_the_same_folder_layout(tmp_path, caps
         compile(row["text"], "blob", "exec", dont_inherit=True)
         data = row["text"].encode()
         assert row["blob_id"] == hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    table = hub.Table(str(out), None, "train", "text")
+    table = hub.DataTable(str(out), None, "train", "text")
     found = [t for b in hub.batches(table, 0, rows=64, progress=print) for t in b.values]
     assert sorted(found) == sorted(row["text"] for row in rows)
     with pytest.raises(RequestError, match="--blobs needs hub"):

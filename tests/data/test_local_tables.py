@@ -9,7 +9,7 @@ import pytest
 
 from harness.commands import data_pretrain
 from harness.data import hub, rows, tokenizer
-from harness.data.hub import Table
+from harness.data.hub import DataTable
 from harness.errors import RequestError
 from tests.data.conftest import texts, write_jsonl
 
@@ -17,7 +17,7 @@ SEQ = 32
 
 
 def read(place: Path) -> list[str]:
-    table = Table(str(place), None, "train", "text")
+    table = DataTable(str(place), None, "train", "text")
     return [t for b in hub.batches(table, 0, rows=64, progress=refuse) for t in b.values]
 
 

@@ -168,10 +168,10 @@ def test_what_preparation_makes_of_known_text() -> None:
     made before must not be taken for what the code makes now."""
     from harness.data.prepare import _FORMAT
     from harness.data.sources import make
-    from harness.data.units import Paragraphs, Unit
+    from harness.data.units import Paragraphs, TextUnit
 
     prose = "\n\n".join(f"Paragraph {i} has some words of its own, {i * 7919}." for i in range(200))
-    module = Unit("stdlib:known", f"{prose}\n\n{prose}")
+    module = TextUnit("stdlib:known", f"{prose}\n\n{prose}")
     source = Source(name="p", kind="stdlib-prose", share=1.0)
     documents = make(source).documents(module, Paragraphs(), validation=False)
     fitted = tokenizer.fit(documents, 300)

@@ -9,7 +9,7 @@ from harness.data import pretrain, tokenizer
 from harness.data.batches import read_split
 from harness.data.manifest import load_folder
 from harness.data.sealing import DATA
-from harness.data.streams import Batch, Stream
+from harness.data.streams import SourceBatch, Stream
 from harness.data.units import held_out
 from harness.errors import RequestError
 from tests.data.conftest import texts
@@ -33,7 +33,7 @@ def build(work: Path, fitted: Path, *, breaks_at: int | None = None, target: int
             for row in range(start["row"] if start else 0, len(TEXTS[name]), 7):
                 if breaks_at is not None and row >= breaks_at:
                     raise RequestError("the line is dead")
-                yield Batch({"row": row}, TEXTS[name][row : row + 7])
+                yield SourceBatch({"row": row}, TEXTS[name][row : row + 7])
 
         return Stream(name, "test", share, name, batches,
                       held_out=lambda text: held_out(0, text, 0.1))  # fmt: skip

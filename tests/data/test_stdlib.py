@@ -7,7 +7,7 @@ import pytest
 from harness import presets
 from harness.data import build
 from harness.data.sources import stdlib
-from harness.data.units import LEAK_WORDS, Unit, held_out
+from harness.data.units import LEAK_WORDS, TextUnit, held_out
 
 DATA = presets.run("smoke").data
 
@@ -44,7 +44,7 @@ def test_prose_and_code_of_a_module_are_on_one_side_and_share_no_docstring() -> 
     assert any(name.startswith("topic:") for name in prose)
     assert not [n for n in code if re.search(r"\b(tests?|idle_test|site-packages)\b", n)]
 
-    def side(unit: Unit) -> bool:
+    def side(unit: TextUnit) -> bool:
         return held_out(DATA.split_seed, unit.name, DATA.val_fraction)
 
     for name in set(prose) & set(code):

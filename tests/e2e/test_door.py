@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands import DOOR, Group
+from harness.commands import DOOR, CommandGroup
 from tests.e2e.conftest import Workspace, make
 
 ARMS = ("tiny_rates/low", "tiny_rates/high")
@@ -97,10 +97,10 @@ def test_a_pipe_reads_like_a_screen(place):
 def test_a_group_alone_prints_its_help(place, words):
     said = place.smol(*words)
     assert said.startswith("Usage: smol")
-    group: Group = DOOR
+    group: CommandGroup = DOOR
     for word in words:
         below = group.commands[word]
-        assert isinstance(below, Group)
+        assert isinstance(below, CommandGroup)
         group = below
     told = " ".join(said.split())
     assert all(f"{name} {one.summary}" in told for name, one in group.commands.items())

@@ -30,7 +30,7 @@ MEASURED = {
     [(100, "eager"), (201, "eager"), (231, "blocks"), (600, "blocks"), (5000, "whole")],
 )
 def test_the_fewest_seconds_win_of_those_that_surely_pay(updates, mode):
-    assert choose(updates, MEASURED, "a.view").mode == mode
+    assert choose(updates, MEASURED, "a.view").value == mode
 
 
 def test_the_reason_says_what_it_rests_on():
@@ -52,13 +52,13 @@ def test_the_reason_says_what_it_rests_on():
 def test_what_is_not_resolved_leaves_eager():
     tie = {"eager": timed(5, 0.5), "blocks": timed(6, 0.4, unresolved(20.0, 900.0))}
     found = choose(5000, tie, "a.view")
-    assert found.mode == "eager"
+    assert found.value == "eager"
     assert "blocks break-even not resolved within 900 updates: at least 20" in found.reason
 
 
 def test_without_measurements_the_assumption_decides():
-    assert choose(ASSUMED_BREAK_EVEN, {}).mode == "eager"
-    assert choose(ASSUMED_BREAK_EVEN + 1, {}).mode == "blocks"
+    assert choose(ASSUMED_BREAK_EVEN, {}).value == "eager"
+    assert choose(ASSUMED_BREAK_EVEN + 1, {}).value == "blocks"
 
 
 def make(scale: str, timings=unmeasured, **overrides):
@@ -97,9 +97,9 @@ def test_the_records_of_a_timing_are_what_auto_asks():
     assert set(found) == {"eager", "blocks", "whole"}
     assert origin == "compile_breakeven.proxy.cpu.throughput"
     # Planted: from 200 updates on, of which the launches have at most a quarter.
-    assert choose(1000, found, origin).mode == "eager"
+    assert choose(1000, found, origin).value == "eager"
     assert found["blocks"].break_even.text == "not within 72 updates"
     near = launches.lines_of(test_throughput.campaign(later=4.0), "proxy", device)[0]
-    assert choose(1000, near, origin).mode == "blocks"
+    assert choose(1000, near, origin).value == "blocks"
     assert launches.lines_of(records, "full", device) == ({}, "")
     assert launches.lines_of(records, "proxy", "another CPU") == ({}, "")

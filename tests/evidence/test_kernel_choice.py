@@ -7,22 +7,22 @@ import pytest
 from harness import recipe
 from harness.config import replace
 from harness.errors import RequestError
-from harness.evidence.kernel_choice import Ratio, choose
+from harness.evidence.kernel_choice import KernelRatio, choose
 from harness.plan.auto import Evidence
 from harness.presets import run
 from tests.plan import making
 
 MEASURED = {
-    "rope": Ratio(1.01, 0.99, 1.03),  # a tie
-    "rms_norm": Ratio(1.06, 1.04, 1.08),
-    "grouped_gemm": Ratio(0.7, 0.6, 0.8),
-    "swiglu": Ratio(1.02, 1.001, 1.04),
+    "rope": KernelRatio(1.01, 0.99, 1.03),  # a tie
+    "rms_norm": KernelRatio(1.06, 1.04, 1.08),
+    "grouped_gemm": KernelRatio(0.7, 0.6, 0.8),
+    "swiglu": KernelRatio(1.02, 1.001, 1.04),
 }
 
 
 def test_only_what_surely_helps_is_on():
     chosen = choose(MEASURED, "kernels.full.gpu.throughput")
-    assert chosen.kernels == ("rms_norm", "swiglu")
+    assert chosen.value == ("rms_norm", "swiglu")
     assert "rope 1.010 [0.990, 1.030]" in chosen.reason
     assert chosen.reason.endswith("(measured: kernels.full.gpu.throughput)")
 

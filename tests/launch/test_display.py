@@ -33,7 +33,7 @@ def children(tmp_path, update: int | None, rate: float = 1234.5) -> list[Any]:
 @pytest.mark.parametrize("columns", [50, 80])
 def test_the_live_table_leaves_out_columns_rather_than_cut_values(tmp_path, columns):
     running = children(tmp_path, 12)
-    shown = display.Progress([child.job.run for child in running])
+    shown = display.ProgressDisplay([child.job.run for child in running])
     said = io.StringIO()
     console = Console(file=said, width=columns, force_terminal=True)
     shown._live = SimpleNamespace(console=console)
@@ -48,7 +48,7 @@ def test_a_dumb_terminal_gets_plain_lines(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "50")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     running = children(tmp_path, 12)
-    with display.Progress([child.job.run for child in running]) as shown:
+    with display.ProgressDisplay([child.job.run for child in running]) as shown:
         shown.show(running, 3, [])
     said = capsys.readouterr().out
     assert "2 running, 3 waiting" in said
@@ -62,7 +62,7 @@ def test_what_is_left_counts_the_start_ups_of_those_that_wait(tmp_path, monkeypa
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(display.time, "monotonic", lambda: clock.now)
     running = children(tmp_path, None)
-    shown = display.Progress([child.job.run for child in running])
+    shown = display.ProgressDisplay([child.job.run for child in running])
     shown._watch(running)
     for child in running:
         child.tail.loss = 8.0

@@ -63,7 +63,7 @@ def test_a_name_that_leads_elsewhere_is_no_records(tmp_path: Path, change: dict[
 
 
 def test_a_name_that_leads_elsewhere_is_never_written(tmp_path: Path) -> None:
-    with pytest.raises(store.Refused, match="should match pattern"):
+    with pytest.raises(store.RefusedRecord, match="should match pattern"):
         store.write(tmp_path / "a" / "b", ONE.model_copy(update={"recipe": "../../x"}))
     assert list(tmp_path.iterdir()) == []
 

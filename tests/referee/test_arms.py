@@ -9,11 +9,11 @@ import pytest
 
 from harness.errors import RequestError
 from harness.referee import arms
-from harness.referee.arms import Arm
+from harness.referee.arms import ForeignArm
 from tests.referee.workshop import BETTER, GOOD, arm, judged
 
 
-def take(folder: Path, *given: str, shared: tuple[str, ...] = ()) -> list[Arm]:
+def take(folder: Path, *given: str, shared: tuple[str, ...] = ()) -> list[ForeignArm]:
     return arms.take(given, folder / "store", shared=shared, ours=())
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from harness.referee import arms, carrying, formats
-from harness.referee.planning import Request
+from harness.referee.planning import RefereeRequest
 from harness.referee.session import Outcome, Session
 
 COMMAND = (sys.executable, "-S", "-E", "train.py", "{seed}")
@@ -39,7 +39,7 @@ def session(folder: Path, *given: str, **changes: object) -> Session:
         format=formats.named("metric"), metric=None, way=None, frozen=(), equal=(), shared=(),
         noise_floor=0, device="cpu", memory_limit=None, results=results, work=work, again=False,
     )  # fmt: skip
-    request = Request(**{**fields, **changes})  # type: ignore[arg-type]
+    request = RefereeRequest(**{**fields, **changes})  # type: ignore[arg-type]
     store = carrying.copies(work, request.name)
     taken = arms.take(given, store, shared=request.shared, ours=(results, work))
     return Session(request, taken, lambda text: None)

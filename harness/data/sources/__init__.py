@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 
 from harness.config import DataConfig, Source, as_before
 from harness.data.left_out import text_fault
-from harness.data.streams import Batch, Position, Stream, listed
-from harness.data.units import Paragraphs, Unit, cut, held_out
+from harness.data.streams import Position, SourceBatch, Stream, listed
+from harness.data.units import Paragraphs, TextUnit, cut, held_out
 from harness.errors import RequestError, nearest
 
 FOLDERS = (Path("recipes"), Path())
@@ -73,16 +73,16 @@ class Kind(ABC):
         """
 
     def split(
-        self, units: Sequence[Unit], seed: int, fraction: float
-    ) -> tuple[Sequence[Unit], Sequence[Unit]]:
+        self, units: Sequence[TextUnit], seed: int, fraction: float
+    ) -> tuple[Sequence[TextUnit], Sequence[TextUnit]]:
         """(train, validation), about `fraction` of the units held out: by a hash of their names,
         so that a unit's side does not depend on the others. Raises RequestError."""
-        sides: tuple[list[Unit], list[Unit]] = [], []
+        sides: tuple[list[TextUnit], list[TextUnit]] = [], []
         for unit in units:
             sides[held_out(seed, unit.name, fraction)].append(unit)
         return sides
 
-    def documents(self, unit: Unit, seen: Paragraphs, *, validation: bool) -> list[str]:
+    def documents(self, unit: TextUnit, seen: Paragraphs, *, validation: bool) -> list[str]:
         """What of a unit enters the stream, as documents: all of it, as it is."""
         return [unit.text]
 
@@ -98,7 +98,7 @@ class Kind(ABC):
     def stream(self, seed: int, revision: str | None = None) -> Stream:
         """The documents as a stream, in an order that may depend on `seed`, at a `revision`."""
 
-        def batches(start: Position | None) -> Iterator[Batch]:
+        def batches(start: Position | None) -> Iterator[SourceBatch]:
             what = "conversation" if self.chat else "document"
             return listed(_read(self), what)(start)
 
@@ -111,14 +111,14 @@ class Kind(ABC):
 class Prose(Kind):
     """Prose that may repeat itself: a paragraph stands once, wherever it was seen first."""
 
-    def documents(self, unit: Unit, seen: Paragraphs, *, validation: bool) -> list[str]:
+    def documents(self, unit: TextUnit, seen: Paragraphs, *, validation: bool) -> list[str]:
         return cut(seen.unseen(_encodable(unit.text)))
 
 
-class Code(Kind):
+class SourceCode(Kind):
     """Code: training keeps its repeats, and validation loses what stands in training."""
 
-    def documents(self, unit: Unit, seen: Paragraphs, *, validation: bool) -> list[str]:
+    def documents(self, unit: TextUnit, seen: Paragraphs, *, validation: bool) -> list[str]:
         text = _encodable(unit.text)
         if validation:
             return cut(seen.unleaked(text))
@@ -210,20 +210,20 @@ def fingerprint(kind: Kind) -> str:
     return f"{kind.code} {own}" if kind.code else own
 
 
-def units(kind: Kind) -> list[Unit]:
+def units(kind: Kind) -> list[TextUnit]:
     """A source's texts, each in its unit. Raises RequestError for one without any."""
     kind.progress(f"reading {kind.source.name} ({kind.source.kind})")
-    found = [one if isinstance(one, Unit) else _unit(kind, one) for one in _read(kind)]
+    found = [one if isinstance(one, TextUnit) else _unit(kind, one) for one in _read(kind)]
     if not any(unit.text.strip() for unit in found):
         raise RequestError(f"the corpus is empty: source '{kind.source.name}' holds no text")
     return found
 
 
-def _unit(kind: Kind, text: Any) -> Unit:
+def _unit(kind: Kind, text: Any) -> TextUnit:
     fault = "no text but None" if text is None else text_fault(text)
     if fault:
         raise RequestError(f"source '{kind.source.name}' ({kind.source.kind}) gives {fault}")
-    return Unit(hashlib.sha256(text.encode()).hexdigest(), text)
+    return TextUnit(hashlib.sha256(text.encode()).hexdigest(), text)
 
 
 def _read(kind: Kind) -> list[Any]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.python_text import Module, parse, take_apart
-from harness.data.sources import Code, Kind, Prose
-from harness.data.units import Unit
+from harness.data.sources import Kind, Prose, SourceCode
+from harness.data.units import TextUnit
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class StdlibProse(Prose):
     def fingerprint(self) -> str:
         return fingerprint()
 
-    def read(self) -> list[Unit]:
+    def read(self) -> list[TextUnit]:
         return prose()
 
 
-class StdlibCode(Code):
+class StdlibCode(SourceCode):
     """Modules without their docstrings."""
 
     name = "stdlib-code"
@@ -63,7 +63,7 @@ class StdlibCode(Code):
     def fingerprint(self) -> str:
         return fingerprint()
 
-    def read(self) -> list[Unit]:
+    def read(self) -> list[TextUnit]:
         return code()
 
 
@@ -87,23 +87,23 @@ def fingerprint() -> str:
     return f"{platform.python_version()} {hashlib.sha256(listing.encode()).hexdigest()}"
 
 
-def prose() -> list[Unit]:
+def prose() -> list[TextUnit]:
     """One unit a module (its docstrings) and one a reference topic. Raises RequestError."""
     modules, topics = _texts()
-    return [*(Unit(f"stdlib:{module.name}", module.prose) for module in modules), *topics]
+    return [*(TextUnit(f"stdlib:{module.name}", module.prose) for module in modules), *topics]
 
 
-def code() -> list[Unit]:
+def code() -> list[TextUnit]:
     """One unit a module: its source without docstrings; no generated tables. Raises
     RequestError."""
     modules, _ = _texts()
-    return [Unit(f"stdlib:{m.name}", m.code) for m in modules if m.code is not None]
+    return [TextUnit(f"stdlib:{m.name}", m.code) for m in modules if m.code is not None]
 
 
 @lru_cache(maxsize=1)  # prose and code come from one parse
-def _texts() -> tuple[tuple[Module, ...], tuple[Unit, ...]]:
+def _texts() -> tuple[tuple[Module, ...], tuple[TextUnit, ...]]:
     modules: list[Module] = []
-    topics: list[Unit] = []
+    topics: list[TextUnit] = []
     for name, source in sources():
         if name == _TOPICS:
             topics += _topics(source)
@@ -112,12 +112,12 @@ def _texts() -> tuple[tuple[Module, ...], tuple[Unit, ...]]:
     return tuple(modules), tuple(topics)
 
 
-def _topics(source: str) -> list[Unit]:
+def _topics(source: str) -> list[TextUnit]:
     """`topics = {"assert": "...", ...}`, read as a literal."""
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Dict):
             topics: dict[str, str] = ast.literal_eval(statement.value)
-            return [Unit(f"topic:{name}", topics[name].strip()) for name in sorted(topics)]
+            return [TextUnit(f"topic:{name}", topics[name].strip()) for name in sorted(topics)]
     return []
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from harness.config import Source
 from harness.data import hub, rows
-from harness.data.hub import Table
+from harness.data.hub import DataTable
 from harness.data.left_out import text_fault
 from harness.data.sources import Kind
-from harness.data.streams import BATCH_ROWS, Batch, Position, Stream
-from harness.data.units import Unit, stretches
+from harness.data.streams import BATCH_ROWS, Position, SourceBatch, Stream
+from harness.data.units import TextUnit, stretches
 from harness.errors import RequestError
 
 
@@ -28,7 +28,7 @@ class _Tables(Kind):
     """What can be streamed as a table: a column of rows, in files or on the Hub."""
 
     holds = frozenset({"text", "chat"})
-    table: Table
+    table: DataTable
 
     @property
     def column(self) -> str:
@@ -43,7 +43,7 @@ class _Tables(Kind):
         pinned = replace(self.table, revision=revision)
         _say_passed_over(self)
 
-        def batches(start: Position | None) -> Iterator[Batch]:
+        def batches(start: Position | None) -> Iterator[SourceBatch]:
             return hub.batches(pinned, seed, rows=BATCH_ROWS, progress=self.progress, start=start)
 
         source = self.source
@@ -70,7 +70,7 @@ class Hub(_Tables):
 
     def __init__(self, source: Source, **how: Any) -> None:
         super().__init__(source, **how)
-        self.table = Table(source.dataset, source.name, "train", self.column)
+        self.table = DataTable(source.dataset, source.name, "train", self.column)
 
     def fingerprint(self) -> str:
         return ""  # once prepared it stays: its manifest tells the commit that was read
@@ -82,7 +82,7 @@ class Hub(_Tables):
         raise RequestError(f"source '{self.source.name}': the Hub's data sets are streamed")
 
 
-def of_table(table: Table, share: float, progress: Any, *, chat: bool = False) -> _Tables:
+def of_table(table: DataTable, share: float, progress: Any, *, chat: bool = False) -> _Tables:
     """A table, in files or on the Hub, as a source of texts or of conversations."""
     if table.local:
         fields: dict[str, Any] = {"kind": "files", "paths": (table.dataset,)}
@@ -103,7 +103,7 @@ class Files(_Tables):
         super().__init__(source, **how)
         if self.chat and len(source.paths) != 1:
             raise RequestError(f"source '{source.name}': one file or folder of conversations")
-        self.table = Table("".join(source.paths[:1]), None, "train", self.column)
+        self.table = DataTable("".join(source.paths[:1]), None, "train", self.column)
 
     def fingerprint(self) -> str:
         """Changes when the files' content, number or order does. Raises RequestError."""
@@ -119,7 +119,7 @@ class Files(_Tables):
                 ) from None
         return whole.hexdigest()
 
-    def read(self) -> list[Unit]:
+    def read(self) -> list[TextUnit]:
         """The documents, in the order of paths, files and rows; empty ones are left out.
 
         Raises RequestError naming the file, and the row where there is one: a specification's
@@ -136,7 +136,7 @@ class Files(_Tables):
                     if fault := text_fault(text):
                         raise RequestError(f"{path}: {where}'{self.source.text_column}' is {fault}")
                     if text is not None and text.strip():
-                        units.append(Unit(hashlib.sha256(text.encode()).hexdigest(), text))
+                        units.append(TextUnit(hashlib.sha256(text.encode()).hexdigest(), text))
             except RequestError as error:
                 raise RequestError(f"source '{self.source.name}': {error}") from None
         return units
@@ -160,8 +160,8 @@ class Spans(Files):
     )
 
     def split(
-        self, units: Sequence[Unit], seed: int, fraction: float
-    ) -> tuple[Sequence[Unit], Sequence[Unit]]:
+        self, units: Sequence[TextUnit], seed: int, fraction: float
+    ) -> tuple[Sequence[TextUnit], Sequence[TextUnit]]:
         parts = [(i, part) for i, unit in enumerate(units) for part in _cut(unit.text)]
         try:
             sides = stretches(len(parts), max(1, round(fraction * len(parts))))
@@ -186,7 +186,7 @@ def _cut(text: str) -> Iterator[str]:
         at = end
 
 
-def _joined(parts: Sequence[tuple[int, str]], chosen: Sequence[int]) -> list[Unit]:
+def _joined(parts: Sequence[tuple[int, str]], chosen: Sequence[int]) -> list[TextUnit]:
     """What follows on another in one text, together again."""
     texts: list[str] = []
     last = (-1, -1)
@@ -197,7 +197,9 @@ def _joined(parts: Sequence[tuple[int, str]], chosen: Sequence[int]) -> list[Uni
         else:
             texts.append(part)
         last = (text, place)
-    return [Unit(hashlib.sha256(text.encode()).hexdigest(), text) for text in texts if text.strip()]
+    return [
+        TextUnit(hashlib.sha256(text.encode()).hexdigest(), text) for text in texts if text.strip()
+    ]
 
 
 def of_paths(paths: Sequence[Path]) -> dict[str, Any]:

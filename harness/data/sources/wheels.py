@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from harness.data.api_text import service_text
 from harness.data.cache import cache_root
 from harness.data.python_text import Module, take_apart
-from harness.data.sources import Code, Kind, Prose
-from harness.data.units import Unit
+from harness.data.sources import Kind, Prose, SourceCode
+from harness.data.units import TextUnit
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ class WheelProse(Prose):
     def fingerprint(self) -> str:
         return fingerprint()
 
-    def read(self) -> list[Unit]:
+    def read(self) -> list[TextUnit]:
         return prose(self.progress)
 
 
-class WheelCode(Code):
+class WheelCode(SourceCode):
     """The modules of sympy and botocore without their docstrings."""
 
     name = "wheel-code"
@@ -83,7 +83,7 @@ class WheelCode(Code):
     def fingerprint(self) -> str:
         return fingerprint()
 
-    def read(self) -> list[Unit]:
+    def read(self) -> list[TextUnit]:
         return code(self.progress)
 
 
@@ -163,18 +163,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def prose(progress: Callable[[str], None]) -> list[Unit]:
+def prose(progress: Callable[[str], None]) -> list[TextUnit]:
     """One unit a service of botocore (its API documentation in all versions) and one a module of
     sympy (its docstrings). Raises RequestError."""
     units = _services(fetch(BOTOCORE, progress))
-    return units + [Unit(f"sympy:{m.name}", m.prose) for m in _modules(fetch(SYMPY, progress))]
+    return units + [TextUnit(f"sympy:{m.name}", m.prose) for m in _modules(fetch(SYMPY, progress))]
 
 
-def code(progress: Callable[[str], None]) -> list[Unit]:
+def code(progress: Callable[[str], None]) -> list[TextUnit]:
     """One unit a module of sympy and botocore: its source without docstrings; no tables. Raises
     RequestError."""
     return [
-        Unit(f"{wheel.name}:{module.name}", module.code)
+        TextUnit(f"{wheel.name}:{module.name}", module.code)
         for wheel in (SYMPY, BOTOCORE)
         for module in _modules(fetch(wheel, progress))
         if module.code is not None
@@ -194,7 +194,7 @@ def _modules(path: Path) -> tuple[Module, ...]:
     return tuple(module for module in found if module is not None)
 
 
-def _services(path: Path) -> list[Unit]:
+def _services(path: Path) -> list[TextUnit]:
     """`botocore/data/<service>/<version>/service-2.json.gz`: a unit a service, newest first."""
     versions: dict[str, list[str]] = {}
     with zipfile.ZipFile(path) as archive:
@@ -203,7 +203,7 @@ def _services(path: Path) -> list[Unit]:
             if len(parts) == 5 and parts[4] == "service-2.json.gz":
                 versions.setdefault(parts[2], []).append(member)
         return [
-            Unit(
+            TextUnit(
                 f"botocore-service:{service}",
                 *service_text(
                     json.loads(gzip.decompress(archive.read(member)))

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.records.bench import KERNELS, Bench, KernelBuild, Kernels
-from harness.records.bench import Row as Bar
+from harness.records.bench import KERNELS, Bench, BenchRow, KernelBuild, Kernels
 from harness.report.columns import Measure, given, tabulate, text
 from harness.report.draw import Figure, Shown
 from harness.report.table import ABSENT, Cell, Table
@@ -19,7 +18,7 @@ KERNELS_COMMAND = "nox -s kernels -- --write"
 class Ratios(Shown):
     """All that a suite's figure shows: contestants that were set against a base."""
 
-    bars: tuple[Bar, ...]
+    bars: tuple[BenchRow, ...]
 
 
 def name_of(path: str) -> str:
@@ -60,9 +59,9 @@ def table(path: str, suite: Bench) -> Table:
     )
 
 
-def _named(rows: Iterable[Bar]) -> dict[str, Bar]:
+def _named(rows: Iterable[BenchRow]) -> dict[str, BenchRow]:
     """`group/name` -> row, numbered where two share one."""
-    named: dict[str, Bar] = {}
+    named: dict[str, BenchRow] = {}
     for row in rows:
         name, number = f"{row.group}/{row.name}", 2
         while name in named:
@@ -71,17 +70,17 @@ def _named(rows: Iterable[Bar]) -> dict[str, Bar]:
     return named
 
 
-def _measures(path: str) -> list[Measure[Bar]]:
+def _measures(path: str) -> list[Measure[BenchRow]]:
     over = "over rounds"
 
     def measure(
         name: str,
         what: str,
-        value: Callable[[Bar], Any],
+        value: Callable[[BenchRow], Any],
         how: str,
         unit: str = "",
         left: bool = False,
-    ) -> Measure[Bar]:  # fmt: skip
+    ) -> Measure[BenchRow]:  # fmt: skip
         return Measure(name, what, lambda bar: [(value(bar), path)], text(how), unit, left)
 
     return [
@@ -113,7 +112,7 @@ def _measures(path: str) -> list[Measure[Bar]]:
     ]  # fmt: skip
 
 
-def _ratio(bar: Bar, path: str) -> Cell:
+def _ratio(bar: BenchRow, path: str) -> Cell:
     what, how = "base's time over the contestant's", "median over rounds"
     if bar.ratio_to_base is None:
         return Cell(ABSENT, (path,), what, how, 1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.evidence.differences import bars, differences
-from harness.evidence.endpoints import Endpoint
+from harness.evidence.endpoints import Reached
 from harness.evidence.machines import kinds
 from harness.evidence.sections import Section
 from harness.machine import devices
@@ -80,7 +80,7 @@ class _Pair:
 
     against: str
     arm: str
-    ends: tuple[tuple[Endpoint, Endpoint], ...] = ()
+    ends: tuple[tuple[Reached, Reached], ...] = ()
     """(reference's, arm's), a seed each; none where they may not be set against each other."""
     reached: Mapping[str, Collection[int]] = field(default_factory=dict)
     """Reference and arm -> seeds with an endpoint there."""
@@ -163,10 +163,10 @@ def _measures(section: Section, what: str) -> list[Measure[_Pair]]:
 
 def _equal(
     section: Section, against: str, arm: str
-) -> tuple[dict[int, Endpoint], dict[int, Endpoint]] | None:
+) -> tuple[dict[int, Reached], dict[int, Reached]] | None:
     """The endpoints, by seed, of two horizons that took both arms equally long; the longest."""
     horizons = section.group.question.horizons
-    best: tuple[float, dict[int, Endpoint], dict[int, Endpoint]] | None = None
+    best: tuple[float, dict[int, Reached], dict[int, Reached]] | None = None
     for ours in horizons:
         for theirs in horizons:
             left = {end.seed: end for end in section.group.reached(against, theirs)}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.evidence import machines
-from harness.evidence.endpoints import Endpoint
+from harness.evidence.endpoints import Reached
 from harness.evidence.sections import Group, Section, starts_fresh
 from harness.records.schema import Record
 from harness.records.store import path_of
@@ -57,7 +57,7 @@ class _Here:
         """Those of this kind that ended well."""
         return [record for record in self.records(arm) if record.status == "ok"]
 
-    def reached(self, arm: str, horizon: str) -> list[Endpoint]:
+    def reached(self, arm: str, horizon: str) -> list[Reached]:
         """An arm's endpoints of this kind of machine."""
         return [end for end in self.group.reached(arm, horizon) if end.path in self.paths]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.evidence.endpoints import Endpoint
+from harness.evidence.endpoints import Reached
 from harness.evidence.sections import Group, Section
 from harness.records.schema import Record
 from harness.report.columns import (
@@ -61,7 +61,7 @@ def _measures(group: Group) -> list[Measure[str]]:
         return Measure(f"{kind}_parameters", what, of_arm, same(form=millions), "M")
 
     def at_end(
-        name: str, what: str, horizon: str, value: Callable[[Endpoint], Any], unit: str = ""
+        name: str, what: str, horizon: str, value: Callable[[Reached], Any], unit: str = ""
     ) -> Measure[str]:
         how = interval("seeds", digits=LOSS_DIGITS)
         return Measure(
@@ -100,7 +100,7 @@ def _parameters(record: Record, kind: str) -> int:
     return record.total_parameters if kind == "total" else record.active_parameters
 
 
-def _below(end: Endpoint) -> float | None:
+def _below(end: Reached) -> float | None:
     return None if end.unigram is None else end.unigram - end.val_loss
 
 

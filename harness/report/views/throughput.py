@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from harness.config import Frozen
 from harness.evidence import launches
-from harness.evidence.launches import Against, Arm, Run
+from harness.evidence.launches import Against, TimedArm, TimedLaunch
 from harness.evidence.sections import Section
 from harness.report.columns import Found, Measure, estimated, given, mean, same, tabulate, text
 from harness.report.draw import Figure, Shown, figure_of
@@ -58,11 +58,11 @@ def _throughput(section: Section) -> Table:
     )
 
 
-Compared = tuple[Arm, Against | None]
+Compared = tuple[TimedArm, Against | None]
 """An arm by itself, and against the reference; None where it is the reference."""
 
 
-def _alone(measure: Measure[Arm]) -> Measure[Compared]:
+def _alone(measure: Measure[TimedArm]) -> Measure[Compared]:
     return given(measure.name, lambda row: measure.cell(row[0]), measure.unit, left=measure.left)
 
 
@@ -77,15 +77,15 @@ def _against(measure: Measure[Against]) -> Measure[Compared]:
     return given(measure.name, cell, measure.unit, left=measure.left)
 
 
-def _made(one: Arm) -> list[str]:
+def _made(one: TimedArm) -> list[str]:
     return [run.path for run in one.made]
 
 
-def _counted(one: Arm) -> list[str]:
+def _counted(one: TimedArm) -> list[str]:
     return [run.path for run in one.counted]
 
 
-def _compiling(one: Arm) -> Found:
+def _compiling(one: TimedArm) -> Found:
     return [
         (run.timing.compile_seconds, run.path)
         for run in one.counted
@@ -99,7 +99,7 @@ def _milliseconds(of: Estimate) -> Estimate:
 
 
 WORDS = {"private": "cold", "shared": "warm"}
-ALONE: tuple[Measure[Arm], ...] = (
+ALONE: tuple[Measure[TimedArm], ...] = (
     Measure(
         "launches", "launches that count, of those that ended well",
         lambda one: [
@@ -245,20 +245,20 @@ def _excluded(section: Section) -> Table:
 
 
 def _of_launch(
-    name: str, what: str, value: Callable[[Run], str], unit: str = "", *, left: bool = False
-) -> Measure[Run]:
+    name: str, what: str, value: Callable[[TimedLaunch], str], unit: str = "", *, left: bool = False
+) -> Measure[TimedLaunch]:
     return Measure(
         name, what, lambda run: [(value(run), run.path)], text("the record's"), unit, left
     )
 
 
-def _others(run: Run, when: str) -> str:
+def _others(run: TimedLaunch, when: str) -> str:
     launch = run.timing.launch
     state = getattr(launch, when) if launch else None
     return NONE if state is None or state.others is None else f"{state.others:.2f}"
 
 
-def _steady(run: Run) -> str:
+def _steady(run: TimedLaunch) -> str:
     rate = run.timing.steady_tokens_per_second
     return NONE if rate is None else f"{rate:,.0f}"
 
