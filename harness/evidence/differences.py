@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.evidence import searches as tuning
 from harness.evidence import worth as sizes
-from harness.evidence.pairing import METRIC, pairs_of
+from harness.evidence.pairing import METRIC, Pairs
 from harness.evidence.sections import Group, Section
 from harness.evidence.sequential import stopped
 from harness.evidence.worth import Outlay
@@ -146,6 +146,18 @@ def unasked(section: Section, one: Difference) -> Difference:
     """What nobody asked may be looked at, but not where the arms are no fair pair."""
     why = _unfair(section, (one.against, one.arm))
     return dataclasses.replace(one, refused="; ".join(why) or None)
+
+
+def pairs_of(
+    group: Group, against: str, arm: str, horizon: str, metric: str, seeds: range | None = None
+) -> Pairs:
+    """The seeds, of all or of `seeds`, at which both arms reached a horizon."""
+    left, right = (
+        {end.seed: end for end in group.reached(one, horizon) if getattr(end, metric) is not None}
+        for one in (against, arm)
+    )
+    shared = [seed for seed in right if seed in left and (seeds is None or seed in seeds)]
+    return Pairs(tuple((left[seed], right[seed]) for seed in shared), metric)
 
 
 def difference_of(

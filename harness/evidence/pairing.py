@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.evidence.endpoints import Reached
 from harness.stats.crossed import crossed_difference
 from harness.stats.inference import LEVEL, Estimate, t_interval
-
-if TYPE_CHECKING:
-    from harness.evidence.sections import Group
 
 METRIC = "val_loss"
 """The one metric of which documents and the slope of a curve are known."""
@@ -54,15 +50,3 @@ class Pairs:
         """Scored tokens of each document; None where the endpoints do not agree on them."""
         cuts = {end.document_tokens for pair in self.ends for end in pair}
         return next(iter(cuts)) if len(cuts) == 1 else None
-
-
-def pairs_of(
-    group: Group, against: str, arm: str, horizon: str, metric: str, seeds: range | None = None
-) -> Pairs:
-    """The seeds, of all or of `seeds`, at which both arms reached a horizon."""
-    left, right = (
-        {end.seed: end for end in group.reached(one, horizon) if getattr(end, metric) is not None}
-        for one in (against, arm)
-    )
-    shared = [seed for seed in right if seed in left and (seeds is None or seed in seeds)]
-    return Pairs(tuple((left[seed], right[seed]) for seed in shared), metric)
