@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
 from harness.errors import RequestError, UsersFault, nearest, users_code
@@ -150,6 +150,34 @@ class Launches:
     """Blocks below which no ratio is given."""
 
 
+LOOKS = (0.0005, 0.0026, 0.0071, 0.014, 0.0229, 0.0334)
+"""Two-sided levels of the looks after 3, 4, ... 8 pairs; why these, `harness.stats.sequential`."""
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Seeds bought one by one, by a rule fixed beforehand (`harness.stats.sequential`): from three
+    on each is looked at, and the comparison ends where it has found something, where more would
+    hardly find anything, or after `max` seeds.
+
+    Raises RequestError for a `max` that the rule has no levels for.
+    """
+
+    max: int = 2 + len(LOOKS)
+
+    def __post_init__(self) -> None:
+        """Refuse what the rule was not made for."""
+        if not 4 <= self.max <= 2 + len(LOOKS):
+            raise RequestError(
+                f"Sequential(max={self.max}): the rule has levels for 4 to {2 + len(LOOKS)} seeds"
+            )
+
+    @property
+    def looks(self) -> tuple[float, ...]:
+        """The level of each look."""
+        return LOOKS[: self.max - 2]
+
+
 class Primary(Frozen):
     """The one question that a recipe asks beforehand; everything else is exploratory."""
 
@@ -158,6 +186,9 @@ class Primary(Frozen):
     """A horizon's name."""
     pairs: tuple[tuple[str, str], ...]
     """(reference arm, arm): is the second better than the first?"""
+    equivalent: float | None = Field(default=None, gt=0.0)
+    """Nats a token within which the losses of two arms are called equivalent. None is what 2 %
+    more tokens would bring at that point of the reference's curve."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +229,8 @@ class Entry:
     name: str
     primary: Primary
     seeds: Mapping[str, int]
-    """Scale -> number of seeds, frozen: another number marks the result exploratory."""
+    """Scale -> number of seeds, frozen: another number marks the result exploratory. Of a
+    sequential design the most."""
     build: Callable[[Scale], Recipe]
     summary: str
     first_seed: int = 0
@@ -206,6 +238,8 @@ class Entry:
     about: str | None = None
     """`FILE.py:FUNCTION` beside the recipe, which gives the words, tables and figures that its page
     of the card shows below its results (`harness.report.own`)."""
+    looks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Scale -> the levels of its looks, where its seeds are `Sequential`."""
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -256,7 +290,7 @@ def recipe(
     name: str,
     *,
     primary: Primary,
-    seeds: Mapping[str, int],
+    seeds: Mapping[str, int | Sequential],
     first_seed: int = 0,
     about: str | None = None,
 ) -> Callable[[Callable[[Any], Recipe]], Callable[[Any], Recipe]]:
@@ -274,7 +308,14 @@ def recipe(
         if name in _registering:
             raise ValueError(f"recipe '{name}' is declared twice")
         summary = document.strip().splitlines()[0]
-        _registering[name] = Entry(name, primary, dict(seeds), build, summary, first_seed, about)
+        most = {s: n.max if isinstance(n, Sequential) else n for s, n in seeds.items()}
+        looks = {s: n.looks for s, n in seeds.items() if isinstance(n, Sequential)}
+        if looks and (primary.metric != "val_loss" or not primary.pairs):
+            raise RequestError(
+                f"recipe '{name}': Sequential seeds need a question of losses with a pair of arms "
+                "to look at"
+            )
+        _registering[name] = Entry(name, primary, most, build, summary, first_seed, about, looks)
         return build
 
     return register

@@ -62,7 +62,8 @@ def test_each_command_is_listed_as_it_describes_itself():
         assert callable(getattr(module, name))
     folder = Path(harness.commands.__file__).parent
     have = {f.stem for f in folder.glob("*.py") if "\nclass Options:" in f.read_text()}
-    assert have == set(listed)
+    # `smol run` is two files: its options stand where they are read and checked.
+    assert have == (set(listed) - {"run"}) | {"request"}
 
 
 def test_models_know_nothing_of_the_harness():

@@ -5,32 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
-from harness.commands.options import (
-    ConfigOption,
-    DeviceOption,
-    JsonOption,
-    LauncherOption,
-    ProcessesOption,
-    RecipeName,
-    ResultsOption,
-    ScaleOption,
-    SeedsOption,
-    SetOption,
-)
 from harness.commands.planned import (
     default_jobs,
 )
-from harness.commands.request import Asked, Request, ask, read
+from harness.commands.request import Asked, Options, Request, ask, read
 from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report
 from harness.commands.run_question import command, question, unseen
@@ -49,92 +32,6 @@ from harness.plan.runs import Plan, Run, Where
 from harness.recipe import Entry
 from harness.records import store
 from harness.records.schema import Launch, Record
-
-
-@dataclass(frozen=True)
-class Options:
-    """Run a recipe and say which arm is better.
-
-    What is finished is skipped, and what was interrupted goes on, so the same command may be
-    given again at any time.
-    """
-
-    recipe: RecipeName
-    scale: ScaleOption = "smoke"
-    device: DeviceOption = "auto"
-    seeds: SeedsOption = None
-    sets: SetOption = field(default_factory=list)
-    config: ConfigOption = None
-    arms: Annotated[
-        list[str],
-        typer.Option(
-            "--arm",
-            metavar="ARM",
-            show_default=False,
-            help="Run this arm alone, with the runs that it needs. May be repeated.",
-        ),
-    ] = field(default_factory=list)
-    stage: Annotated[
-        str | None,
-        typer.Option("--stage", help="Run this stage alone, with the stages that it needs."),
-    ] = None
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="MODEL",
-            help="The model that the first stage, or --stage, starts from: smollm2, a run, a "
-            "checkpoint, or transformers' folder.",
-        ),
-    ] = None
-    data: Annotated[
-        list[str],
-        typer.Option(
-            "--data",
-            metavar="[STAGE=]DIR",
-            show_default=False,
-            help="A prepared folder instead of the recipe's data: ours, or any that `datasets` "
-            "saved with input_ids (and labels) of one length. It is for --stage, else for the "
-            "first stage.",
-        ),
-    ] = field(default_factory=list)
-    text: Annotated[
-        list[Path],
-        typer.Option(
-            "--text",
-            metavar="FILE",
-            show_default=False,
-            help="Text of your own instead of the recipe's: a .txt, .jsonl or .parquet file, or a "
-            "folder of them. May be repeated. Few documents are cut into spans.",
-        ),
-    ] = field(default_factory=list)
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            "--tokenizer",
-            help="What a --data folder without a tokenizer was tokenized with: smollm2, or a "
-            "folder.",
-        ),
-    ] = None
-    results: ResultsOption = None
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", min=1, metavar="N", help="How many runs at a time. Default: cores / threads."
-        ),
-    ] = None
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and start nothing.")
-    ] = False
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Run again what other code or data has made.")
-    ] = False
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave what other code or data has made as it is.")
-    ] = False
-    as_json: JsonOption = False
-    launcher: LauncherOption = "local"
-    processes: ProcessesOption = 1
 
 
 def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:

@@ -26,6 +26,7 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
         pairs=entry.primary.pairs,
         seeds=entry.seeds[plan.scale],
         first_seed=entry.first_seed,
+        looks=entry.looks.get(plan.scale, ()),
         role=recipe.role,
         tuned_by=recipe.tuned_by,
         arms=tuple(arm.name for arm in plan.arms),
@@ -35,6 +36,7 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
         views=tuple(recipe.views),
         margin=recipe.timing.margin if recipe.timing else None,
         fewest=recipe.timing.fewest if recipe.timing else None,
+        equivalent=entry.primary.equivalent,
         choices=dict(plan.choices),
         overrides=dict(overrides),
     )

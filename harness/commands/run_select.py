@@ -25,6 +25,10 @@ def select(
     outdated and nobody said what to do with them, RequestError for an unknown stage."""
     current = this_code(lambda data: prepared[canonical(data)].manifest.digest)
     backlog = backlogs.sort(plan, records, current)
+    if backlog.unasked:
+        seeds = ", ".join(map(str, sorted({run.seed for run in backlog.unasked})))
+        when = "yet" if backlog.missing else "any more"
+        terminal.note(f"a sequential design: of seeds {seeds} it asks for nothing {when}")
     if backlog.outdated and not (request.options.fresh or request.options.keep):
         terminal.say(f"{len(backlog.outdated)} finished runs are outdated:")
         for run, why in backlog.outdated:
@@ -36,7 +40,7 @@ def select(
     if request.options.fresh:
         todo = backlog.missing
         if not todo and request.only is None:  # whoever names runs wants those that are missing
-            todo = list(plan.runs)
+            todo = [run for run in plan.runs if run not in backlog.unasked]
     else:
         todo = list(backlog.pending)
     todo = backlogs.whole_blocks(todo, plan)

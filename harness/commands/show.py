@@ -94,6 +94,7 @@ def say(
             "finished": [run.name for run in backlog.finished],
             "outdated": {run.name: why for run, why in backlog.outdated},
             "pending": [run.name for run in backlog.pending],
+            "unasked": [run.name for run in backlog.unasked],
         }
         print(json.dumps({**names, "arms": rows, "runs": runs}))
         return
@@ -101,6 +102,7 @@ def say(
     terminal.say(
         f"{len(backlog.finished)} of these runs are finished, {len(backlog.outdated)} outdated and "
         f"{len(backlog.pending)} missing"
+        + (f"; {len(backlog.unasked)} are of seeds not asked for now" if backlog.unasked else "")
     )
 
 
@@ -120,7 +122,10 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
     terminal.say(f"{plan.entry.name} at {plan.scale} on {devices.of(plan.device).product()}")
     terminal.say(plan.entry.summary, "  ")
     _say(f"question: {primary.metric} at {primary.at}: {pairs or 'of one arm, none compared'}")
-    _say(f"seeds: {plan.seeds} (frozen: {plan.entry.seeds[plan.scale]})")
+    frozen = plan.entry.seeds[plan.scale]
+    sequential = plan.entry.looks.get(plan.scale)
+    rule = f"at most {frozen}, by a sequential design" if sequential else f"frozen: {frozen}"
+    _say(f"seeds: {plan.seeds} ({rule})")
     _say(f"stages: {', '.join(dict.fromkeys(run.stage for run in plan.runs))}")
     _say(
         f"update: {base.batch.micro_batch} x {base.batch.grad_accum} x {base.data.seq_len} = "

@@ -6,12 +6,30 @@ Pure: a section's records in, numbers and verdicts out.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.evidence import searches as tuning
+from harness.evidence import worth as sizes
+from harness.evidence.pairing import METRIC, Pairs
 from harness.evidence.sections import Group, Section
-from harness.stats.inference import Estimate, Verdict, judge, paired_difference
+from harness.evidence.sequential import stopped
+from harness.evidence.worth import Outlay
+from harness.stats import tokens
+from harness.stats.inference import LEVEL, Estimate, Margin, Verdict, judge
+from harness.stats.tokens import Worth
+
+BUNDLE = "a bundle: several things differ at once"
+UNDECIDED = "the sequential design has not stopped"
+
+
+class Contrast(NamedTuple):
+    """What a difference is between: an arm and its reference, at a horizon."""
+
+    against: str
+    arm: str
+    horizon: str
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,20 @@ class Difference:
     verdict: Verdict | None
     """None where the recipe did not ask this beforehand."""
     records: tuple[str, ...]
+    worth: Worth | None = None
+    """In tokens along the reference's curve, at the level of the verdict; None of another metric
+    than the loss."""
+    margin: Margin | None = None
+    """Within which the two are equivalent; None where it is not known."""
+    outlay: Outlay | None = None
+    """What the arm took against its reference."""
+    refused: str | None = None
+    """Why no number of it may be printed; None where it may."""
+
+    @property
+    def said(self) -> bool:
+        """Whether its numbers may be printed: nothing refuses them."""
+        return self.refused is None
 
     def turned(self) -> Difference:
         """The reference less the arm: the same comparison, its sign turned."""
@@ -38,6 +70,9 @@ class Difference:
             against=self.arm,
             value=self.value.turned(),
             verdict=self.verdict and self.verdict.turned(),
+            worth=self.worth and self.worth.turned(),
+            margin=self.margin and self.margin.turned(),
+            outlay=self.outlay and self.outlay.turned(),
         )
 
 
@@ -56,45 +91,112 @@ def differences(section: Section) -> list[Difference]:
             several = sum(other == arm for _, other in asked) > 1
             name = f"{arm}-vs-{against}@{horizon}" if several else f"{arm}@{horizon}"
             primary = horizon == question.at and (against, arm) in question.pairs
-            found[name] = difference_of(group, name, against, arm, horizon, primary)
+            found[name] = difference_of(group, name, Contrast(against, arm, horizon), primary)
     barred = {
         name: "; ".join(reasons)
         for name, one in found.items()
         if one.primary and (reasons := _reasons(section, one))
     }
-    verdicts = judge({n: one.value for n, one in found.items() if one.primary}, barred=barred)
-    for name, verdict in verdicts.items():
-        value = found[name].value.at(verdict.level)
-        found[name] = dataclasses.replace(found[name], value=value, verdict=verdict)
-    return list(found.values())
+    judged = {name: one for name, one in found.items() if one.primary}
+    found |= (_looked_at if question.looks else _at_once)(section, judged, barred)
+    return [one if one.primary else unasked(section, one) for one in found.values()]
+
+
+def _at_once(
+    section: Section, primary: Mapping[str, Difference], barred: Mapping[str, str]
+) -> dict[str, Difference]:
+    """The question's pairs, judged as one family; their intervals at the verdicts' levels."""
+    margins = {name: one.margin for name, one in primary.items() if one.margin is not None}
+    values = {name: one.value for name, one in primary.items()}
+    return {
+        name: _judged(
+            difference_of(section.group, name, _contrast(primary[name]), True, level=verdict.level),
+            verdict,
+        )
+        for name, verdict in judge(values, barred=barred, margins=margins).items()
+    }
+
+
+def _looked_at(
+    section: Section, primary: Mapping[str, Difference], barred: Mapping[str, str]
+) -> dict[str, Difference]:
+    """The question's pairs under a sequential design, each on the seeds up to its own stop."""
+    group, question = section.group, section.group.question
+    found: dict[str, Difference] = {}
+    first = question.first_seed
+    for name, one in primary.items():
+        pairs = pairs_of(group, _contrast(one), METRIC)
+        end = stopped(pairs, first, question.looks, len(primary))
+        reasons = [barred[name]] if name in barred else []
+        if end is None:
+            reasons.append(f"{UNDECIDED} after {len(pairs.ends)} of at most {question.seeds} pairs")
+        else:
+            seeds = range(first, first + end.pairs)
+            one = difference_of(
+                group, name, _contrast(one), True, level=end.level, seeds=seeds
+            )  # fmt: skip
+        margins = {name: one.margin} if one.margin else {}
+        because = {name: "; ".join(reasons)} if reasons else {}
+        verdict = judge({name: one.value}, barred=because, margins=margins)[name]
+        found[name] = _judged(one, verdict)
+    return found
+
+
+def _judged(one: Difference, verdict: Verdict) -> Difference:
+    refused = verdict.reason if verdict.kind == "not comparable" else None
+    return dataclasses.replace(one, verdict=verdict, refused=refused)
+
+
+def _contrast(one: Difference) -> Contrast:
+    return Contrast(one.against, one.arm, one.horizon)
+
+
+def unasked(section: Section, one: Difference) -> Difference:
+    """What nobody asked may be looked at, but not where the arms are no fair pair."""
+    why = _unfair(section, (one.against, one.arm))
+    return dataclasses.replace(one, refused="; ".join(why) or None)
+
+
+def pairs_of(group: Group, contrast: Contrast, metric: str, seeds: range | None = None) -> Pairs:
+    """The seeds, of all or of `seeds`, at which both arms reached a horizon."""
+    left, right = (
+        {
+            end.seed: end
+            for end in group.reached(one, contrast.horizon)
+            if getattr(end, metric) is not None
+        }
+        for one in (contrast.against, contrast.arm)
+    )
+    shared = [seed for seed in right if seed in left and (seeds is None or seed in seeds)]
+    return Pairs(tuple((left[seed], right[seed]) for seed in shared), metric)
 
 
 def difference_of(
     group: Group,
     name: str,
-    against: str,
-    arm: str,
-    horizon: str,
+    contrast: Contrast,
     primary: bool,
-    metric: str = "val_loss",
+    metric: str = METRIC,
+    level: float = LEVEL,
+    seeds: range | None = None,
 ) -> Difference:
-    """An arm less another in a metric at a horizon, paired by seed, without a verdict."""
-    ends = [
-        {end.seed: end for end in group.reached(one, horizon) if getattr(end, metric) is not None}
-        for one in (against, arm)
-    ]
-    left, right = ends
-    pairs = [(left[seed], end) for seed, end in right.items() if seed in left]
-    base, other = ([getattr(pair[side], metric) for pair in pairs] for side in (0, 1))
+    """An arm less another in a metric at a horizon, paired by seed (by all or by `seeds`), without
+    a verdict."""
+    pairs = pairs_of(group, contrast, metric, seeds)
+    value, of_loss = pairs.estimate(level), metric == METRIC
+    steep = sizes.slopes(group, pairs) if of_loss else []
     return Difference(
         name=name,
-        arm=arm,
-        against=against,
-        horizon=horizon,
+        arm=contrast.arm,
+        against=contrast.against,
+        horizon=contrast.horizon,
         primary=primary,
-        value=paired_difference(base, other),
+        value=value,
         verdict=None,
-        records=tuple(end.path for pair in pairs for end in pair),
+        records=pairs.paths,
+        worth=tokens.worth(value, pairs.values, steep) if of_loss else None,
+        margin=sizes.margin(pairs, value, steep, group.question.equivalent) if of_loss else None,
+        outlay=sizes.outlay(group, pairs),
     )
 
 
@@ -105,7 +207,8 @@ def _reasons(section: Section, one: Difference) -> list[str]:
         arm: {end.seed for end in group.reached(arm, one.horizon)} for arm in (one.against, one.arm)
     }
     budgets = _unequal_budgets(group, one)
-    return [*bars(section, reached), *([budgets] if budgets else [])]
+    known = bars(section, reached) if not group.question.looks else _other_bars(section, reached)
+    return [*known, *([budgets] if budgets else [])]
 
 
 def bars(section: Section, reached: Mapping[str, Collection[int]]) -> list[str]:
@@ -115,9 +218,6 @@ def bars(section: Section, reached: Mapping[str, Collection[int]]) -> list[str]:
     """
     group, question = section.group, section.group.question
     reasons = []
-    if section.overrides:
-        sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
-        reasons.append(f"exploratory, --set {sets}")
     if missing := _missing_seeds(group, reached):
         pairs = len(set.intersection(*map(set, reached.values())))
         reasons.append(f"{pairs} of {question.seeds} pairs ({missing})")
@@ -128,12 +228,25 @@ def bars(section: Section, reached: Mapping[str, Collection[int]]) -> list[str]:
         reasons.append(
             f"exploratory, {len(group.seeds)} seeds where the recipe froze {question.seeds}"
         )
+    return [*_overridden(section), *reasons, *_unfair(section, reached)]
+
+
+def _other_bars(section: Section, reached: Iterable[str]) -> list[str]:
+    """All but missing seeds: of a sequential design, its stop says how many there must be."""
+    return [*_overridden(section), *_unfair(section, reached)]
+
+
+def _overridden(section: Section) -> list[str]:
+    sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
+    return [f"exploratory, --set {sets}"] if sets else []
+
+
+def _unfair(section: Section, reached: Iterable[str]) -> list[str]:
     against, arm = reached
     if tuning.is_bundle(section):
-        reasons.append("a bundle: several things differ at once")
-    elif untuned := tuning.reason(section, (against, arm)):
-        reasons.append(untuned)
-    return reasons
+        return [BUNDLE]
+    untuned = tuning.reason(section, (against, arm))
+    return [untuned] if untuned else []
 
 
 def _missing_seeds(group: Group, reached: Mapping[str, Collection[int]]) -> str:

@@ -28,6 +28,8 @@ class Reached:
     unigram: float | None
     unigram_bits: float | None
     created: str
+    document_nats: tuple[float, ...] | None = None
+    document_tokens: tuple[int, ...] | None = None
 
 
 def ends(records: Iterable[Record]) -> tuple[Reached, ...]:
@@ -66,4 +68,6 @@ def _ends(record: Record) -> Iterable[Reached]:
             unigram=data.unigram_val_loss if data else None,
             unigram_bits=data.unigram_bits_per_byte if data else None,
             created=record.created,
+            document_nats=end.document_nats,
+            document_tokens=end.document_tokens,
         )

@@ -19,6 +19,7 @@ from harness.config import canonical, digest, identity
 from harness.evidence import query
 from harness.evidence.endpoints import Reached, ends
 from harness.evidence.roles import role_of, search_of
+from harness.evidence.sequential import seeds_asked_for
 from harness.machine import devices
 from harness.recipe import SCALES
 from harness.records.schema import Question, Record
@@ -184,20 +185,30 @@ class Group:
         return tuple(sorted({record.seed for record in self.records}))
 
     @cached_property
+    def asked_seeds(self) -> range:
+        """The seeds that the recipe froze; of a sequential design those that it asks for, given
+        what was measured."""
+        q = self.question
+        if not q.looks:
+            return q.frozen_seeds
+        asked = seeds_asked_for(q.pairs, q.at, q.first_seed, q.looks, self.records)
+        return range(q.first_seed, q.first_seed + asked)
+
+    @cached_property
     def done(self) -> int:
         """How many (arm, seed, horizon) of the frozen question were measured."""
         q = self.question
         arms, horizons = set(q.arms), set(q.horizons)
         return sum(
-            one.arm in arms and one.horizon in horizons and one.seed in q.frozen_seeds
+            one.arm in arms and one.horizon in horizons and one.seed in self.asked_seeds
             for one in self.ends
         )
 
     @property
     def expected(self) -> int:
-        """How many (arm, seed, horizon) the recipe froze."""
+        """How many (arm, seed, horizon) the recipe asks for."""
         q = self.question
-        return len(q.arms) * len(q.horizons) * q.seeds
+        return len(q.arms) * len(q.horizons) * len(self.asked_seeds)
 
     @property
     def complete(self) -> bool:
@@ -209,7 +220,7 @@ class Group:
         return all(
             (arm, seed, horizon) in reached or (arm, seed) in diverged
             for arm in q.arms
-            for seed in q.frozen_seeds
+            for seed in self.asked_seeds
             for horizon in q.horizons
         )
 

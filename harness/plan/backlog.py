@@ -6,10 +6,11 @@ that it has prepared; the others take what the records say of it (`query.Recorde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.evidence.query import Current
+from harness.evidence.sequential import seeds_asked_for
 from harness.plan.runs import Plan, Run
 from harness.records.schema import Record
 
@@ -22,6 +23,8 @@ class Backlog:
     outdated: list[tuple[Run, str]] = field(default_factory=list)
     """Runs that were finished by other code, each with what has changed since."""
     pending: list[Run] = field(default_factory=list)
+    unasked: list[Run] = field(default_factory=list)
+    """Of seeds that a sequential design does not ask for: not yet, or not any more."""
 
     @property
     def missing(self) -> list[Run]:
@@ -46,7 +49,24 @@ def sort(plan: Plan, records: Iterable[Record], current: Current) -> Backlog:
             backlog.finished.append(run)
         else:
             backlog.outdated.append((run, changes[-1]))
-    return backlog
+    looks = plan.entry.looks.get(plan.scale, ())
+    return _next_seeds(backlog, plan, looks, by_key) if looks else backlog
+
+
+def _next_seeds(
+    backlog: Backlog, plan: Plan, looks: Sequence[float], by_key: Mapping[str, Sequence[Record]]
+) -> Backlog:
+    """What is missing of the seeds that the design asks for now; the others are set aside."""
+    primary, first = plan.entry.primary, plan.entry.first_seed
+    finished = [max(by_key[run.key], key=lambda r: r.created) for run in backlog.finished]
+    asked = seeds_asked_for(primary.pairs, primary.at, first, looks, finished)
+    late = {run.key for run in backlog.missing if run.seed >= first + asked}
+    return Backlog(
+        finished=backlog.finished,
+        outdated=[(run, why) for run, why in backlog.outdated if run.key not in late],
+        pending=[run for run in backlog.pending if run.key not in late],
+        unasked=[run for run in backlog.missing if run.key in late],
+    )
 
 
 def whole_blocks(todo: Iterable[Run], plan: Plan) -> list[Run]:

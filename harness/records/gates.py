@@ -48,6 +48,7 @@ def check(record: Record) -> list[str]:
         *_signs(record),
         *_times(record),
         *_losses(record),
+        *_documents(record),
         *_utilisation(record),
     ]
 
@@ -215,6 +216,23 @@ def _losses(r: Record) -> list[str]:
             faults.append(
                 f"hand-over: probe loss {before:g} before saving, {after:g} after loading"
             )
+    return faults
+
+
+def _documents(r: Record) -> list[str]:
+    """The parts of an endpoint's score must come to its loss: a hundredth of a nat each at most."""
+    faults = []
+    for end in r.ends:
+        nats, tokens = end.document_nats, end.document_tokens
+        if nats is None or tokens is None:
+            if nats != tokens:
+                faults.append(f"{end.horizon}: nats of documents without their tokens, or tokens")
+        elif len(nats) != len(tokens):
+            faults.append(f"{end.horizon}: {len(nats)} documents' nats, {len(tokens)}' tokens")
+        elif r.data is not None and sum(tokens) != r.data.val_tokens:
+            faults.append(f"{end.horizon}: documents of {sum(tokens)} tokens in all")
+        elif abs(math.fsum(nats) - end.val_loss * sum(tokens)) > 0.01 * (len(nats) + 1):
+            faults.append(f"{end.horizon}: documents' nats are not those of its loss")
     return faults
 
 

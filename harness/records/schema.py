@@ -47,6 +47,9 @@ class Question(Frozen):
     """Seeds per arm that the recipe froze for this scale."""
     first_seed: int = 0
     """They are this and those that follow."""
+    looks: tuple[float, ...] = ()
+    """Of a sequential design, whose `seeds` are the most: the level of each look from three seeds
+    on (`harness.stats.sequential`); none where the number of seeds is fixed."""
     role: str = ""
     """What the recipe is for (`harness.recipe.Role`), where others make use of its records."""
     tuned_by: Name | None
@@ -61,6 +64,9 @@ class Question(Frozen):
     views: tuple[str, ...]
     margin: float | None = None
     """For a timing recipe: losses within this many nats a token are equivalent."""
+    equivalent: float | None = None
+    """Nats a token within which arms are called equivalent; None is the effect of 2 % more tokens
+    at that point of the reference's curve."""
     fewest: int | None = None
     """For a timing recipe: the blocks below which no ratio is given."""
     choices: dict[str, str] = Field(default_factory=dict)
@@ -114,6 +120,11 @@ class HorizonEnd(Frozen):
     """Of updates alone, the stem's included."""
     val_loss: float
     bits_per_byte: float | None
+    document_nats: tuple[float, ...] | None = None
+    """Summed over each document's scored tokens, in the data's order, neighbours together where
+    there are many (`train.evaluate.by_document`). None where it was not recorded."""
+    document_tokens: tuple[int, ...] | None = None
+    """Scored tokens of each; set exactly where `document_nats` is."""
 
 
 class ExpertUse(Frozen):

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from harness.code.provenance import software_set
 from harness.errors import RequestError, nearest
 from harness.evidence import launches, machines, query
-from harness.evidence.differences import Difference, difference_of, differences
+from harness.evidence.differences import Contrast, Difference, difference_of, differences, unasked
 from harness.evidence.sections import Section, sections
 from harness.records.schema import Record
 from harness.stats.inference import LEVEL, UNASKED
@@ -53,6 +53,13 @@ class Comparison:
     level: float = LEVEL
     """The level of the interval and the verdict: where a question has several pairs each has less
     room."""
+    worth: str | None = None
+    """The gain as training tokens, or why there is none; a rate has none."""
+    outlay: str | None = None
+    """The second's minutes and memory as multiples of the first's; None of a rate, and where the
+    kinds of machine do not allow it."""
+    noise_of: str | None = None
+    """What the interval is over, seeds and documents with their shares; a rate has none."""
 
     @property
     def text(self) -> str:
@@ -69,7 +76,19 @@ class Comparison:
         shown = f"; detectable {self.detectable:.4f}" if self.detectable is not None else ""
         return (
             f"{where}: {self.difference:+.4f}{half} {UNITS[self.metric]} over {self.pairs} "
-            f"pairs{spread}{shown}: {self.verdict}"
+            f"pairs{spread}{shown}{self._size}: {self.verdict}"
+        )
+
+    @property
+    def _size(self) -> str:
+        return "".join(
+            f"; {said}{value}"
+            for said, value in (
+                ("worth ", self.worth),
+                ("at ", self.outlay),
+                ("interval over ", self.noise_of),
+            )
+            if value
         )
 
 
@@ -129,7 +148,12 @@ def _of_losses(section: Section, a: str, b: str, metric: Metric) -> list[Compari
     return [
         _summary(
             asked.get((a, b, horizon))
-            or difference_of(section.group, f"{b}@{horizon}", a, b, horizon, False, metric),
+            or unasked(
+                section,
+                difference_of(
+                    section.group, f"{b}@{horizon}", Contrast(a, b, horizon), False, metric
+                ),
+            ),
             metric,
         )
         for horizon in question.horizons
@@ -224,15 +248,18 @@ def _summary(one: Difference, metric: Metric) -> Comparison:
         metric=metric,
         horizon=one.horizon,
         pairs=one.value.n,
-        difference=one.value.mean,
-        half_width=one.value.half,
+        difference=one.value.mean if one.said else None,
+        half_width=one.value.half if one.said else None,
         ratio=None,
         interval=None,
-        paired_sd=one.value.sd,
+        paired_sd=one.value.sd if one.said else None,
         detectable=one.verdict.detectable if one.verdict and comparable else None,
         verdict=verdict if one.value.n else "not measured",
         comparable=comparable,
         level=one.value.level,
+        worth=one.worth.text if one.worth and one.said else None,
+        outlay=one.outlay.text if one.outlay and one.outlay.reason is None and one.said else None,
+        noise_of=one.value.over if one.said else None,
     )
 
 

@@ -10,6 +10,7 @@ from harness.evidence.sections import Section
 from harness.report.compare import Comparison, Metric, of_section
 from harness.report.table import quantity
 from harness.stats.inference import POWER
+from harness.stats.tokens import UNRESOLVED
 
 EXPLAINED = "no equal search has chosen the learning rate and weight decay of each"
 """What `untuned` means."""
@@ -40,7 +41,15 @@ def sentence(section: Section, reference: str, arm: str, one: Comparison) -> str
     preliminary = f"; {more.rstrip(')')}" if more else f"; {_pairs(one.pairs)}"
     says = _of_rate if one.difference is None else _of_loss
     scope = _scope(section, arm, one.horizon)
-    return f"{says(reference, arm, kind, one)}{preliminary}; true at {scope}."
+    size = _size(one) if one.difference is not None else ""
+    return f"{says(reference, arm, kind, one)}{preliminary}{size}; true at {scope}."
+
+
+def _size(one: Comparison) -> str:
+    """What the difference is worth, what it costs, and over what it is sure."""
+    worth = f"; worth {one.worth}" if one.worth and not one.worth.startswith(UNRESOLVED) else ""
+    outlay = f"; at {one.outlay}" if one.outlay else ""
+    return f"{worth}{outlay}; interval over {one.noise_of}"
 
 
 def _of_loss(reference: str, arm: str, kind: str, one: Comparison) -> str:

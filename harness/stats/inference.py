@@ -1,4 +1,4 @@
-"""What a difference is worth: intervals, paired tests, Holm, power, and the four verdicts.
+"""What a difference is worth: intervals, paired tests, Holm, power, and the five verdicts.
 
 Pure arithmetic on sequences of numbers. May not import torch, pandas or a record: who asks, and
 which numbers are paired, is the views' business. `scipy.special` alone, because importing
@@ -25,7 +25,20 @@ PRELIMINARY_PAIRS = 4
 UNASKED = "exploratory, no verdict"
 """In the place of a verdict, where the recipe did not ask beforehand."""
 
-Kind = Literal["better", "worse", "no detectable difference", "not comparable"]
+Kind = Literal["better", "worse", "equivalent", "no detectable difference", "not comparable"]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of what the variance of a mean over seeds and documents comes; the two add up to 1."""
+
+    seeds: float
+    documents: float
+
+    @property
+    def text(self) -> str:
+        """`seeds 30 %, documents 70 %`."""
+        return f"seeds {100 * self.seeds:.0f} %, documents {100 * self.documents:.0f} %"
 
 
 @dataclass(frozen=True)
@@ -40,11 +53,12 @@ class Estimate:
     half: float | None
     """Half-width of the interval; None below two values."""
     level: float = LEVEL
-
-    @property
-    def df(self) -> int:
-        """Degrees of freedom of the interval."""
-        return max(self.n - 1, 0)
+    error: float | None = None
+    """Standard error of the mean; None below two values."""
+    df: float = 0
+    """Degrees of freedom of the interval: n - 1 where the values are independent."""
+    shares: Shares | None = None
+    """Set exactly where the interval is over documents too; else it is over seeds alone."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -55,12 +69,23 @@ class Estimate:
 
     def at(self, level: float) -> Estimate:
         """The same values with the interval of another level."""
-        half = None if self.sd is None else _half(self.sd, self.n, level)
+        half = None if self.error is None else half_width(self.error, self.df, level)
         return dataclasses.replace(self, half=half, level=level)
+
+    def moved(self, by: float) -> Estimate:
+        """The same values, a constant added to each."""
+        return dataclasses.replace(self, mean=None if self.mean is None else self.mean + by)
 
     def turned(self) -> Estimate:
         """The same difference taken the other way round."""
         return dataclasses.replace(self, mean=None if self.mean is None else -self.mean)
+
+    @property
+    def over(self) -> str | None:
+        """What the interval is over; None where there is none."""
+        if self.half is None:
+            return None
+        return self.shares.text if self.shares else "seeds alone"
 
     @property
     def p_value(self) -> float | None:
@@ -68,12 +93,18 @@ class Estimate:
 
         Without any spread the t statistic does not exist: 1 where the mean is zero, else 0.
         """
-        if self.mean is None or self.sd is None:
+        if self.mean is None or self.error is None:
             return None
-        if self.sd == 0.0:
+        if self.error == 0.0:
             return 1.0 if self.mean == 0.0 else 0.0
-        t = self.mean / (self.sd / math.sqrt(self.n))
-        return float(2.0 * special.stdtr(self.df, -abs(t)))
+        return float(2.0 * special.stdtr(self.df, -abs(self.mean / self.error)))
+
+    @property
+    def p_above(self) -> float | None:
+        """One-sided p of the t test that the mean is at most zero; None below two values."""
+        if self.mean is None or self.p_value is None:
+            return None
+        return self.p_value / 2.0 if self.mean > 0.0 else 1.0 - self.p_value / 2.0
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Estimate:
@@ -93,11 +124,13 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Estimate:
     if n == 1:
         return Estimate(1, mean, None, None, level)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    return Estimate(n, mean, sd, _half(sd, n, level), level)
+    error = sd / math.sqrt(n)
+    return Estimate(n, mean, sd, half_width(error, n - 1, level), level, error, n - 1)
 
 
-def _half(sd: float, n: int, level: float) -> float:
-    return float(special.stdtrit(n - 1, 0.5 + level / 2.0)) * sd / math.sqrt(n)
+def half_width(error: float, df: float, level: float) -> float:
+    """Of the two-sided t interval of a mean with this standard error."""
+    return float(special.stdtrit(df, 0.5 + level / 2.0)) * error
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> Estimate:
@@ -137,13 +170,15 @@ def power_of(difference: float, sd: float, n: int, level: float = LEVEL) -> floa
     The t statistic is noncentral t with n - 1 degrees of freedom and noncentrality
     difference / (sd / sqrt(n)); both tails count.
     """
-    df = n - 1
+    return _power(abs(difference) * math.sqrt(n) / sd, n - 1, level)
+
+
+def _power(noncentrality: float, df: float, level: float) -> float:
     critical = float(special.stdtrit(df, 0.5 + level / 2.0))
-    noncentrality = abs(difference) * math.sqrt(n) / sd
     return 1.0 - _below(critical, df, noncentrality) + _below(-critical, df, noncentrality)
 
 
-def _below(t: float, df: int, noncentrality: float) -> float:
+def _below(t: float, df: float, noncentrality: float) -> float:
     """The noncentral t's distribution function."""
     value = float(special.nctdtr(df, noncentrality, t))
     # Where it underflows (noncentrality beyond some 35), scipy may say NaN for its zero.
@@ -162,18 +197,18 @@ def detectable_difference(
         raise ValueError(f"a standard deviation is not negative: {sd}")
     if n < 2:
         return None
-    return _detectable_spreads(n, power, level) * sd
+    return _detectable_errors(n - 1, power, level) * sd / math.sqrt(n)
 
 
 @cache
-def _detectable_spreads(n: int, power: float, level: float) -> float:
-    """The detectable difference in units of the pairs' standard deviation."""
+def _detectable_errors(df: float, power: float, level: float) -> float:
+    """The detectable difference in units of its standard error."""
     low, high = 0.0, 1.0  # power rises with the difference
-    while power_of(high, 1.0, n, level) < power:
+    while _power(high, df, level) < power:
         high *= 2.0
     for _ in range(60):  # halves the bracket to the last bits of a double
         middle = (low + high) / 2.0
-        if power_of(middle, 1.0, n, level) < power:
+        if _power(middle, df, level) < power:
             low = middle
         else:
             high = middle
@@ -181,8 +216,39 @@ def _detectable_spreads(n: int, power: float, level: float) -> float:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """How large a difference must be to matter, and the difference set against both ends.
+
+    Where the margin is itself estimated pair by pair, its error is in `lower` and `upper`, so that
+    the two tests keep their level.
+    """
+
+    size: float
+    """Positive, in the difference's unit."""
+    lower: Estimate
+    """The difference plus the margin."""
+    upper: Estimate
+    """The difference less the margin."""
+
+    @staticmethod
+    def fixed(size: float, difference: Estimate) -> Margin:
+        """A margin that was declared beforehand."""
+        return Margin(size, difference.moved(size), difference.moved(-size))
+
+    def turned(self) -> Margin:
+        """Of the difference taken the other way round."""
+        return Margin(self.size, self.upper.turned(), self.lower.turned())
+
+    def holds(self, level: float) -> bool:
+        """Whether the difference is surely smaller: two one-sided t tests, each at 1 - level
+        (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15)."""
+        above, below = self.lower.p_above, self.upper.turned().p_above
+        return above is not None and below is not None and max(above, below) <= 1.0 - level
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """One of the four answers, and what qualifies it."""
+    """One of the five answers, and what qualifies it."""
 
     kind: Kind
     reason: str | None
@@ -192,6 +258,8 @@ class Verdict:
     """The difference that these pairs would have found in 80 % of cases, as one of its family."""
     level: float = LEVEL
     """Of the test, and of the interval that belongs beside the verdict."""
+    margin: float | None = None
+    """Within which the two are equivalent; set exactly where the kind is `equivalent`."""
 
     def turned(self) -> Verdict:
         """On the same difference taken the other way round."""
@@ -208,13 +276,15 @@ class Verdict:
         """As a table prints it."""
         if self.kind == "not comparable":
             return f"not comparable: {self.reason}"
-        return f"{self.kind} (preliminary, {self.pairs} pairs)" if self.preliminary else self.kind
+        said = self.kind if self.margin is None else f"{self.kind} within ±{self.margin:.4f}"
+        return f"{said} (preliminary, {self.pairs} pairs)" if self.preliminary else said
 
 
 def judge(
     differences: Mapping[str, Estimate],
     *,
     barred: Mapping[str, str] | None = None,
+    margins: Mapping[str, Margin] | None = None,
     lower_is_better: bool = True,
 ) -> dict[str, Verdict]:
     """A verdict for each pair of the primary question, its differences being new - reference.
@@ -222,9 +292,10 @@ def judge(
     `barred` names pairs about which nothing may be said, with the reason (untuned, exploratory,
     seeds missing). The others are one family, tested together by Holm's procedure, which gives
     each verdict its level. A pair below three seeds, or without any spread, is not comparable
-    either. What a
-    family of m pairs could detect is worked out at (1 - level) / m, Holm's first and strictest
-    step, which a pair has to pass when it is the only one that differs.
+    either. What is not detectably different is equivalent where it is surely within its margin of
+    `margins`, by two one-sided tests at the same level. What a family of m pairs could detect is
+    worked out at (1 - level) / m, Holm's first and strictest step, which a pair has to pass when
+    it is the only one that differs.
     """
     barred = dict(barred or {})
     for name, estimate in differences.items():
@@ -243,23 +314,41 @@ def judge(
     steps = holm_levels(list(p_values.values()), overall)
     levels = dict(zip(p_values, steps, strict=True))
     return {
-        name: _verdict(one, levels.get(name), len(p_values), barred.get(name), lower_is_better)
+        name: _verdict(
+            one, levels.get(name), len(p_values), barred.get(name), (margins or {}).get(name),
+            lower_is_better,
+        )
         for name, one in differences.items()
-    }
+    }  # fmt: skip
 
 
 def _verdict(
-    one: Estimate, level: float | None, family: int, reason: str | None, lower_is_better: bool
+    one: Estimate,
+    level: float | None,
+    family: int,
+    reason: str | None,
+    margin: Margin | None,
+    lower_is_better: bool,
 ) -> Verdict:
     """`level` is that of its step; None where nothing may be said, for a reason."""
     strictest = 1.0 - (1.0 - one.level) / (family if level is not None else 1)
-    detectable = None if one.sd is None else detectable_difference(one.sd, one.n, level=strictest)
+    detectable = detectable_of(one, strictest)
     if level is None or one.mean is None or one.p_value is None:
         return Verdict("not comparable", reason, one.n, detectable, one.level)
-    kind: Kind = "better" if (one.mean < 0.0) == lower_is_better else "worse"
-    if one.p_value > 1.0 - level:
-        kind = "no detectable difference"
-    return Verdict(kind, None, one.n, detectable, level)
+    if one.p_value <= 1.0 - level:
+        kind: Kind = "better" if (one.mean < 0.0) == lower_is_better else "worse"
+        return Verdict(kind, None, one.n, detectable, level)
+    if margin is not None and margin.holds(level):
+        return Verdict("equivalent", None, one.n, detectable, level, margin.size)
+    return Verdict("no detectable difference", None, one.n, detectable, level)
+
+
+def detectable_of(one: Estimate, level: float) -> float | None:
+    """The true difference that as many values, spread as these are, would show in 80 % of cases,
+    tested at `level`; None below two values."""
+    if one.error is None:
+        return None
+    return _detectable_errors(one.df, POWER, level) * one.error
 
 
 def _pairs(n: int) -> str:

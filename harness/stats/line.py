@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from scipy import special
 
+from harness.stats.fieller import Moments, coefficients
+
 LEVEL = 0.95
 REACH = 1.5
 """How many times the longest launch a break-even may lie away and still be given as a number."""
@@ -67,11 +69,10 @@ def break_even(
 
     `fixed` holds, block by block, the seconds that the variant costs more at first, `saved` the
     seconds an update that it saves; `longest` is the longest launch in updates. A run of n updates
-    costs mean(fixed) - n mean(saved) more, and whether that is zero is a t test at every n: the
-    lengths at which it cannot be told are Fieller's set (1954, J. R. Stat. Soc. B 16), which
-    stays honest where the saving is near its own error and a quotient has no useful variance. No
-    number is given unless the whole interval lies within `REACH` times the longest launch: what
-    lies further out is extrapolated, not measured.
+    costs mean(fixed) - n mean(saved) more; the lengths at which it cannot be told whether that
+    is zero are Fieller's set (`harness.stats.fieller`). No number is given unless the whole
+    interval lies within `REACH` times the longest launch: what lies further out is extrapolated,
+    not measured.
 
     Raises ValueError for unequally many values, fewer than two blocks, or a value not finite.
     """
@@ -82,10 +83,9 @@ def break_even(
         raise ValueError("a break-even takes finite values")
     extra, saving = statistics.fmean(fixed), statistics.fmean(saved)
     t2 = float(special.stdtrit(n - 1, 0.5 + level / 2.0)) ** 2
-    # (extra - n saving)^2 <= t^2 var(extra - n saving) is a n^2 - 2 b n + c <= 0:
-    a = saving**2 - t2 * statistics.variance(saved) / n
-    b = extra * saving - t2 * statistics.covariance(fixed, saved) / n
-    c = extra**2 - t2 * statistics.variance(fixed) / n
+    spreads = (statistics.variance(fixed) / n, statistics.variance(saved) / n)
+    of = Moments(extra, saving, *spreads, statistics.covariance(fixed, saved) / n)
+    a, b, c = coefficients(of, t2)
     root = math.sqrt(max(b * b - a * c, 0.0))
     limit = REACH * longest
     if a <= 0.0:

@@ -12,15 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-PARENT = "SMOL_AGENT"
-"""Variable: of one of several processes of a run, the process that started it."""
+from harness.launch.parent import parent_of
+
 PR_SET_PDEATHSIG = 1
 """The option of Linux's prctl that sets the signal which this process gets when its parent dies."""
-
-
-def parent_of(launcher: int) -> int:
-    """The process that this one ends with: the job's launcher, or the agent of a shared run."""
-    return int(os.environ.get(PARENT, launcher))
 
 
 def end_with(launcher: int) -> bool:

@@ -11,7 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from harness.train.__main__ import PARENT, end_with
+from harness.launch.parent import PARENT
+from harness.train.__main__ import end_with
 
 SAVING_SECONDS = 50
 """How long processes that were asked to stop may take: less than the launcher's own patience."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from harness.train.tensors import tensors
 from models.lm import LanguageModel
 
 PROBE_ROWS = 8
+KEPT_DOCUMENTS = 500
+"""Parts of a score that a record keeps, so that it stays some ten kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,24 @@ def _score(nats: np.ndarray, data: Validation) -> Score:
         document_nats=document_nats,
         document_bytes=document_bytes,
     )
+
+
+def by_document(score: Score, data: Validation) -> dict[str, list[Any]]:
+    """What an endpoint keeps of each document's score: nats to a hundredth, and scored tokens.
+
+    Beyond `KEPT_DOCUMENTS`, as many runs of neighbours in the data's order stand for documents:
+    sums over independent documents are as independent, and neighbours may be of one source.
+    """
+    # The document of a target is that of the next token, as in `_score`.
+    documents = np.roll(data.documents, -1, axis=1)[data.targets >= 0]
+    count = len(score.document_nats)
+    tokens = np.bincount(documents, minlength=count)
+    kept = min(count, KEPT_DOCUMENTS)
+    starts = np.arange(kept) * count // kept
+    return {
+        "document_nats": np.add.reduceat(score.document_nats, starts).round(2).tolist(),
+        "document_tokens": np.add.reduceat(tokens, starts).tolist(),
+    }
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from harness.plan.runs import Run
 from harness.records import gates
 from harness.seeds import derive
 from harness.train import state
-from harness.train.evaluate import evaluate, expert_use
+from harness.train.evaluate import Score, by_document, evaluate, expert_use
 from harness.train.progress import Progress
 from harness.train.ranks import Ranks
 from harness.train.update import update
@@ -149,7 +149,7 @@ class Loop:
             raise RequestError(f"{fault}; {odd}" if odd else fault)
         self.progress.initial_loss = loss
 
-    def _validate(self) -> dict[str, Any]:
+    def _validate(self) -> tuple[dict[str, Any], Score]:
         config, progress = self.run.config, self.progress
         started = time.perf_counter()
         score = evaluate(
@@ -166,11 +166,12 @@ class Loop:
         }
         progress.validation.append(point)
         self.at.log.append("validation", **point)
-        return point
+        return point, score
 
     def _reach_horizons(self) -> None:
-        point = self._validate()
-        self.progress.ends = [{"horizon": e.horizon, **point} for e in self.run.endpoints]
+        point, score = self._validate()
+        parts = by_document(score, self.validation)
+        self.progress.ends = [{"horizon": e.horizon, **point, **parts} for e in self.run.endpoints]
         started = time.perf_counter()
         use = expert_use(
             self.model, self.validation, self.run.config.train.eval_batch, self.device, self.ranks

@@ -123,5 +123,10 @@ class Progress:
         return (
             tuple(EvalPoint(**point) for point in self.validation),
             tuple(TrainPoint(**point) for point in self.training[::stride]),
-            tuple(HorizonEnd(**end) for end in self.ends),
+            tuple(HorizonEnd(**_frozen(end)) for end in self.ends),
         )
+
+
+def _frozen(plain: dict[str, Any]) -> dict[str, Any]:
+    """With tuples for lists: a checkpoint keeps the one, a record the other."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}

@@ -27,6 +27,7 @@ from harness.data.manifest import Prepared, load_folder
 from harness.errors import RequestError, explain
 from harness.files import remove_litter, write_atomically
 from harness.launch import account
+from harness.launch.parent import parent_of
 from harness.launch.protocol import Job, MetricsLog, RunFiles
 from harness.machine import devices, hardware, surroundings
 from harness.optim import build
@@ -34,7 +35,6 @@ from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status
 from harness.seeds import derive
 from harness.train import allocator, compiled, handover, samples, seal, state
-from harness.train.__main__ import parent_of
 from harness.train.loop import Diverged, Loop, Stopped, Workplace
 from harness.train.progress import Progress
 from harness.train.ranks import ALONE, Ranks

@@ -51,6 +51,6 @@ def test_comments_docstrings_layout_and_other_rooms_do_not(tree):
     edit(
         tree, "harness/optim/optimizers/muon.py", "import torch\n", "import torch\n\n# a comment\n"
     )
-    edit(tree, "harness/report/card.py", "CARD = ", "OTHER = 1\nCARD = ")
+    edit(tree, "harness/report/pages.py", "CARD = ", "OTHER = 1\nCARD = ")
     (tree / "models" / "another.py").write_text("x = 1\n")
     assert source_digest(tree) == before

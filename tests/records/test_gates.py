@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import RequestError
 from harness.records import gates, store
-from harness.records.schema import Record
+from harness.records.schema import HorizonEnd, Record
 from tests.report import factory
 
 
@@ -16,11 +16,23 @@ from tests.report import factory
 def sound() -> Record:
     record = next(r for r in factory.campaign() if r.ends)
     assert gates.check(record) == []
+    assert gates.check(record.model_copy(update=documents(record, 0.0))) == []
     return record
 
 
 def timing(record: Record, **changes: object) -> dict[str, object]:
     return {"timing": record.timing.model_copy(update=changes)}
+
+
+def documents(record: Record, off: float, short: int = 0) -> dict[str, object]:
+    """The record's endpoints with two documents, their nats `off` and their tokens `short`."""
+    tokens = (10_000, factory.VAL_TOKENS - 10_000 - short)
+
+    def parted(end: HorizonEnd) -> HorizonEnd:
+        nats = tuple(round(n * end.val_loss + off, 2) for n in tokens)
+        return end.model_copy(update={"document_nats": nats, "document_tokens": tokens})
+
+    return {"ends": tuple(parted(end) for end in record.ends)}
 
 
 BROKEN = {
@@ -44,6 +56,8 @@ BROKEN = {
     "a point at update": lambda r: {
         "ends": tuple(e.model_copy(update={"tokens": e.tokens + 1}) for e in r.ends)
     },
+    "tokens: documents' nats are not": lambda r: documents(r, 1.0),
+    "tokens: documents of 16255 tokens": lambda r: documents(r, 0.0, short=1),
     "initial loss": lambda r: {"initial_loss": 11.3, "expected_initial_loss": 8.8},
     "hand-over": lambda r: {"handover_loss": (5.0, 11.3)},
     "of the device's peak": lambda r: {

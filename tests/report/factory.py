@@ -339,6 +339,28 @@ def with_losses(records: list[Record], losses: dict[str, list[float]]) -> list[R
     return [changed(record) for record in records]
 
 
+def with_documents(records: list[Record], apart: dict[str, float]) -> list[Record]:
+    """The same records, four documents in each endpoint: the first `apart` nats a token from the
+    others in an arm, the mean as it was."""
+    tokens = (VAL_TOKENS // 4,) * 4
+
+    def parted(r: Record) -> Record:
+        by = apart.get(r.arm, 0.0)
+        steps = (by, -by / 3, -by / 3, -by / 3)
+        ends = [
+            e.model_copy(
+                update={
+                    "document_nats": tuple((e.val_loss + d) * tokens[0] for d in steps),
+                    "document_tokens": tokens,
+                }
+            )
+            for e in r.ends
+        ]
+        return r.model_copy(update={"ends": tuple(ends)})
+
+    return [parted(record) for record in records]
+
+
 def swap(records: list[Record], old: Record, *new: Record) -> list[Record]:
     """The records with one replaced by others (or by none)."""
     return [r for record in records for r in (new if record is old else (record,))]

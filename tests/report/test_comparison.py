@@ -11,6 +11,7 @@ from scipy import stats
 
 from harness.evidence.differences import differences
 from harness.evidence.sections import sections
+from harness.recipe import LOOKS
 from harness.records.schema import Code, Record
 from harness.records.store import path_of
 from harness.report import views
@@ -62,7 +63,7 @@ def test_the_loss_table_by_hand() -> None:
 
 
 def test_the_difference_is_paired_by_seed() -> None:
-    table = cells(with_losses(campaign(), LOSSES))
+    table = cells(with_losses(tuned(), LOSSES))
     cell = table["difference/moe-active@tokens/difference"]
     expected = stats.ttest_rel(LOSSES["moe-active"], LOSSES["dense"]).confidence_interval()
     assert cell.text == "-0.1000 ± 0.0248 (3)"
@@ -73,7 +74,11 @@ def test_the_difference_is_paired_by_seed() -> None:
     apart = np.subtract(LOSSES["moe-active"], LOSSES["dense"])
     spread = table["difference/moe-active@tokens/paired_sd"]
     assert spread.text == f"{np.std(apart, ddof=1):.4f}"
-    assert table["difference/moe-active@tokens/verdict"].text == "not comparable: untuned"
+    untuned = cells(with_losses(campaign(), LOSSES))
+    assert untuned["difference/moe-active@tokens/verdict"].text == "not comparable: untuned"
+    for row in ("moe-active@tokens", "moe-total@tokens", "moe-active@active-flops"):
+        for column in ("difference", "paired_sd", "detectable", "worth", "outlay", "margin"):
+            assert untuned[f"difference/{row}/{column}"].text == "–"
     assert table["difference/moe-total@tokens/verdict"].text == "exploratory, no verdict"
     scope = table["difference/moe-active@tokens/scope"].text
     run = of(campaign(), "moe-active", 0, "stem")
@@ -94,13 +99,62 @@ def tuned(seeds: int = 3, scale: str = "smoke", **options: Any) -> list[Record]:
 def test_verdicts_of_a_tuned_comparison() -> None:
     assert verdict(with_losses(tuned(), LOSSES)) == "better (preliminary, 3 pairs)"
     five = tuned(seeds=5, scale="proxy")
-    assert verdict(with_losses(five, {"dense": [6.0] * 5, "moe-active": [6.0] * 5})) == (
-        "no detectable difference"
-    )
+    same = cells(with_losses(five, {"dense": [6.0] * 5, "moe-active": [6.0] * 5}))
+    size = same["difference/moe-active@tokens/margin"].text
+    said = same["difference/moe-active@tokens/verdict"].text
+    assert said == f"equivalent within ±{size}"
     noisy = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [6.1, 6.1, 6.3, 6.1, 6.2]}
     assert verdict(with_losses(five, noisy)) == "no detectable difference"
     clear = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [6.5, 6.61, 6.7, 6.6, 6.5]}
     assert verdict(with_losses(five, clear)) == "worse"
+
+
+def test_documents_that_disagree_widen_the_interval_and_have_their_share_printed() -> None:
+    losses = {"dense": [6.0, 6.1, 6.2, 6.1, 6.0], "moe-active": [5.9, 5.99, 6.1, 6.0, 5.9]}
+    five = with_losses(tuned(seeds=5, scale="proxy"), losses)
+    row = "difference/moe-active@tokens"
+    alone = cells(five)
+    assert alone[f"{row}/noise_of"].text == "seeds alone"
+    both = cells(factory.with_documents(five, {"moe-active": 0.9}))
+    assert both[f"{row}/noise_of"].text == "seeds 0 %, documents 100 %"
+    assert both[f"{row}/verdict"].text == "no detectable difference"
+    mean, _, half, _ = both[f"{row}/difference"].text.split(" ")
+    assert alone[f"{row}/difference"].text.startswith(f"{mean} ± ")
+    assert float(half) > 0.5
+    # Documents alike in both arms are as over seeds, to the share of what cells add.
+    same = cells(factory.with_documents(five, {"moe-active": 0.9, "dense": 0.9}))
+    assert same[f"{row}/difference"].text == alone[f"{row}/difference"].text
+    assert same[f"{row}/noise_of"].text == "seeds 100 %, documents 0 %"
+
+
+LUCK = (1.0, -1.0, 0.6, -0.7, 0.2, -0.1, 0.8, -0.8)
+
+
+@pytest.mark.parametrize(
+    ("effect", "seeds", "said", "pairs"),
+    [
+        (-100.0, 3, "better (preliminary, 3 pairs)", 3),
+        (-5.0, 3, "not comparable: the sequential design has not stopped after 3 of at most", 0),
+        # What stopped after four pairs is judged on them, whatever more were run.
+        (0.0, 6, "no detectable difference (preliminary, 4 pairs)", 4),
+        (-2.5, 8, "better", 5),
+    ],
+)
+def test_a_sequential_design_is_judged_at_its_stop_and_not_before(
+    effect: float, seeds: int, said: str, pairs: int
+) -> None:
+    records = campaign(seeds=seeds, asked={"seeds": 8, "looks": LOOKS})
+    losses = [6.0 + 0.1 * (luck + effect) for luck in LUCK]
+    found = [*with_losses(records, {"dense": [6.0] * 8, "moe-active": losses}), *search()]
+    table = cells(found)
+    assert table["difference/moe-active@tokens/verdict"].text.startswith(said)
+    shown = table["difference/moe-active@tokens/difference"]
+    assert shown.text.endswith(f"({pairs})") if pairs else shown.text == "–"
+    section = next(s for s in sections(found) if s.recipe == "dense_vs_moe")
+    assert section.group.complete == bool(pairs)
+    if pairs == 5:
+        mean, half = np.mean(losses[:5]) - 6.0, stats.sem(losses[:5]) * stats.t.isf(0.0071 / 2, 4)
+        assert shown.interval == pytest.approx((mean - half, mean + half), abs=1e-9)
 
 
 def test_other_seeds_than_frozen_earn_no_verdict() -> None:

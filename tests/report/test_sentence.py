@@ -28,8 +28,10 @@ def test_a_better_arm_is_named_with_how_much_how_sure_and_where() -> None:
     text, mean, half = said([5.9, 5.99, 6.1, 6.0, 5.9])
     assert text.startswith(
         f"moe-active is better than dense by {-mean:.4f} nats a token, 95 % interval "
-        f"{-mean - half:.4f} to {-mean + half:.4f}; 5 pairs; true at proxy scale, "
+        f"{-mean - half:.4f} to {-mean + half:.4f}; 5 pairs; worth "
     )
+    assert "% more tokens; at 1.80 times the minutes (not timed), " in text
+    assert "; interval over seeds alone; true at proxy scale, " in text
     assert re.search(r"M parameters, [\d.]+ tokens a parameter, ", text)
 
 

@@ -113,7 +113,7 @@ def _verdict(values: list[float], **options: object) -> st.Verdict:
     return st.judge({"x": st.t_interval(values)}, **options)["x"]  # type: ignore[arg-type]
 
 
-def test_the_four_verdicts() -> None:
+def test_the_verdicts() -> None:
     better = _verdict([-0.10, -0.11, -0.09, -0.10, -0.10])
     assert (better.text, better.preliminary) == ("better", False)
     assert _verdict([0.10, 0.11, 0.09, 0.10, 0.10]).text == "worse"

@@ -37,7 +37,9 @@ def answers(found: Sequence[Section]) -> Table | None:
         "pairs), below 0 the arm is better; or the arm's steady rate as a multiple of its "
         "reference's, [interval] (number of blocks). Verdict and interval are of one level, "
         "95 % for a question's pairs together. What is not comparable has no number here; "
-        "detectable is what as many pairs would have shown in 80 % of cases, in the row's unit.",
+        "detectable is what as many pairs would have shown in 80 % of cases, in the row's unit; "
+        "worth is the gain as training tokens, outlay what the arm took as multiples of its "
+        "reference's, noise_of what the interval is over.",
         "section:arm",
         COLUMNS,
         [],
@@ -49,7 +51,8 @@ COLUMNS: tuple[Measure[Any], ...] = tuple(
     given(name, lambda _: nothing("no question"), unit, left=left)
     for name, unit, left in (
         ("reference", "", True), ("loss_difference", "nats/token", False),
-        ("ratio", "of rates", True), ("detectable", "", True), ("verdict", "", True),
+        ("ratio", "of rates", True), ("detectable", "", True), ("worth", "", True),
+        ("outlay", "", True), ("noise_of", "", True), ("verdict", "", True),
         ("scope", "", True), ("details", "", True),
     )
 )  # fmt: skip
@@ -60,20 +63,14 @@ def _losses(section: Section) -> list[Block[Difference]]:
     asked = [(f"{section.name}:{one.name}", one) for one in differences(section) if one.primary]
     if "comparison" not in section.group.question.views or not asked:
         return []
-
-    def value(one: Difference) -> Cell:
-        said = one.verdict is not None and one.verdict.kind != "not comparable"
-        return difference.DIFFERENCE.cell(one) if said else nothing("not comparable", one.records)
-
-    def shown(one: Difference) -> float | None:
-        said = one.verdict is not None and one.verdict.kind != "not comparable"
-        return one.verdict.detectable if one.verdict and said else None
-
     measures: list[Measure[Difference]] = [
         difference.REFERENCE,
-        given("loss_difference", value),
+        given("loss_difference", difference.DIFFERENCE.cell),
         given("ratio", lambda one: nothing("the question is of losses", one.records)),
-        difference.detectable(shown),
+        difference.DETECTABLE,
+        difference.WORTH,
+        difference.OUTLAY,
+        difference.INTERVAL_OF,
         difference.verdict(section),
         difference.scope(section),
         given("details", lambda one: _details(section, one.records)),
@@ -112,6 +109,10 @@ def _rates(section: Section) -> list[Block[Against]]:
             lambda one: ratio.cell(one) if one.ratio else nothing("not comparable", behind(one)),
         ),
         throughput.detectable(section),
+        *(
+            given(name, lambda one: nothing("the question is of rates", behind(one)))
+            for name in ("worth", "outlay", "noise_of")
+        ),
         throughput.verdict(section),
         given("scope", scope),
         given("details", lambda versus: _details(section, behind(versus))),

@@ -8,10 +8,11 @@ from typing import Any
 from harness.evidence.differences import Difference, differences
 from harness.evidence.machines import kinds
 from harness.evidence.sections import Section
-from harness.report.columns import How, Measure, estimated, given, tabulate, text
+from harness.report.columns import How, Measure, estimated, given, nothing, tabulate, text
 from harness.report.table import ABSENT, Cell, Table, levels_note, plain, quantity
 from harness.report.views.loss import LOSS_DIGITS
-from harness.stats.inference import POWER, UNASKED, judge, t_interval
+from harness.stats.inference import POWER, UNASKED, detectable_of, t_interval
+from harness.stats.tokens import MORE
 
 _LOSS = f"{{:.{LOSS_DIGITS}f}}"
 
@@ -33,7 +34,8 @@ def tables(section: Section) -> list[Table]:
                 else "No question was asked beforehand. "
             )
             + "Each row is an arm less its reference, paired by seed: mean ± half-width of the "
-            "paired t interval (number of pairs). Below 0 the arm is better.",
+            "paired t interval (number of pairs). Below 0 the arm is better. Where nothing may be "
+            "said of two arms there is no number.",
             "arm@horizon",
             measures(section),
             [(one.name, one) for one in found],
@@ -56,6 +58,10 @@ def tables(section: Section) -> list[Table]:
                     if len(question.pairs) > 1
                     else "."
                 ),
+                NOISE_NOTE,
+                WORTH_NOTE,
+                MARGIN_NOTE,
+                OUTLAY_NOTE,
                 "scope: what the row is true of; no more follows from it.",
             ),
             command=section.group.command,
@@ -69,19 +75,29 @@ def measures(section: Section) -> list[Measure[Difference]]:
         REFERENCE,
         DIFFERENCE,
         _of_pairs(
-            "df", "degrees of freedom", lambda one: one.value.df if one.value.n else None,
-            text("pairs - 1", none=ABSENT),
+            "df", "degrees of freedom", _if_said(lambda one: one.value.df if one.value.n else None),
+            text("pairs - 1; of an interval over documents too, Satterthwaite's",
+                 form="{:.3g}", none=ABSENT),
         ),
         _of_pairs(
             "paired_sd", "standard deviation of the pairs' differences, nats a token",
-            lambda one: one.value.sd,
+            _if_said(lambda one: one.value.sd),
             text("sample standard deviation", form=_LOSS, none=ABSENT), "nats/token",
         ),
+        INTERVAL_OF,
         *([_noise(section.noise)] if section.noise else []),
-        detectable(lambda one: (one.verdict or judge({one.name: one.value})[one.name]).detectable),
+        DETECTABLE,
+        WORTH,
+        MARGIN,
+        OUTLAY,
         verdict(section),
         scope(section),
     ]  # fmt: skip
+
+
+def _if_said(value: Callable[[Difference], Any]) -> Callable[[Difference], Any]:
+    """None where nothing may be said of the pair."""
+    return lambda one: value(one) if one.said else None
 
 
 def _of_pairs(
@@ -112,22 +128,68 @@ REFERENCE: Measure[Difference] = Measure(
     "reference", "the reference arm", lambda one: [(one.against, one.records)],
     text("declared by the recipe"), left=True,
 )  # fmt: skip
-DIFFERENCE: Measure[Difference] = Measure(
+_KNOWN: Measure[Difference] = Measure(
     "difference", _metric, lambda one: [(one.value, one.records)],
     estimated("pairs", digits=LOSS_DIGITS, signed=True), "nats/token",
 )  # fmt: skip
-
-
-def detectable(value: Callable[[Difference], float | None]) -> Measure[Difference]:
-    """The difference that the pairs would have shown."""
-    return _of_pairs(
-        "detectable", f"difference detectable at {100 * POWER:g} % power, nats a token", value,
-        text(
-            "from the noncentral t distribution and the standard deviation of the pairs' "
-            "differences", form=_LOSS, none=ABSENT,
-        ),
-        "nats/token",
-    )  # fmt: skip
+DIFFERENCE: Measure[Difference] = given(
+    "difference",
+    lambda one: (
+        _KNOWN.cell(one) if one.said or not one.value.n else nothing(one.refused or "", one.records)
+    ),
+    "nats/token",
+)
+DETECTABLE: Measure[Difference] = _of_pairs(
+    "detectable", f"difference detectable at {100 * POWER:g} % power, nats a token",
+    _if_said(lambda one: one.verdict.detectable if one.verdict
+             else detectable_of(one.value, one.value.level)),
+    text("from the noncentral t distribution and the standard error of the difference",
+         form=_LOSS, none=ABSENT),
+    "nats/token",
+)  # fmt: skip
+"""The difference that the pairs would have shown."""
+INTERVAL_OF: Measure[Difference] = _of_pairs(
+    "noise_of", "what the interval is over, and the share of its variance that each has",
+    _if_said(lambda one: one.value.over), text("two-way random effects", none=ABSENT),
+    left=True,
+)  # fmt: skip
+WORTH: Measure[Difference] = _of_pairs(
+    "worth", "the gain as training tokens, along the reference's curve",
+    _if_said(lambda one: one.worth and one.worth.text),
+    text("difference over the curve's slope in ln tokens, Fieller's interval", none=ABSENT),
+    left=True,
+)  # fmt: skip
+MARGIN: Measure[Difference] = _of_pairs(
+    "margin", "difference within which the arms are equivalent, nats a token",
+    _if_said(lambda one: one.margin and one.margin.size),
+    text("declared by the recipe, or from the curve's slope", form=_LOSS, none=ABSENT),
+    "nats/token",
+)  # fmt: skip
+OUTLAY: Measure[Difference] = _of_pairs(
+    "outlay", "the arm's minutes of updates and peak memory as multiples of the reference's",
+    _if_said(lambda one: one.outlay and one.outlay.text),
+    text("ratio of means over the pairs; of highest peaks", none=ABSENT), left=True,
+)  # fmt: skip
+NOISE_NOTE = (
+    "noise_of: an interval is over seeds and documents, crossed, where records keep each "
+    "document's score, with the share of its variance that each has; else over seeds alone: on "
+    "other documents of the kind it may lie elsewhere."
+)
+WORTH_NOTE = (
+    "worth: the gain as the tokens that the reference would have needed more (fewer: the arm is "
+    "behind), exp(gain / slope) - 1 at both ends of its interval; slope: nats per ln token of the "
+    "reference's stem between its last two validations before the horizon, paired by seed. Not "
+    "resolved where the slope is not, no figure beyond a doubling."
+)
+MARGIN_NOTE = (
+    "margin: differences smaller than this do not matter: declared by the recipe, else what "
+    f"{100 * MORE:g} % more tokens bring by the same slope. What is not detectable is equivalent "
+    "where two one-sided t tests at the verdict's level place it within ± margin."
+)
+OUTLAY_NOTE = (
+    "outlay: what the arm took as multiples of its reference's, where both ran on one kind of "
+    "machine; minutes of updates up to the horizon, highest peak memory."
+)
 
 
 def verdict(section: Section) -> Measure[Difference]:

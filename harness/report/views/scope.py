@@ -181,6 +181,8 @@ def _software(record: Record) -> str:
 
 def _seeds(section: Section) -> str:
     frozen, run = section.group.question.seeds, len(section.group.seeds)
+    if section.group.question.looks:
+        return f"{run} of at most {frozen}, by a sequential design"
     return str(run) if run == frozen else f"{run}; the recipe froze {frozen}, so exploratory"
 
 
