@@ -48,10 +48,10 @@ class Difference:
     """None where the recipe did not ask this beforehand."""
     records: tuple[str, ...]
     worth: Worth | None = None
-    """In tokens along the reference's curve, at the level of the verdict; None of another metric
-    than the loss."""
+    """What the gain is worth in tokens along the reference's curve, at the level of the verdict;
+    None for another metric than the loss."""
     margin: Margin | None = None
-    """Within which the two are equivalent; None where it is not known."""
+    """The margin within which the two are equivalent; None where it is not known."""
     outlay: Outlay | None = None
     """What the arm took against its reference."""
     refused: str | None = None

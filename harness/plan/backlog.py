@@ -24,7 +24,7 @@ class Backlog:
     """Runs that were finished by other code, each with what has changed since."""
     pending: list[Run] = field(default_factory=list)
     unasked: list[Run] = field(default_factory=list)
-    """Of seeds that a sequential design does not ask for: not yet, or not any more."""
+    """The runs of seeds that a sequential design does not ask for: not yet, or not any more."""
 
     @property
     def missing(self) -> list[Run]:

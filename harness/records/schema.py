@@ -48,8 +48,9 @@ class Question(Frozen):
     first_seed: int = 0
     """They are this and those that follow."""
     looks: tuple[float, ...] = ()
-    """Of a sequential design, whose `seeds` are the most: the level of each look from three seeds
-    on (`harness.stats.sequential`); none where the number of seeds is fixed."""
+    """The level of each look of a sequential design, from three seeds on
+    (`harness.stats.sequential`); its `seeds` are the most that it may take. None where the number
+    of seeds is fixed."""
     role: str = ""
     """What the recipe is for (`harness.recipe.Role`), where others make use of its records."""
     tuned_by: Name | None
@@ -117,7 +118,7 @@ class HorizonEnd(Frozen):
     tokens: int
     flops: float | None
     seconds: float
-    """Of updates alone, the stem's included."""
+    """The time of updates alone, the stem's included."""
     val_loss: float
     bits_per_byte: float | None
     document_nats: tuple[float, ...] | None = None
