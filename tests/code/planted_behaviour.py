@@ -70,8 +70,8 @@ CHANGES: tuple[Edit, ...] = (
     ("harness/data/units.py", '{split_seed}\\0{name}"', '{split_seed}{name}"'),
     ("harness/train/update.py", "cross_entropy = sums.cross_entropy / targets_in_update",
      "cross_entropy = sums.cross_entropy / batch.targets.size"),
-    ("harness/train/evaluate.py", "documents = np.roll(data.documents, -1, axis=1)",
-     "documents = np.roll(data.documents, 1, axis=1)"),
+    ("harness/train/evaluate.py", "documents = np.roll(data.documents, -1, axis=1)[scored]",
+     "documents = np.roll(data.documents, 1, axis=1)[scored]"),
 )  # fmt: skip
 
 REFACTORS: tuple[Edit, ...] = (

@@ -48,14 +48,17 @@ class Workspace:
     folder: Path
     code: Path = ROOT
     """The folder that holds the packages to run."""
+    columns: int = 1000
+    """Wide: sentences are looked for as they are, not as a narrow screen breaks them."""
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `smol` there."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "harness", *arguments],
             cwd=self.folder, text=True,
-            # Wide: sentences are looked for as they are, not as a narrow screen breaks them.
-            env={**os.environ, "PYTHONPATH": str(self.code), "COLUMNS": "1000"},
+            env={
+                **os.environ, "PYTHONPATH": str(self.code), "COLUMNS": str(self.columns),
+            },
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

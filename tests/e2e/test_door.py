@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -87,7 +88,7 @@ def test_what_needs_no_run_fits_a_narrow_terminal(place, words):
 
 
 def test_a_pipe_reads_like_a_screen(place):
-    said = place.smol("run", "tiny_rates")
+    said = dataclasses.replace(place, columns=80).smol("run", "tiny_rates")
     assert VERDICT in " ".join(said.split())
     assert not too_wide(said, 80)
     assert "\x1b" not in said
@@ -141,7 +142,7 @@ def test_what_was_just_run_is_found(place):
     assert "up to date" in place.smol("card")
     assert not (place.folder / "results" / "MODEL_CARD.md").exists()
     for names in (ARMS, ARMS[::-1]):
-        assert "over 2 pairs" in place.smol("compare", *names, code=1)
+        assert "not comparable: 2 pairs" in place.smol("compare", *names, code=1)
     told = json.loads(place.smol("run", "tiny_rates", "--json"))
     assert told["verdicts"] == [VERDICT]
     assert told["runs"] == []
@@ -156,9 +157,9 @@ def test_another_results_folder_is_found_and_its_sections_by_set(place, tmp_path
         path.write_text(json.dumps(record))
     (there.folder / "checkpoints").mkdir()
     (there.folder / "checkpoints" / ".last-results").write_text("elsewhere\n")
-    assert "over 2 pairs" in there.smol("compare", *ARMS, code=1)
+    assert "--set train.eval_every=5" in there.smol("compare", *ARMS, code=1)
     same = there.smol("compare", *ARMS, "--set", "train.eval_every=5", code=1)
-    assert "over 2 pairs" in same
+    assert "exploratory, --set train.eval_every=5" in same
     there.smol("compare", *ARMS, "--set", "train.eval_every=6", code=2)
 
 
