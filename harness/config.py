@@ -1,4 +1,4 @@
-"""The configuration of a run: frozen, typed, complete. Overrides, canonical form, differences.
+"""The configuration of a run: frozen, typed, complete. Its canonical form and its key's content.
 
 Every value that can change a result stands here, spelled out: a library's default is never left
 unsaid.
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, explain, nearest
 from models.config import ModelConfig
 from models.kernels.names import KERNELS
 
@@ -36,10 +36,11 @@ class Source(Frozen):
     name: str
     """How the mix, the manifest and the card call it."""
     kind: str
-    """By the name of its class in `harness/data/sources` (`files`, `hub`, `stdlib-prose` ...), or a
-    user's own as `FILE.py:CLASS`."""
+    """The name of its class in `harness/data/sources` (`files`, `hub`, `stdlib-prose` ...), or a
+    user's own class as `FILE.py:CLASS`."""
     share: float
-    """Of the training tokens, or of the conversations; the shares of a specification sum to 1."""
+    """The source's part of the training tokens, or of the conversations; the shares of a
+    specification sum to 1."""
     paths: tuple[str, ...] = ()
     """For `files`: .txt, .jsonl and .parquet files or folders of them."""
     text_column: str = "text"
@@ -55,7 +56,8 @@ class DataConfig(Frozen):
     seq_len: int
     """Tokens in a packed sequence."""
     vocab_size: int
-    """Of the byte-level BPE that is fitted on the train split; at most, where one is given."""
+    """Tokens in the vocabulary of the byte-level BPE that is fitted on the train split; where a
+    tokenizer is given instead, the most that it may have."""
     train_tokens: int | None
     """Tokens to prepare; None is all that the sources' shares allow without repeating one."""
     val_fraction: float
@@ -69,9 +71,11 @@ class DataConfig(Frozen):
     the assistant's tokens scored."""
     tokenizer: Literal["fitted", "smollm2"] = "fitted"
     fitted_on: tuple[Source, ...] = ()
-    """Whose train split the tokenizer is fitted on, split as this data is; empty: `sources`."""
+    """The sources whose train split the tokenizer is fitted on, split as this data is; empty means
+    `sources`."""
     conversations: int | None = None
-    """For `chat`: in training, repeats counted; None is one epoch of the first source."""
+    """For `chat`: how many conversations to train on, repeats counted; None is one epoch of the
+    first source."""
     max_epochs: int = 4
     """For `chat`: how often a source that is too small for its share may repeat."""
 
@@ -126,17 +130,19 @@ class OptimConfig(Frozen):
     muon_ns_coefficients: tuple[float, float, float]
     muon_ns_eps: float
     muon_ns_dtype: Precision
-    """Of Newton-Schulz. `auto`: the plan resolves it, by what the device multiplies natively."""
+    """The precision of Newton-Schulz. `auto`: the plan resolves it, by what the device multiplies
+    natively."""
     muon_scale: Literal["spectral", "rms"]
-    """Of the orthogonal update: `spectral` sqrt(max(1, rows/cols)); `rms` 0.2 sqrt(max(rows,
-    cols)), which matches AdamW's update size (Moonlight, arXiv 2502.16982)."""
+    """The factor on the orthogonal update: `spectral` sqrt(max(1, rows/cols)); `rms` 0.2
+    sqrt(max(rows, cols)), which matches AdamW's update size (Moonlight, arXiv 2502.16982)."""
     adamw_lr: float
     adamw_betas: tuple[float, float]
     adamw_eps: float
     adamw_weight_decay: float
-    """Of the matrices and the router that AdamW holds."""
+    """The weight decay of those matrices, the router among them, that AdamW holds."""
     clip_norm: float
-    """Of the whole gradient's 2-norm, before the optimizer; 0 is none."""
+    """The most that the 2-norm of the whole gradient may be, before the optimizer; 0 does not
+    clip."""
     settings: dict[str, Any] = {}
     """The keyword arguments of an optimizer that is not one of ours."""
     code: str = ""
@@ -168,9 +174,9 @@ class ScheduleConfig(Frozen):
     name: Literal["wsd", "cosine"]
     warmup_updates: int
     decay_fraction: float
-    """Of a horizon's updates (`wsd`)."""
+    """The part of a horizon's updates over which the rate decays (`wsd`)."""
     final_fraction: float
-    """Of the peak learning rate, at the horizon's last update."""
+    """The rate at the horizon's last update, as a part of the peak rate."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -192,8 +198,8 @@ class TrainConfig(Frozen):
     tokens: int
     """The base budget that a recipe's horizons refer to."""
     dtype: Precision
-    """Of the forward and backward pass; masters, optimizer state and losses are at least fp32.
-    `auto`: the plan resolves it, by what the device multiplies natively."""
+    """The precision of the forward and backward pass; masters, optimizer state and losses are at
+    least fp32. `auto`: the plan resolves it, by what the device multiplies natively."""
     compile: Compile | Literal["auto"]
     """`blocks`: each distinct block compiled once and reused; `whole`: the model as one graph;
     `auto`: the plan resolves it, by the length of the run and what was measured."""
@@ -319,29 +325,6 @@ def flatten(config: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str
     return flat
 
 
-def difference(a: RunConfig, b: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two configurations differ: path -> (a's value, b's value), None for a
-    setting that one of them does not have."""
-    return differing(flatten(a), flatten(b))
-
-
-def differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """As `difference`, of two configurations that are flat already."""
-    return {
-        path: (left.get(path), right.get(path))
-        for path in {**left, **right}
-        if path not in NEUTRAL_FIELDS
-        # A field that is there and None is not one that is not there.
-        and (left.get(path) != right.get(path) or (path in left) != (path in right))
-    }
-
-
-def shown(path: str, value: Any) -> Any:
-    """A field's value as differences and tables have it: of a text of code its digest."""
-    is_code = path.endswith(".code") and isinstance(value, str) and "\n" in value
-    return f"sha256 {hashlib.sha256(value.encode()).hexdigest()[:16]}" if is_code else value
-
-
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values have equal text."""
     if isinstance(value, BaseModel):
@@ -397,41 +380,3 @@ def _assign(data: dict[str, Any], path: str, value: Any) -> None:
     if leaf == "name" and value != node[leaf]:
         node.update(copy.deepcopy({k: v for k, v in PART_OF_NAME.items() if k in node}))
     node[leaf] = value
-
-
-def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """`["optim.muon_lr=0.02"]` -> `{"optim.muon_lr": 0.02}`.
-
-    A value is read as JSON, else as text. Whole numbers stand for floats where the field is one.
-    Raises RequestError for a pair without `=`.
-    """
-    changes: dict[str, Any] = {}
-    for pair in pairs:
-        path, equals, text = pair.partition("=")
-        if not equals or not path.strip():
-            raise RequestError(f"--set takes field=value, not '{pair}'")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text.strip()
-        changes[path.strip()] = _tuples(value)
-    return changes
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _tuples(item) for name, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def explain(error: ValidationError) -> str:
-    """The first fault of a validation error as one line: field, what is wrong, the value."""
-    fault = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    if not path:
-        return message
-    if fault["type"] == "value_error":
-        return f"{path}: {message}"
-    # Of a long value its beginning will do: where a field is missing it is all that is around it.
-    return f"{path}: {message[0].lower()}{message[1:]}, not {fault['input']!r:.200}"

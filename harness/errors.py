@@ -1,9 +1,22 @@
-"""The errors that the door turns into one line and an exit code. May import nothing of ours."""
+"""The errors that the door turns into one line and an exit code, and what makes such errors of the
+faults of others' code. May import nothing of ours."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+PATIENCE_SECONDS = 20.0
+"""How long a user's file may take to load, or a recipe to be built."""
 
 
 class RequestError(Exception):
@@ -26,3 +39,72 @@ def nearest(word: str, known: Iterable[str]) -> str:
         return f"; did you mean '{close[0]}'?"
     shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
     return f"; known: {shown}" if known else ""
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a validation error as one line: field, what is wrong, the value."""
+    fault = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if not path:
+        return message
+    if fault["type"] == "value_error":
+        return f"{path}: {message}"
+    # Of a long value its beginning will do: where a field is missing it is all that is around it.
+    return f"{path}: {message[0].lower()}{message[1:]}, not {fault['input']!r:.200}"
+
+
+class UsersFault(Exception):
+    """What a user's code raised or did, in one line."""
+
+
+class TooLong(BaseException):
+    """Code took longer than it may. Not an Exception: code that catches these must not go on."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TooLong inside after so many seconds: in the main thread of POSIX alone, where a signal
+    can interrupt what runs; elsewhere it may go on."""
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        yield
+        return
+
+    def too_long(number: int, frame: object) -> NoReturn:
+        raise TooLong(f"it took more than {seconds:g} s")
+
+    earlier = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, earlier)
+
+
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """Run a user's code inside. It may raise, exit, print or hang, and harms no command.
+
+    What it prints goes to stderr, since stdout is the command's. Raises UsersFault for what it
+    raises, but for Ctrl-C and RequestError, and where it tries to end the process or takes longer
+    than `PATIENCE_SECONDS`.
+    """
+    exit_now = os._exit
+
+    def leave(status: int) -> NoReturn:
+        raise SystemExit(f"os._exit({status})")
+
+    try:
+        os._exit = leave
+        with time_limit(PATIENCE_SECONDS), contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (RequestError, KeyboardInterrupt):
+        raise
+    except TooLong as error:
+        raise UsersFault(str(error)) from None
+    except BaseException as error:
+        text = " ".join(str(error).split())[:300]
+        raise UsersFault(f"{type(error).__name__}: {text}") from None
+    finally:
+        os._exit = exit_now

@@ -1,9 +1,13 @@
-"""Writing files that matter: whole or not at all. May import nothing of ours."""
+"""Files that matter: written whole or not at all, and known by their digests.
+
+May import nothing of ours.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -35,6 +39,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         if isinstance(error, OSError):  # a full disk names no file
             error.filename = str(path)
         raise
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_regular(path: Path, most: int) -> bytes:

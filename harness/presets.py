@@ -25,12 +25,12 @@ SMOLTALK = (
     Source(name="smol-magpie-ultra", kind="hub", share=0.8, dataset="HuggingFaceTB/smoltalk"),
     Source(name="everyday-conversations", kind="hub", share=0.2, dataset="HuggingFaceTB/smoltalk"),
 )
-"""By conversation, as the seed card has it."""
+"""The seed card's mix of conversations; the shares are of conversations."""
 SMOLLM_CORPUS = (
     Source(name="fineweb-edu-dedup", kind="hub", share=0.7, dataset="HuggingFaceTB/smollm-corpus"),
     Source(name="cosmopedia-v2", kind="hub", share=0.3, dataset="HuggingFaceTB/smollm-corpus"),
 )
-"""By token, as the seed card has it."""
+"""The seed card's mix of texts for pretraining; the shares are of tokens."""
 
 
 def run(scale: str) -> RunConfig:

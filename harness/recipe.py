@@ -7,33 +7,27 @@ one primary question. It is declarative and imports no torch.
 from __future__ import annotations
 
 import ast
-import contextlib
 import importlib
 import importlib.util
 import inspect
-import os
 import pkgutil
 import re
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, UsersFault, nearest, users_code
 
 Scale = Literal["smoke", "proxy", "full"]
 Role = Literal["", "noise", "compile", "kernels", "bundle"]
 """What others use a recipe's records for: `noise`, the spread over seeds that stands beside every
 difference; `compile` and `kernels`, the timings that `auto` chooses by; `bundle`, nothing, since
 its arms differ in several things at once and no difference belongs to one of them."""
-PATIENCE_SECONDS = 20.0
-"""How long a user's file may take to load, or a recipe to be built."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
 
 
@@ -127,7 +121,8 @@ class Stage:
     after: str | None = None
     """The stage that it starts from; None starts from an initialisation."""
     prompts: Sequence[str] = ()
-    """Put to the model before and after the stage, greedily; the record keeps the answers."""
+    """Texts that are put to the model before and after the stage, greedily; the record keeps the
+    answers."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +144,8 @@ class Launches:
     margin: float
     """Nats a token: a variant whose loss is not within this of its reference shows no speed-up."""
     cache: Literal["private", "shared"] = "private"
-    """Of compiled code: `private` is empty at each launch (cold), `shared` the user's own (warm).
-    """
+    """Where a launch finds compiled code: in a `private` cache that is empty at each launch (cold),
+    or in the user's own, `shared` one (warm)."""
     fewest: int = 5
     """Blocks below which no ratio is given."""
 
@@ -215,7 +210,7 @@ class Recipe:
     """The recipe whose equal searches choose the arms' learning rates and weight decay. The card
     holds what was used against what its records found."""
     timing: Launches | None = None
-    """Set where the question is one of speed."""
+    """How the arms are timed, where the question is one of speed; else None."""
     devices: Sequence[str] = ()
     """The kinds that it can be run on; none named is any."""
     views: Sequence[str] = ("comparison", "curves")
@@ -277,62 +272,6 @@ class Broken:
     name: str
     file: str
     error: str
-
-
-class UsersFault(Exception):
-    """What a user's code raised or did, in one line."""
-
-
-class TooLong(BaseException):
-    """Code took longer than it may. Not an Exception: code that catches these must not go on."""
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TooLong inside after so many seconds: in the main thread of POSIX alone, where a signal
-    can interrupt what runs; elsewhere it may go on."""
-    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
-        yield
-        return
-
-    def too_long(number: int, frame: object) -> NoReturn:
-        raise TooLong(f"it took more than {seconds:g} s")
-
-    earlier = signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, earlier)
-
-
-@contextlib.contextmanager
-def users_code() -> Iterator[None]:
-    """Run a user's code inside. It may raise, exit, print or hang, and harms no command.
-
-    What it prints goes to stderr, since stdout is the command's. Raises UsersFault for what it
-    raises, but for Ctrl-C and RequestError, and where it tries to end the process or takes longer
-    than `PATIENCE_SECONDS`.
-    """
-    exit_now = os._exit
-
-    def leave(status: int) -> NoReturn:
-        raise SystemExit(f"os._exit({status})")
-
-    try:
-        os._exit = leave
-        with time_limit(PATIENCE_SECONDS), contextlib.redirect_stdout(sys.stderr):
-            yield
-    except (RequestError, KeyboardInterrupt):
-        raise
-    except TooLong as error:
-        raise UsersFault(str(error)) from None
-    except BaseException as error:
-        text = " ".join(str(error).split())[:300]
-        raise UsersFault(f"{type(error).__name__}: {text}") from None
-    finally:
-        os._exit = exit_now
 
 
 _registering: dict[str, Entry] = {}

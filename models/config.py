@@ -71,7 +71,7 @@ class ModelConfig(BaseModel):
     init_std: float
     max_seq_len: int
     dropout: float
-    """On the output of attention and of the feed-forward."""
+    """The dropout on the output of attention and of the feed-forward."""
     experts: int
     top_k: int
     balance_weight: float
@@ -81,9 +81,9 @@ class ModelConfig(BaseModel):
     router_noise: float
     """Standard deviation of Gaussian noise on router logits in training; 0 is none."""
     feed_forward: Part = Part()
-    """In the place of the feed-forward that `activation` and `experts` imply."""
+    """A feed-forward in the place of the one that `activation` and `experts` imply."""
     attention: Part = Part()
-    """In the place of causal grouped-query attention."""
+    """An attention in the place of the causal grouped-query one."""
 
     @field_validator("feed_forward", "attention", mode="before")
     @classmethod

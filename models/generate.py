@@ -6,6 +6,7 @@ Knows no tokenizer: token ids in, token ids out.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,27 +16,52 @@ from models.layers import KVCache
 from models.lm import LanguageModel
 
 COLDEST = 1e-6
-"""Below it logits divided by it may overflow, and what is drawn there is what greedy gives."""
+"""The lowest temperature but 0: below it logits divided by it may overflow, and what is drawn there
+is what greedy gives."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn from the logits.
+
+    Temperature 0 is greedy. Otherwise the logits are divided by it, cut to the `top_k` largest,
+    then to the smallest set whose probability reaches `top_p`, and sampled.
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+    """The seed of the generator that all tokens of one text are drawn with."""
+
+    def check(self) -> None:
+        """Raises ValueError for a setting out of range."""
+        if not (self.temperature == 0.0 or COLDEST <= self.temperature < float("inf")):
+            raise ValueError(
+                f"temperature must be 0 (greedy) or at least {COLDEST}, not {self.temperature}"
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
+
+
+GREEDY = Sampling()
 
 
 def generate(
     model: LanguageModel,
     tokens: Sequence[int],
     max_new_tokens: int,
+    sampling: Sampling = GREEDY,
     *,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
     stop_tokens: Collection[int] = (),
-    seed: int = 0,
     cached: bool = True,
 ) -> Iterator[int]:
     """The continuation of a prompt, token ids one by one; a stop token comes last, if any does.
 
-    Temperature 0 is greedy. Otherwise the logits are divided by it, cut to the `top_k` largest,
-    then to the smallest set whose probability reaches `top_p`, and sampled with a generator
-    seeded by `seed`. `cached=False` computes the whole sequence anew for each token: slow, and
-    there to check the cache by.
+    `cached=False` computes the whole sequence anew for each token: slow, and there to check the
+    cache by.
 
     Raises ValueError, before the first token, for an empty prompt, a token outside the
     vocabulary, settings out of range, or more tokens than the model has positions.
@@ -52,18 +78,13 @@ def generate(
             f"{len(tokens)} prompt tokens and {max_new_tokens} new ones are more than the "
             f"model's {c.max_seq_len} positions"
         )
-    if not (temperature == 0.0 or COLDEST <= temperature < float("inf")):
-        raise ValueError(f"temperature must be 0 (greedy) or at least {COLDEST}, not {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, not {top_k}")
-    if top_p is not None and not 0.0 < top_p <= 1.0:
-        raise ValueError(f"top_p must be in (0, 1], not {top_p}")
-    generator = torch.Generator().manual_seed(seed)
+    sampling.check()
+    generator = torch.Generator().manual_seed(sampling.seed)
     return _steps(
         model,
         list(tokens),
         max_new_tokens,
-        lambda logits: choose(logits, temperature, top_k, top_p, generator),
+        lambda logits: choose(logits, sampling, generator),
         frozenset(stop_tokens),
         cached,
     )
@@ -99,26 +120,20 @@ def _steps(
         model.train(was_training)
 
 
-def choose(
-    logits: Tensor,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    generator: torch.Generator,
-) -> int:
-    """One token from logits (vocab,), as `generate` says; drawn on the CPU whatever the device.
+def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """One token from logits (vocab,), as `Sampling` says; drawn on the CPU whatever the device.
 
     `top_p` is nucleus sampling (arXiv 1904.09751, eq. 2-3); the token that crosses the bound is
     kept, so that at least one remains.
     """
-    if temperature == 0.0:
+    if sampling.temperature == 0.0:
         return int(logits.argmax())
     scores, order = (
         logits.to(reduction_dtype(logits.dtype)).cpu().sort(descending=True, stable=True)
     )
-    probabilities = (scores[:top_k] / temperature).softmax(0)
-    if top_p is not None:
+    probabilities = (scores[: sampling.top_k] / sampling.temperature).softmax(0)
+    if sampling.top_p is not None:
         before = probabilities.cumsum(0) - probabilities
-        probabilities = probabilities * (before < top_p)
+        probabilities = probabilities * (before < sampling.top_p)
     drawn = torch.multinomial(probabilities, 1, generator=generator)
     return int(order[drawn])

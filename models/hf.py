@@ -48,7 +48,6 @@ ROPE_FIXED: dict[str, tuple[Any, ...]] = {
     "partial_rotary_factor": (1.0, None),
 }
 
-
 DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": {"rope_theta": 10_000.0, "rms_norm_eps": 1e-6, "max_position_embeddings": 2048},
     "mixtral": {
@@ -65,7 +64,7 @@ class _Place(NamedTuple):
     theirs: str
     ours: str
     rows: slice = slice(None)
-    """Of our parameter's last but one dimension, where it holds several matrices."""
+    """The rows of our parameter's last but one dimension, where it holds several matrices."""
     expert: int | None = None
     """The index in our parameter's first dimension."""
 
@@ -127,10 +126,8 @@ def to_transformers(
     config = model.config
     _check_expressible(config)
     tokens = {
-        "bos_token_id": bos_token_id,
-        "eos_token_id": eos_token_id,
-        "pad_token_id": pad_token_id,
-    }
+        "bos_token_id": bos_token_id, "eos_token_id": eos_token_id, "pad_token_id": pad_token_id,
+    }  # fmt: skip
     state = {name: p.detach() for name, p in model.named_parameters()}
     odd = {str(p.dtype) for p in state.values() if p.dtype != torch.float32}
     if odd:
@@ -141,8 +138,7 @@ def to_transformers(
         tensors[place.theirs] = place.of(state[place.ours]).clone().cpu().contiguous()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        metadata = {"format": "pt"}
-        _write(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata=metadata))
+        _write(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
         known = {name: value for name, value in tokens.items() if value is not None}
         _write_json(folder / "generation_config.json", known)
         for file in tokenizer_files:
@@ -220,12 +216,8 @@ def from_transformers(folder: Path, compute_dtype: torch.dtype = torch.bfloat16)
     config = read_config(folder)
     try:
         with ExitStack() as stack, torch.no_grad():
-            tensors = _Tensors(
-                [
-                    stack.enter_context(safe_open(path, framework="pt"))
-                    for path in weight_files(folder)
-                ]
-            )
+            files = weight_files(folder)
+            tensors = _Tensors([stack.enter_context(safe_open(f, framework="pt")) for f in files])
             if config.layers > len(tensors):  # as many modules would be made first
                 raise ValueError(
                     f"{folder / WEIGHTS} holds {len(tensors):,} tensors, and config.json says "
@@ -264,11 +256,11 @@ class _Tensors:
         return self._holder
 
     def shape(self, name: str) -> torch.Size:
-        """Of one, without reading it."""
+        """The shape of one, without reading it."""
         return torch.Size(self._holder[name].get_slice(name).get_shape())
 
     def dtype(self, name: str) -> str:
-        """Of one, as safetensors calls it."""
+        """The type of one, as safetensors calls it."""
         return str(self._holder[name].get_slice(name).get_dtype())
 
     def get_tensor(self, name: str) -> Tensor:

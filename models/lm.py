@@ -114,8 +114,8 @@ class LanguageModel(nn.Module):
         return collect(self)
 
     def working_weights(self) -> AbstractContextManager[None]:
-        """Within, the matrices are used through copies in the compute dtype, made at its
-        beginning: for the micro-steps of one update."""
+        """Inside the context, the matrices are used through copies in the compute dtype, made at
+        its beginning: for the micro-steps of one update."""
         return refreshed(self, self.compute_dtype)
 
     def hidden(

@@ -48,7 +48,7 @@ def test_the_readmes_example_is_a_recipe(tmp_path):
     ],
 )  # fmt: skip
 def test_a_broken_file_is_named_and_the_others_load(tmp_path, monkeypatch, content):
-    monkeypatch.setattr(recipe, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("harness.errors.PATIENCE_SECONDS", 0.5)
     (tmp_path / "bad.py").write_text(content)
     entries, (broken,) = recipe.load(tmp_path)
     assert "dense_vs_moe" in entries

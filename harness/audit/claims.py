@@ -85,7 +85,7 @@ class PrintedSum:
 
     parts: tuple[Printed, ...]
     weights: tuple[Printed, ...] = ()
-    """Of the mean; none: all count alike."""
+    """How much each one counts in the mean; none given: all count alike."""
     total: Printed | None = None
     mean: Printed | None = None
     sd: Printed | None = None

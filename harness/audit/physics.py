@@ -27,9 +27,9 @@ _BORROWED = {
 WEIGHT_PASSES = 2
 """A micro-step reads every working weight at least twice: forward and backward."""
 WEIGHT_BYTES = 2
-"""Of a bf16 weight."""
+"""The size of a bf16 weight."""
 LEAST_BYTES = 0.5
-"""Of a weight that generates text: four bits."""
+"""The size of the smallest weight that text is generated with: four bits."""
 _OF_A_RUN = {
     "micro_batch", "grad_accum", "seq_len", "devices", "tokens_per_step", "tokens_per_update",
     "tokens_per_micro_step", "sequences_per_update", "parameters", "active_parameters",
@@ -45,7 +45,7 @@ class Account:
     lines: dict[str, str]
     """Convention -> the comparison in words."""
     conflicts: dict[str, Conflict]
-    """Of those conventions that do not fit."""
+    """What contradicts each of those conventions that do not fit."""
 
     @property
     def fitting(self) -> list[str]:
@@ -54,7 +54,7 @@ class Account:
 
 
 def checks(pools: Sequence[Statements]) -> list[list[Check]]:
-    """Of each claim: fixed costs, FLOPs, utilisation and bandwidth.
+    """The checks of each claim: fixed costs, FLOPs, utilisation and bandwidth.
 
     All claims read at one address count FLOPs in one way: a table in which every row may choose
     its own would fit by chance.

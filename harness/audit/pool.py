@@ -32,7 +32,7 @@ class Check:
     """What the claim implies, with its arithmetic."""
     verdict: Verdict
     readings: tuple[str, ...] = ()
-    """Under which the claim would hold."""
+    """The readings under which the claim would hold."""
     decisive: bool = False
     """An open question that sound arithmetic does not close."""
 

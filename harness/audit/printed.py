@@ -169,7 +169,7 @@ class Printed:
     kind: str | None = None
     """What kind of unit stood behind it; None of a bare number, which has none."""
     ends: tuple[Interval, Interval] | None = None
-    """Of a range, each as printed."""
+    """The two ends of a range, each as printed."""
 
 
 def read(name: str, content: object) -> Printed:

@@ -113,7 +113,7 @@ class ProductRule:
     factors: tuple[tuple[str, float], ...]
     constant: float = 1.0
     why: str = ""
-    """Under which reading it is true, where it is not always."""
+    """The reading under which it is true, where it is not always."""
     whole: str = ""
     """The factor that is a whole number: the last of them may be begun and not ended."""
 

@@ -38,7 +38,7 @@ _BESIDE = ("shared_experts", "dense_layers", "dense_ffn")
 """What models/config.py has no field for."""
 _MAY_BE_ZERO = ("head_dim", "ffn", "experts", "top_k", *_BESIDE)
 MOST = 10**9
-"""Of any size: beyond, products no longer fit a float."""
+"""The largest that any size may be: beyond, products no longer fit a float."""
 HEAD_SIZES = (64, 80, 96, 128, 256)
 """Common sizes of a head, for saying how many heads a width may have."""
 
@@ -59,7 +59,7 @@ class Size:
     total: int
     active: int
     embedding: int
-    """Of the token embedding, counted once."""
+    """Parameters of the token embedding, counted once."""
     tied: bool
     attention_per_position: float
     """Training FLOPs a token and position attended to, no mask."""

@@ -30,9 +30,9 @@ class Value:
     steps: int = 0
     """Relations between it and what is stated."""
     currency: str = ""
-    """Of money that is stated."""
+    """The currency of money that is stated."""
     ends: tuple[Interval, Interval] | None = None
-    """Of a range that is stated."""
+    """The two ends of a range that is stated."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from harness.audit.solve import number, quantity
 
 WORDS = {"micro_steps": "micro-steps"}
 NOISE = 0.05
-"""By how much a timed run may be off what a line through three or more of them says."""
+"""How far a timed run may be off what a line through three or more of them says."""
 
 
 @dataclass(frozen=True)

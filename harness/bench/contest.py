@@ -33,23 +33,23 @@ class Result:
 
     name: str
     tokens: int
-    """Of one update."""
+    """Tokens of one update."""
     first_update_seconds: float
     parameters: int
     rounds: list[tuple[float, ...]] = field(default_factory=list)
     """Seconds of the timed updates, round by round."""
     losses: list[float] = field(default_factory=list)
-    """Of every update, from the first."""
+    """The loss of every update, from the first."""
     peak_bytes: int = 0
 
     @property
     def median_seconds(self) -> float:
-        """Of an update."""
+        """The median time of an update."""
         return ratios.median(self.rounds)
 
     @property
     def tokens_per_second(self) -> float:
-        """At the median."""
+        """The rate at the median time."""
         return self.tokens / self.median_seconds
 
 

@@ -27,7 +27,8 @@ from harness.machine import devices, hardware
 from harness.train import allocator
 
 ZIPF_OFFSET = 2.7
-"""Of the tokens' distribution (Mandelbrot's form): a loss that falls as a text's does at first."""
+"""The offset in the tokens' distribution (Mandelbrot's form): with it a loss falls as a text's does
+at first."""
 
 
 def tokens_of(setting: Setting, update: int) -> np.ndarray:

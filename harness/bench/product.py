@@ -14,5 +14,5 @@ def shape(setting: Setting) -> str:
 
 
 def flops(setting: Setting) -> float:
-    """Of all repeats: 2 a multiplication and addition."""
+    """The FLOPs of all repeats: 2 a multiplication and addition."""
     return 2.0 * setting.tokens * setting.model.width * setting.model.ffn * REPEATS

@@ -28,14 +28,14 @@ class Setting(Frozen):
     seq: int
     """Tokens in a sequence."""
     compile: Compile
-    """Of `ours`."""
+    """How `ours` is compiled."""
     dtype: Literal["bf16", "fp32"]
-    """Of the forward and backward pass; masters and optimizer state are fp32."""
+    """The precision of the forward and backward pass; masters and optimizer state are fp32."""
     optim: OptimConfig
     device: str
     threads: int
     seed: int
-    """Of the initial weights and of the data."""
+    """The seed of the initial weights and of the data."""
     same_allocator: bool = False
     """Peers get the C allocator's settings that our training processes set for themselves; else
     they have the system's, as their users' programs do."""
@@ -47,12 +47,12 @@ class Setting(Frozen):
 
     @property
     def tokens(self) -> int:
-        """Of one update."""
+        """Tokens of one update."""
         return self.batch * self.seq
 
 
 class Order(Frozen):
-    """From the parent: make so many updates, the first `untimed` of which do not count."""
+    """What the parent asks for: so many updates, the first `untimed` of which do not count."""
 
     updates: int
     untimed: int
@@ -61,15 +61,16 @@ class Order(Frozen):
 
 
 class Reply(Frozen):
-    """After a command, or (the first) after the contestant is built and has made one update."""
+    """What comes after an order, or (the first) after the contestant is built and has made one
+    update."""
 
     seconds: tuple[float, ...] = ()
-    """Of each timed update, on the contestant's own clock, device synchronised."""
+    """How long each timed update took, on the contestant's own clock, device synchronised."""
     losses: tuple[float, ...] = ()
-    """Of every update, the untimed too."""
+    """The loss of every update, the untimed too."""
     first_update_seconds: float | None = None
-    """From the model with its initial weights on the device to the end of the first update:
-    optimizer, compilation, update. Only in the first answer."""
+    """The time from the model with its initial weights on the device to the end of the first
+    update: optimizer, compilation, update. Only in the first reply."""
     peak_bytes: int = 0
     """The process's resident memory at its highest so far; on CUDA the allocator's."""
     parameters: int = 0

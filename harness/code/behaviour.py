@@ -30,7 +30,8 @@ from harness.files import write_atomically
 
 FILE = Path(__file__).with_name("behaviour.json")
 RELATIVE = 1e-9
-"""Between CPUs: fp64 round-off of some 1e-16 grows over the updates by under a thousandfold."""
+"""How far losses may differ between CPUs: fp64 round-off of some 1e-16 grows over the updates by
+under a thousandfold."""
 ABSOLUTE = 1e-12
 """For values that are zero but for round-off."""
 UNREACHED = ("models/working.py", "harness/train/compiled.py")
@@ -58,12 +59,13 @@ class Committed(Frozen):
     """The committed trajectories."""
 
     source_digest: str
-    """Of the code that they were computed with: of that code alone they need no second look."""
+    """The digest of the code that they were computed with: with that code alone they need no second
+    look."""
     values: dict[str, tuple[float, ...]]
 
     @property
     def digest(self) -> str:
-        """Of the values as they were committed."""
+        """The digest of the values as they were committed."""
         return digest({name: list(values) for name, values in self.values.items()})
 
 

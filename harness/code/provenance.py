@@ -22,13 +22,14 @@ WALKED = ("models/feed_forwards", "models/attentions", "harness/optim/optimizers
 ROOMS = ("models", "harness.data", "harness.optim", "harness.train", "harness.seeds")
 
 PACKAGES = ("torch", "triton", "numpy", "tokenizers", "datasets", "pydantic")
-"""Whose versions a record keeps; of these, those in `SOFTWARE_SET` decide what may be compared."""
+"""The packages whose versions a record keeps; of these, those in `SOFTWARE_SET` decide what may be
+compared."""
 SOFTWARE_SET = ("python", "torch", "numpy")
 
 
 @cache
 def source_digest(root: Path = ROOT) -> str:
-    """Of the syntax trees of every module of `ROOMS` that the child process can import.
+    """The digest of the syntax trees of every module of `ROOMS` that the child process can import.
 
     Comments, docstrings and layout do not count: only what changes behaviour may change it.
     """

@@ -116,7 +116,7 @@ class LiveChat:
         """Print the answer as it comes, and keep it. Raises RequestError for a prompt that does
         not fit, or settings out of range."""
         from harness.data.pieces import Pieces
-        from models.generate import generate
+        from models.generate import Sampling, generate
 
         s = self.sampling
         self.turns.append({"role": "user", "content": words})
@@ -124,8 +124,9 @@ class LiveChat:
         stops = self.loaded.stops
         try:
             stream = generate(
-                self.loaded.model, tokens, s.max_tokens, temperature=s.temperature, top_k=s.top_k,
-                top_p=s.top_p, stop_tokens=stops, seed=s.seed + len(self.turns) // 2,
+                self.loaded.model, tokens, s.max_tokens,
+                Sampling(s.temperature, s.top_k, s.top_p, s.seed + len(self.turns) // 2),
+                stop_tokens=stops,
             )  # fmt: skip
         except ValueError as error:
             raise RequestError(str(error)) from None

@@ -26,7 +26,7 @@ from harness.errors import RequestError
 
 SPLITS = ("train", "validation")
 _REPEATS = 4
-"""From so many times the same token in a row it is said once, with how often."""
+"""The number of equal tokens in a row from which they are said once, with how often."""
 _COLOURS = "\x1b[32m", "\x1b[0m"
 _MARKS = "«", "»"
 

@@ -21,7 +21,7 @@ from harness.launch import terminal
 from harness.machine import devices, hardware
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
-"""Beside those whose versions a record keeps."""
+"""Packages that are looked for beside those whose versions a record keeps."""
 
 HUB = "https://huggingface.co"
 

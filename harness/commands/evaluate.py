@@ -30,6 +30,7 @@ from harness.data import assets, texts
 from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
 from harness.errors import RequestError, nearest
+from harness.files import sha256
 from harness.machine import devices
 from harness.records import evaluation as evaluations
 from harness.records.evaluation import Evaluation, Subject, Unigram
@@ -191,7 +192,7 @@ def _validation(
             f"{loaded.found.name} has no validation rows of its own; --data DIR names a prepared "
             f"folder of its tokenizer, and --text one of {', '.join(texts.NAMES)}"
         )
-    mine = models.sha256(loaded.tokenizer_folder / "tokenizer.json")
+    mine = sha256(loaded.tokenizer_folder / "tokenizer.json")
     manifest = prepared.manifest
     if manifest.tokenizer_digest == UNKNOWN or manifest.unigram_bits_per_byte is None:
         raise RequestError(
@@ -308,7 +309,7 @@ def _evaluation(
         ),
         text=text,
         text_digest=text_digest,
-        tokenizer_digest=models.sha256(loaded.tokenizer_folder / "tokenizer.json"),
+        tokenizer_digest=sha256(loaded.tokenizer_folder / "tokenizer.json"),
         documents=len(nats),
         tokens=score.tokens,
         bytes=score.bytes,

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from harness.commands import places
-from harness.config import RunConfig, digest, explain
+from harness.config import RunConfig, digest
 from harness.data import assets
 from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
 from harness.data.tokens import END_OF_TEXT
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, explain, nearest
 from harness.evidence import precision, query
+from harness.files import sha256
 from harness.launch.protocol import RunFiles, run_folder
 from harness.records import store
 from harness.records.schema import Record
@@ -39,7 +40,7 @@ _END_OF_TURN = "<|im_end|>"
 TRUST = "SMOL_TRUST"
 """The environment's variable that holds the digest of code that a checkpoint may bring."""
 DTYPES = ("bf16", "fp32")
-"""That a model can be asked to compute in."""
+"""The precisions that a model can be asked to compute in."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Loaded:
     found: Found
     model: LanguageModel
     dtype: str
-    """Of the forward pass."""
+    """The precision of the forward pass."""
     context: int
     """Tokens that it was trained to see at once."""
     tokenizer_folder: Path
@@ -81,7 +82,7 @@ class Loaded:
     prepared: Prepared | None
     """The data of a run."""
     config: RunConfig | None
-    """Of a run or checkpoint."""
+    """The configuration of a run or checkpoint; None for a transformers folder."""
     tokens: dict[str, Any] = field(default_factory=dict)
     """`bos_token_id`, `eos_token_id`, `pad_token_id`, as transformers names them."""
 
@@ -177,7 +178,7 @@ def _run(argument: str, scale: str | None, results: Path | None) -> Found:
     found: list[tuple[Path, Record]] = []
     names: set[str] = set()
     for folder in folders:
-        for record in _newest(store.read_all(folder)):
+        for record in query.attempts(store.read_all(folder)):
             if scale is None or record.scale == scale:
                 names.add(record.name)
                 if argument in (record.name, record.key):
@@ -206,11 +207,6 @@ def _run(argument: str, scale: str | None, results: Path | None) -> Found:
         f"the weights of {record.name} are not here{ended}; `{record.command}{how}{again}` trains "
         "its recipe again"
     )
-
-
-def _newest(records: list[Record]) -> list[Record]:
-    """The attempt of each run that counts."""
-    return query.attempts(records)
 
 
 def _final(results: Path, record: Record) -> Path:
@@ -292,14 +288,11 @@ def check_dtype(dtype: str | None) -> None:
 def check_text(what: str, text: str) -> None:
     """Raises RequestError for half of a surrogate pair: bytes of the command line or of what is
     typed that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise RequestError(f"{what} is not UTF-8 text") from None
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise RequestError(f"{what} is not UTF-8 text")
 
 
 def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, RunConfig]:
-
     from harness.train import checkpoint
     from models.dtypes import DTYPES as BY_NAME
 
@@ -405,9 +398,3 @@ def _generation_tokens(folder: Path) -> dict[str, Any]:
         if "eos_token_id" in known:
             return known
     return {}
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

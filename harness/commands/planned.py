@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.code import behaviour, provenance
-from harness.config import parse_overrides
 from harness.errors import RequestError, nearest
 from harness.evidence import precision, query
 from harness.machine import devices, hardware
 from harness.plan import profiles
 from harness.plan.auto import Evidence
+from harness.plan.overrides import parse_overrides
 from harness.plan.profiles import Profile
 from harness.plan.runs import Run
 from harness.recipe import Scale

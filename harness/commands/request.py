@@ -143,7 +143,7 @@ class Request:
     given: Given | None = None
     """The model that the first stage (or `stage`) starts from."""
     only: Callable[[Run], bool] | None = None
-    """Of what is to do, the runs now wanted; None is all."""
+    """Says which of the runs that are to do are wanted now; None is all."""
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class End:
     asked: Mapping[str, Any]
     """Overrides of the records, as their question keeps them."""
     done: Sequence[Record]
-    """Of this request; those that were finished before are not among them."""
+    """The records of this request; those that were finished before are not among them."""
     results_option: Path | None
     """`--results`, where it was given."""
 

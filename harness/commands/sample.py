@@ -63,7 +63,7 @@ def sample(options: Options) -> None:
     document.
     """
     from harness.data.pieces import Pieces
-    from models.generate import generate
+    from models.generate import Sampling, generate
 
     models.check_text("--prompt", options.prompt)
     found = models.resolve(options.model, scale=options.scale, results=options.results)
@@ -73,8 +73,9 @@ def sample(options: Options) -> None:
     tokens = loaded.encode(prompt) or [loaded.start]
     try:
         stream = generate(
-            loaded.model, tokens, options.max_tokens, temperature=options.temperature,
-            top_k=options.top_k, top_p=options.top_p, stop_tokens=loaded.stops, seed=options.seed,
+            loaded.model, tokens, options.max_tokens,
+            Sampling(options.temperature, options.top_k, options.top_p, options.seed),
+            stop_tokens=loaded.stops,
         )  # fmt: skip
     except ValueError as error:
         raise RequestError(str(error)) from None

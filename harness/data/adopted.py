@@ -7,7 +7,6 @@ written to. May not import torch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from harness.config import digest
 from harness.data.cache import build_once, cache_root
 from harness.data.manifest import MANIFEST, UNKNOWN, Prepared, load_folder
 from harness.errors import RequestError
+from harness.files import sha256
 
 VAL_NAMES = ("validation", "val", "valid", "test", "eval")
 """What a validation split may be called, the first that is there is taken."""
@@ -140,7 +140,6 @@ def _key(parts: dict[str, Path], tokenizer: Path | None) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise RequestError(f"cannot read {path} ({error.strerror or error})") from None

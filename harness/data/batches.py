@@ -53,7 +53,7 @@ class Validation:
     """(rows, seq_len) int64: as `Batch.documents`, where they were asked for."""
 
     def batches(self, rows: int) -> Iterator[Batch]:
-        """In order, `rows` at a time; the last may be shorter."""
+        """The rows in order, `rows` at a time; the last batch may be shorter."""
         for start in range(0, len(self.tokens), rows):
             part = slice(start, start + rows)
             documents = None if self.row_documents is None else self.row_documents[part]

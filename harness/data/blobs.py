@@ -41,7 +41,7 @@ class BlobRequest:
     connections: int
     """Requests in flight."""
     max_bytes: int
-    """Of an unpacked file; a longer one is left out."""
+    """The most that an unpacked file may have; a longer one is left out."""
     part_blobs: int
     """Blobs of one parquet file."""
 

@@ -22,7 +22,7 @@ from harness.data.arrow import close_dataset, write_split
 from harness.data.manifest import Prepared
 from harness.data.mix import interleave, shuffled
 from harness.data.packing import fill
-from harness.data.sealing import Progress, Side, score, use, write_manifest
+from harness.data.sealing import Counts, Progress, Side, score, use, write_manifest
 from harness.data.streams import Stream, listed
 from harness.data.units import Paragraphs
 from harness.errors import RequestError
@@ -89,13 +89,15 @@ def build(
         folder,
         data,
         uses,
-        vocab_size=len(sizes),
-        val_documents=len(np.unique(val.documents)),
-        scored=score(
-            val.tokens[:, 1:], sizes, np.bincount(train.tokens.ravel(), minlength=len(sizes))
+        Counts(
+            vocab_size=len(sizes),
+            val_documents=len(np.unique(val.documents)),
+            scored=score(
+                val.tokens[:, 1:], sizes, np.bincount(train.tokens.ravel(), minlength=len(sizes))
+            ),
+            dropped=(train.dropped, val.dropped),
+            repeated=repeated,
         ),
-        dropped=(train.dropped, val.dropped),
-        repeated=repeated,
     )
 
 

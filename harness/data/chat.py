@@ -17,8 +17,7 @@ import numpy as np
 
 from harness.data import tokenizer as tokenizers_
 from harness.data.limits import memory_limit
-from harness.errors import RequestError
-from harness.recipe import TooLong, time_limit
+from harness.errors import RequestError, TooLong, time_limit
 
 END_OF_TURN = "<|im_end|>"
 ROLES = ("system", "user", "assistant")
@@ -40,7 +39,7 @@ class Encoded:
     scored: np.ndarray
     """(length,) bool: the assistant's contents, and the end-of-turn token after each."""
     turn_ends: tuple[int, ...]
-    """Of each assistant's turn: how many tokens there are up to its end-of-turn token."""
+    """For each turn of the assistant: how many tokens there are up to its end-of-turn token."""
 
     @property
     def targets(self) -> int:

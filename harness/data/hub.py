@@ -21,7 +21,8 @@ from harness.data.streams import Position, SourceBatch
 from harness.errors import RequestError
 
 TRIES = 8
-"""In a row without a batch in between, while reading; the waits between them double."""
+"""How often reading is tried in a row without a batch in between; the waits between the tries
+double."""
 OPENING_TRIES = 3
 FIRST_WAIT = 0.5
 """Seconds."""

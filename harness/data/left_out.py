@@ -16,9 +16,9 @@ from typing import Any
 from harness.errors import RequestError
 
 FILE = "left_out.jsonl"
-"""In the prepared folder, only where something was left out: a line a row."""
+"""The list's name in the prepared folder, there only where something was left out: a line a row."""
 FEWEST, SHARE = 20, 0.01
-"""So many rows of a source may be left out in any case, and this share of those read."""
+"""How many rows of a source may be left out in any case, and what part of those read."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from harness.config import DataConfig, Frozen, as_before, digest, explain
-from harness.errors import RequestError
+from harness.config import DataConfig, Frozen, as_before, digest
+from harness.errors import RequestError, explain
 
 if TYPE_CHECKING:
     from harness.data.batches import Split
@@ -36,7 +36,7 @@ class SourceUse(Frozen):
     share: float
     """Asked for."""
     achieved_share: float
-    """Of the training tokens."""
+    """The source's part of the training tokens."""
     train_documents: int
     train_tokens: int
     """End-of-document tokens included."""
@@ -57,12 +57,13 @@ class Manifest(Frozen):
     sources: tuple[SourceUse, ...]
     seq_len: int
     vocab_size: int
-    """Of the tokenizer, which a small corpus may leave below the specification's."""
+    """Tokens that the tokenizer knows; a small corpus may leave them fewer than the
+    specification's."""
     train_rows: int
     train_tokens: int
-    """In rows; one epoch."""
+    """The tokens in the training rows, once through."""
     train_tokens_dropped: int
-    """Of the last, partial row."""
+    """The tokens of the last, partial row, which is not used."""
     val_rows: int
     val_tokens: int
     val_tokens_dropped: int
@@ -88,13 +89,13 @@ class Manifest(Frozen):
     """The same of the training labels, then of the validation labels; None where every token is a
     target."""
     digest: str
-    """Of the content: specification, tokenizer, and the tokens of both splits."""
+    """The digest of the content: specification, tokenizer, and the tokens of both splits."""
     versions: dict[str, str]
     """Python and the packages that made it."""
     files: dict[str, int]
     """Every other file of the folder and its size in bytes."""
     seal: str
-    """Of all the above, so that a changed manifest shows."""
+    """The digest of all the above, so that a changed manifest shows."""
 
 
 def content_digest(spec: DataConfig, tokenizer: str, *content: Any) -> str:
@@ -106,7 +107,8 @@ def content_digest(spec: DataConfig, tokenizer: str, *content: Any) -> str:
 
 
 def column_digests(train: Split, val: Split) -> dict[str, str]:
-    """Of every column of both splits: the content, where a `PREPARATION` lies beside it."""
+    """The digest of every column of both splits: the content, where a `PREPARATION` lies beside
+    it."""
     return {
         f"{name}.{column}": array_digest(*split.chunks(column))
         for name, split in (("train", train), ("validation", val))

@@ -23,7 +23,7 @@ from harness.data.manifest import Prepared
 from harness.data.mix import furthest_behind, shuffled
 from harness.data.packing import fill
 from harness.data.pretrain_state import SourceState, State
-from harness.data.sealing import DATA, Progress, Side, score, use, write_manifest
+from harness.data.sealing import DATA, Counts, Progress, Side, score, use, write_manifest
 from harness.data.streams import Stream
 from harness.data.tokenize_pool import AHEAD, Reader, tokenizing
 from harness.data.units import held_out
@@ -239,10 +239,12 @@ def _seal(mix: _Mix, dropped: int) -> Prepared:
         folder,
         _spec(request, mix.sources, len(sizes)),
         uses,
-        vocab_size=len(sizes),
-        val_documents=len(np.unique(documents)),
-        scored=score(tokens[:, 1:], sizes, state.counts),
-        dropped=(dropped, val_dropped),
+        Counts(
+            vocab_size=len(sizes),
+            val_documents=len(np.unique(documents)),
+            scored=score(tokens[:, 1:], sizes, state.counts),
+            dropped=(dropped, val_dropped),
+        ),
         preparation={
             "kind": "pretrain",
             "shares": "by token",

@@ -26,14 +26,14 @@ class SourceState:
     """What was taken of one source so far."""
 
     position: dict[str, Any] | None = None
-    """Of the batch in which the next document stands; None at the beginning."""
+    """Where the batch begins in which the next document stands; None at the beginning."""
     skip: int = 0
     """Rows of that batch that are done."""
     taken: int = 0
     """Training tokens, whole documents; decides whose turn it is."""
     documents: int = 0
     written_tokens: int = 0
-    """In rows."""
+    """How many tokens the rows hold that were written."""
     written_bytes: int = 0
     held_documents: int = 0
     """Held out, also those that validation had no room for."""

@@ -47,7 +47,7 @@ def parts(column: str) -> tuple[str, ...]:
 
 
 def is_readable(path: Path) -> bool:
-    """By its ending, in whichever case."""
+    """Whether a file can be read, by its ending in whichever case."""
     return path.suffix.lower() in ENDINGS
 
 

@@ -124,21 +124,29 @@ def score(targets: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> Scored:
     return Scored(targets.size, int(sizes[targets].sum(dtype=np.int64)), float(nats[targets].sum()))
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What was counted while a folder was written, for its manifest."""
+
+    vocab_size: int
+    """Tokens that the tokenizer knows."""
+    val_documents: int
+    scored: Scored
+    dropped: tuple[int, int] = (0, 0)
+    """The tokens of the last, partial row of training and of validation, which are not used."""
+    repeated: int = 0
+    """Paragraphs that were left out because they stand elsewhere."""
+
+
 def write_manifest(
     folder: Path,
     spec: DataConfig,
     uses: Sequence[SourceUse],
-    *,
-    vocab_size: int,
-    val_documents: int,
-    scored: Scored,
-    dropped: tuple[int, int] = (0, 0),
-    repeated: int = 0,
+    counts: Counts,
     preparation: dict[str, Any] | None = None,
 ) -> Prepared:
     """Write `manifest.json`, and `preparation.json` where there is one, over a folder that is
-    otherwise complete. `dropped` are the tokens of the last, partial row of training and
-    validation; `repeated` the paragraphs that were left out because they stand elsewhere.
+    otherwise complete.
 
     The content's digest covers the specification and the tokens; with a preparation, which says
     what the specification does not, every column of both splits, labels too, and the preparation.
@@ -159,19 +167,19 @@ def write_manifest(
         spec=spec,
         sources=tuple(uses),
         seq_len=train.seq_len,
-        vocab_size=vocab_size,
+        vocab_size=counts.vocab_size,
         train_rows=train.rows,
         train_tokens=train.rows * train.seq_len,
-        train_tokens_dropped=dropped[0],
+        train_tokens_dropped=counts.dropped[0],
         val_rows=val.rows,
         val_tokens=val.rows * val.seq_len,
-        val_tokens_dropped=dropped[1],
-        val_scored_tokens=scored.tokens,
-        val_scored_bytes=scored.bytes,
-        val_documents=val_documents,
-        repeated_paragraphs=repeated,
-        unigram_val_loss=scored.unigram_nats / scored.tokens,
-        unigram_bits_per_byte=scored.unigram_nats / math.log(2) / scored.bytes
+        val_tokens_dropped=counts.dropped[1],
+        val_scored_tokens=counts.scored.tokens,
+        val_scored_bytes=counts.scored.bytes,
+        val_documents=counts.val_documents,
+        repeated_paragraphs=counts.repeated,
+        unigram_val_loss=counts.scored.unigram_nats / counts.scored.tokens,
+        unigram_bits_per_byte=counts.scored.unigram_nats / math.log(2) / counts.scored.bytes
         if tokenizer != UNKNOWN
         else None,
         tokenizer_digest=tokenizer,

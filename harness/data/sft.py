@@ -24,8 +24,8 @@ from harness.data.chat import ChatFormat, Encoded
 from harness.data.manifest import Prepared
 from harness.data.mix import interleave, shuffled
 from harness.data.packing import PADDING, Rows, pack
-from harness.data.sealing import Progress, Side, score, use, write_manifest
-from harness.data.sft_pool import ConversationPool
+from harness.data.sealing import Counts, Progress, Side, score, use, write_manifest
+from harness.data.sft_pool import ConversationPool, Cut
 from harness.data.streams import Stream
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
@@ -36,7 +36,7 @@ class SftRequest:
     """What is asked for."""
 
     conversations: int | None
-    """In training, repeats counted; None is what one epoch of the first source allows."""
+    """How many to train on, repeats counted; None is what one epoch of the first source allows."""
     max_epochs: int
     seq_len: int
     val_fraction: float
@@ -108,9 +108,11 @@ def build(
         folder,
         spec or _spec(request, sources, len(sizes)),
         uses,
-        vocab_size=len(sizes),
-        val_documents=len(val_owner),
-        scored=score(targets, sizes, np.bincount(learnt, minlength=len(sizes))),
+        Counts(
+            vocab_size=len(sizes),
+            val_documents=len(val_owner),
+            scored=score(targets, sizes, np.bincount(learnt, minlength=len(sizes))),
+        ),
         preparation=_preparation(request, sources, pools, (taken, held), train, val),
     )
 
@@ -123,7 +125,7 @@ def _read(
     work: Path | None,
 ) -> list[ConversationPool]:
     """Of each source, what one epoch needs, or all that there is."""
-    pools = []
+    pools, cut = [], Cut(request.seq_len, request.val_fraction, request.seed)
     for number, source in enumerate(sources):
         enough = math.inf
         if request.conversations is not None:
@@ -131,8 +133,7 @@ def _read(
             enough = max(1, round(source.share * request.conversations))
         pools.append(
             sft_pool.read(
-                source, number, chat, progress, enough=enough, seq_len=request.seq_len,
-                val_fraction=request.val_fraction, seed=request.seed, work=work,
+                source, number, chat, progress, cut, enough=enough, work=work,
                 part=request.part_conversations,
             )
         )  # fmt: skip

@@ -45,7 +45,7 @@ class ConversationPool:
     left_out: list[LeftOut] = field(default_factory=list)
     """What is no conversation, or none that the template takes."""
     rows: int = 0
-    """That were read."""
+    """How many rows were read."""
     text_digest: str = ""
 
 
@@ -161,16 +161,26 @@ class _Reading:
         self._digest.update(np.ascontiguousarray(one.tokens, dtype="<i4").data)
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How long a conversation may be, and which ones are held out."""
+
+    seq_len: int
+    """Tokens of the longest that is taken whole; a longer one is cut at a turn."""
+    val_fraction: float
+    """The share of the units that is held out."""
+    seed: int
+    """Decides which units these are."""
+
+
 def read(
     source: Stream,
     number: int,
     chat: ChatFormat,
     progress: Progress,
+    cut: Cut,
     *,
     enough: float = math.inf,
-    seq_len: int,
-    val_fraction: float,
-    seed: int,
     work: Path | None,
     part: int = PART,
 ) -> ConversationPool:
@@ -199,9 +209,10 @@ def read(
                 elif not _answered(one):
                     pool.counts["without an answer"] += 1
                 else:
-                    found = _fit(one.messages, next(usable), seq_len, chat, pool.counts)
+                    found = _fit(one.messages, next(usable), cut.seq_len, chat, pool.counts)
                     if isinstance(found, Encoded):
-                        reading.take(held_out(seed, one.unit, val_fraction), found)
+                        held = held_out(cut.seed, one.unit, cut.val_fraction)
+                        reading.take(held, found)
                     elif found is not None:
                         reading.leave_out(place, found)
             if len(pool.train) >= enough:

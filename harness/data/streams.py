@@ -25,7 +25,8 @@ class SourceBatch:
     values: Sequence[Any]
     """Texts or conversations, as their writer meant them: no stored or guessed form."""
     places: Sequence[str] = ()
-    """Of each value, for people: file and line or row; empty where nobody need be told."""
+    """Where each value stands, for people: file and line or row; empty where nobody need be
+    told."""
 
 
 @dataclass(frozen=True)

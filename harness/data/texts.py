@@ -38,7 +38,7 @@ class TextSet:
 
     @property
     def digest(self) -> str:
-        """Of the text; names do not count."""
+        """The digest of the text; names do not count."""
         whole = hashlib.sha256()
         for document in self.documents:
             data = document.text.encode()

@@ -28,7 +28,8 @@ class Measured(NamedTuple):
 
     line: Line
     break_even: BreakEven | None
-    """Against `eager`; None of eager itself, and where the two may not be compared."""
+    """The updates from which it pays against `eager`; None for eager itself, and where the two may
+    not be compared."""
     longest: int
     """Updates of the longest launch."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.evidence import searches as tuning
 from harness.evidence import worth as sizes
@@ -21,6 +22,14 @@ from harness.stats.tokens import Worth
 
 BUNDLE = "a bundle: several things differ at once"
 UNDECIDED = "the sequential design has not stopped"
+
+
+class Contrast(NamedTuple):
+    """What a difference is between: an arm and its reference, at a horizon."""
+
+    against: str
+    arm: str
+    horizon: str
 
 
 @dataclass(frozen=True)
@@ -39,10 +48,10 @@ class Difference:
     """None where the recipe did not ask this beforehand."""
     records: tuple[str, ...]
     worth: Worth | None = None
-    """In tokens along the reference's curve, at the level of the verdict; None of another metric
-    than the loss."""
+    """What the gain is worth in tokens along the reference's curve, at the level of the verdict;
+    None for another metric than the loss."""
     margin: Margin | None = None
-    """Within which the two are equivalent; None where it is not known."""
+    """The margin within which the two are equivalent; None where it is not known."""
     outlay: Outlay | None = None
     """What the arm took against its reference."""
     refused: str | None = None
@@ -82,7 +91,7 @@ def differences(section: Section) -> list[Difference]:
             several = sum(other == arm for _, other in asked) > 1
             name = f"{arm}-vs-{against}@{horizon}" if several else f"{arm}@{horizon}"
             primary = horizon == question.at and (against, arm) in question.pairs
-            found[name] = difference_of(group, name, against, arm, horizon, primary)
+            found[name] = difference_of(group, name, Contrast(against, arm, horizon), primary)
     barred = {
         name: "; ".join(reasons)
         for name, one in found.items()
@@ -101,7 +110,7 @@ def _at_once(
     values = {name: one.value for name, one in primary.items()}
     return {
         name: _judged(
-            difference_of(section.group, name, *_names(primary[name]), True, level=verdict.level),
+            difference_of(section.group, name, _contrast(primary[name]), True, level=verdict.level),
             verdict,
         )
         for name, verdict in judge(values, barred=barred, margins=margins).items()
@@ -116,7 +125,7 @@ def _looked_at(
     found: dict[str, Difference] = {}
     first = question.first_seed
     for name, one in primary.items():
-        pairs = pairs_of(group, *_names(one), METRIC)
+        pairs = pairs_of(group, _contrast(one), METRIC)
         end = stopped(pairs, first, question.looks, len(primary))
         reasons = [barred[name]] if name in barred else []
         if end is None:
@@ -124,7 +133,7 @@ def _looked_at(
         else:
             seeds = range(first, first + end.pairs)
             one = difference_of(
-                group, name, *_names(one), True, level=end.level, seeds=seeds
+                group, name, _contrast(one), True, level=end.level, seeds=seeds
             )  # fmt: skip
         margins = {name: one.margin} if one.margin else {}
         because = {name: "; ".join(reasons)} if reasons else {}
@@ -138,8 +147,8 @@ def _judged(one: Difference, verdict: Verdict) -> Difference:
     return dataclasses.replace(one, verdict=verdict, refused=refused)
 
 
-def _names(one: Difference) -> tuple[str, str, str]:
-    return one.against, one.arm, one.horizon
+def _contrast(one: Difference) -> Contrast:
+    return Contrast(one.against, one.arm, one.horizon)
 
 
 def unasked(section: Section, one: Difference) -> Difference:
@@ -148,13 +157,15 @@ def unasked(section: Section, one: Difference) -> Difference:
     return dataclasses.replace(one, refused="; ".join(why) or None)
 
 
-def pairs_of(
-    group: Group, against: str, arm: str, horizon: str, metric: str, seeds: range | None = None
-) -> Pairs:
+def pairs_of(group: Group, contrast: Contrast, metric: str, seeds: range | None = None) -> Pairs:
     """The seeds, of all or of `seeds`, at which both arms reached a horizon."""
     left, right = (
-        {end.seed: end for end in group.reached(one, horizon) if getattr(end, metric) is not None}
-        for one in (against, arm)
+        {
+            end.seed: end
+            for end in group.reached(one, contrast.horizon)
+            if getattr(end, metric) is not None
+        }
+        for one in (contrast.against, contrast.arm)
     )
     shared = [seed for seed in right if seed in left and (seeds is None or seed in seeds)]
     return Pairs(tuple((left[seed], right[seed]) for seed in shared), metric)
@@ -163,9 +174,7 @@ def pairs_of(
 def difference_of(
     group: Group,
     name: str,
-    against: str,
-    arm: str,
-    horizon: str,
+    contrast: Contrast,
     primary: bool,
     metric: str = METRIC,
     level: float = LEVEL,
@@ -173,14 +182,14 @@ def difference_of(
 ) -> Difference:
     """An arm less another in a metric at a horizon, paired by seed (by all or by `seeds`), without
     a verdict."""
-    pairs = pairs_of(group, against, arm, horizon, metric, seeds)
+    pairs = pairs_of(group, contrast, metric, seeds)
     value, of_loss = pairs.estimate(level), metric == METRIC
     steep = sizes.slopes(group, pairs) if of_loss else []
     return Difference(
         name=name,
-        arm=arm,
-        against=against,
-        horizon=horizon,
+        arm=contrast.arm,
+        against=contrast.against,
+        horizon=contrast.horizon,
         primary=primary,
         value=value,
         verdict=None,

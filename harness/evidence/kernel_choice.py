@@ -14,7 +14,7 @@ from models.kernels.names import KERNELS
 
 
 class KernelRatio(NamedTuple):
-    """Of steady rates, a kernel's to torch's own, with its 95 % interval."""
+    """A kernel's steady rate over that of torch's own, with its 95 % interval."""
 
     value: float
     low: float
@@ -31,7 +31,7 @@ def unmeasured() -> tuple[Mapping[str, KernelRatio], str]:
 
 
 def choose(measured: Mapping[str, KernelRatio], origin: str = "") -> Choice[tuple[str, ...]]:
-    """Those of `KERNELS` that pay; none where nothing was measured."""
+    """The kernels of `KERNELS` that pay; none where nothing was measured."""
     known = [name for name in KERNELS if name in measured]
     if not known:
         return Choice((), "not measured on this device")

@@ -38,7 +38,7 @@ class TimedLaunch:
 
     @property
     def path(self) -> str:
-        """Of its record."""
+        """Where its record lies, below the results folder."""
         return path_of(self.record)
 
     @property
@@ -82,7 +82,7 @@ class TimedArm:
 
     @cached_property
     def counted(self) -> tuple[TimedLaunch, ...]:
-        """Those that are timings and not contaminated."""
+        """The launches that are timings and not contaminated."""
         return tuple(run for run in self.made if run.fault is None)
 
     @cached_property
@@ -131,11 +131,12 @@ class Against:
     reason: str | None
     """Why no ratio may be shown; None where it may."""
     judged: Verdict | None = None
-    """On the rates, as one of the question's family; None where the question has no such pair."""
+    """The verdict on the rates, as one of the question's family; None where the question has no
+    such pair."""
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Of the records behind it."""
+        """Where the records behind it lie."""
         return tuple(run.path for pair in self.pairs for run in pair)
 
     @property
@@ -165,7 +166,7 @@ class Against:
 
     @cached_property
     def crossing(self) -> BreakEven | None:
-        """From which length on the arm pays, at the level of the verdict; None where no ratio
+        """The length from which on the arm pays, at the level of the verdict; None where no ratio
         may be shown. Rates that cannot be told apart resolve no break-even."""
         if self.reason is not None or self.log_ratio.n < 2:
             return None

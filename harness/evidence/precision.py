@@ -45,12 +45,12 @@ Probe = Callable[[], Native]
 
 
 def unasked() -> Native:
-    """Of no device in particular."""
+    """The answer where no device in particular is meant."""
     return Native(True, "no device was asked")
 
 
 def of_machine(device: str) -> Native:
-    """Of this machine's device of a kind."""
+    """What this machine's device of a kind multiplies in."""
     known, why = devices.of(device).multiplies_bf16()
     return _asked(device) if known is None else Native(known, why)
 

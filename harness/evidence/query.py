@@ -81,7 +81,7 @@ def behaviours(records: Iterable[Record]) -> dict[str, str]:
 
 
 def code_of(record: Record, known: Mapping[str, str]) -> str:
-    """Whose code a record speaks for: its behaviour, or its source where that is not known."""
+    """The code that a record speaks for: its behaviour, or its source where that is not known."""
     return known.get(record.code.source_digest, record.code.source_digest)
 
 
@@ -89,7 +89,7 @@ Manifests = Callable[[DataConfig], str]
 """The digest of the data that a specification leads to."""
 
 UNPREPARED = "unprepared"
-"""In the place of a digest of data that no record was made of."""
+"""Stands in the place of a digest of data that no record was made of."""
 
 
 class Recorded:

@@ -18,7 +18,7 @@ from harness.records.schema import Record
 from harness.records.store import path_of
 
 BUDGET = ("train.tokens", "train.eval_every")
-"""In these a search may differ from the comparison that uses it: it may be shorter."""
+"""The fields in which a search may differ from the comparison that uses it: it may be shorter."""
 UNTUNED = "untuned"
 EDGE = "optimum at the edge"
 OTHER = "not the search's optimum"
@@ -83,7 +83,8 @@ class Search:
 
     @property
     def edges(self) -> tuple[str, ...]:
-        """On which sides the best setting has no neighbour. Weight decay 0 is a natural bound."""
+        """The sides on which the best setting has no neighbour. Weight decay 0 is a natural
+        bound."""
         if (best := self.best) is None:
             return ()
         found = []

@@ -155,14 +155,14 @@ class Group:
     attempts: tuple[Record, ...]
     """All attempts, in order of arm, seed, stage and attempt."""
     question: Question
-    """Of the newest record."""
+    """The question that the newest record answers."""
     code: str
     software: str
     manifest: str
     """The data manifest's digest; the tokenizer's where arms differ in `PACKING`."""
     world_size: int
     created: str
-    """Of the newest record."""
+    """When the newest record was made."""
 
     @cached_property
     def ends(self) -> tuple[Reached, ...]:
@@ -258,7 +258,7 @@ class Section:
 
     @property
     def precisions(self) -> set[str]:
-        """That its runs compute in: one, unless an arm is about it."""
+        """The precisions that its runs compute in: one, unless an arm is about it."""
         return {str(r.config.get("train", {}).get("dtype")) for r in self.group.records}
 
     @property

@@ -6,6 +6,7 @@ May not import torch.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,38 +21,48 @@ if TYPE_CHECKING:
     from harness.train.progress import Progress
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What a run's own process knows of it. A parent that writes for a dead child knows nothing."""
+
+    progress: Progress | None = None
+    """How far the run came; None where it did not begin, and then nothing was timed."""
+    manifest: Manifest | None = None
+    """The manifest of the data that it was to train on."""
+    memory: Memory | None = None
+    load_before: float | None = None
+    """The machine's load before the run began."""
+    parameters: tuple[int, int] | None = None
+    """Total and active parameters of the model that was built; None takes the formula's."""
+    compile_seconds: float | None = None
+    launch: Launch | None = None
+    """A timed job's launch, with what was seen around and after it."""
+
+
+NOTHING = Observed()
+
+
 def record(
-    job: Job,
-    status: Status,
-    error: str | None,
-    *,
-    attempt: int,
-    progress: Progress | None = None,
-    manifest: Manifest | None = None,
-    memory: Memory | None = None,
-    load_before: float | None = None,
-    counted: tuple[int, int] | None = None,
-    compile_seconds: float | None = None,
-    launch: Launch | None = None,
+    job: Job, status: Status, error: str | None, *, attempt: int, observed: Observed = NOTHING
 ) -> Record:
-    """The record of a run, as far as it got. Without `progress` nothing was measured.
+    """The record of a run, as far as it got.
 
     `attempt` is `store.next_attempt`, asked under the run's lock by whoever writes the record.
-    `counted` are the total and active parameters of the model that was built; where none was,
-    the formula's. `launch` is a timed job's, with what was seen around and after it.
     """
-    run, config = job.run, job.run.config
-    machine = devices.of(run.device).machine(load_before)
+    run, config, progress = job.run, job.run.config, observed.progress
+    machine = devices.of(run.device).machine(observed.load_before)
     updates = progress.update if progress else 0
-    total, active = counted or (total_parameters(config.model), active_parameters(config.model))
+    formula = total_parameters(config.model), active_parameters(config.model)
+    total, active = observed.parameters or formula
     per_update = config.tokens_per_update
     validation, training, ends = progress.curves() if progress else ((), (), ())
     timing = None
     if progress:
         wall = progress.wall_seconds + time.monotonic() - job.launched_at
         timing = progress.timing(
-            per_update, wall, job.concurrent_runs, compile_seconds=compile_seconds, launch=launch
-        )
+            per_update, wall, job.concurrent_runs,
+            compile_seconds=observed.compile_seconds, launch=observed.launch,
+        )  # fmt: skip
     return Record(
         schema_version=1,
         key=run.key,
@@ -91,14 +102,14 @@ def record(
         ends=ends,
         experts=progress.expert_use() if progress else None,
         timing=timing,
-        memory=memory,
+        memory=observed.memory,
         flops=flops.account(
             config,
             machine.gpu,
             timing.steady_tokens_per_second if timing else None,
             devices=run.world_size,
         ),
-        data=data_use(manifest, updates * per_update) if manifest else None,
+        data=data_use(observed.manifest, updates * per_update) if observed.manifest else None,
         hardware=machine,
         software=provenance.software(),
         code=job.code,

@@ -46,7 +46,7 @@ class _Queue:
     running: list[Task] = field(default_factory=list)
     done: list[Record] = field(default_factory=list)
     ended: dict[str, Status] = field(default_factory=dict)
-    """By the run's key."""
+    """How each run ended, by the run's key."""
 
     def due(self, job: Job) -> bool:
         """Whether nothing among these jobs stands before this one any more."""

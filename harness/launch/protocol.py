@@ -33,21 +33,22 @@ class Job(Frozen):
     data_folder: str
     parent_folder: str | None
     given: str | None = None
-    """Of a run that starts from a given model: its checkpoint, or transformers' folder."""
+    """The checkpoint, or transformers' folder, that a run starts from where the user gave a
+    model."""
     fresh: bool = False
     """Train again what is finished, and not just write its record."""
     token: str = ""
-    """Of one start of one process: by it the launcher knows its own child's lines."""
+    """What marks one start of one process: by it the launcher knows its own child's lines."""
     launcher: int = 0
     """The process whose child works on this job. Where the child's parent is another, it died."""
     concurrent_runs: int
     predicted_seconds: float | None = None
-    """Of the whole process, as forecast before it started."""
+    """How long the whole process would take, as forecast before it started."""
     launch: Launch | None = None
-    """Set where the run is timed: it then runs alone."""
+    """Which launch of a campaign this is, where the run is timed: it then runs alone."""
     launched_at: float
-    """On the machine's monotonic clock (`time.monotonic`), which all its processes share and
-    nobody sets back; from then on a process's start-up counts as set-up."""
+    """When the process was started, on the machine's monotonic clock (`time.monotonic`), which all
+    its processes share and nobody sets back; from then on a process's start-up counts as set-up."""
 
     @property
     def files(self) -> RunFiles:

@@ -23,7 +23,7 @@ class Tail:
     loss: float | None = None
     val_loss: float | None = None
     tokens_per_second: float | None = None
-    """Of the last updates, smoothed."""
+    """The rate of the last updates, smoothed."""
     attempt: int | None = None
     """The number under which the child has announced its record."""
     notes: list[str] = field(default_factory=list)

@@ -19,9 +19,10 @@ import psutil
 ISA_FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd")
 """Instruction sets that decide which CPU kernels run, best first."""
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
-"""Of x86: products in bf16."""
+"""The flags of x86 processors that multiply in bf16."""
 UNSURE_FLAGS = frozenset({"avx_ne_convert", "bf16"})
-"""Of newer x86 without AVX-512, and of Arm: there may be some, if the library was built for it."""
+"""The flags of newer x86 processors without AVX-512, and of Arm: there may be such products, if the
+library was built for them."""
 GENERATION = {"family": "cpu family", "model": "model"}
 """Our names for x86's numbers of a processor's generation, and /proc/cpuinfo's."""
 
@@ -159,7 +160,7 @@ def peak_resident_bytes() -> int:
 
 
 def load_average() -> float:
-    """Of one minute."""
+    """The machine's load over the last minute."""
     return round(psutil.getloadavg()[0], 2)
 
 

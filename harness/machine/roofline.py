@@ -25,7 +25,7 @@ class Op:
 
     name: str
     flops: float
-    """On the matrix units; 0 for what only moves memory."""
+    """The FLOPs on the matrix units; 0 for what only moves memory."""
     traffic: float
     """Bytes to and from device memory."""
 

@@ -23,7 +23,8 @@ WINDOW_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 """How long a launch waits for others to finish before it goes on and is marked."""
 _WORK = ("user", "nice", "system", "irq", "interrupt", "softirq", "dpc", "steal")
-"""Of a core, by the names that systems have for it; the rest is waiting."""
+"""The kinds of a core's time that are work, by the names that systems have for them; the rest is
+waiting."""
 
 
 def busy_seconds() -> float | None:

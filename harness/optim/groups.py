@@ -17,7 +17,7 @@ Named = dict[str, nn.Parameter]
 def decayed_and_spared(
     parameters: Mapping[str, nn.Parameter], roles: Mapping[str, Role]
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Those that weight decay touches, and the others."""
+    """The parameters that weight decay touches, and the others."""
     decayed = [p for name, p in parameters.items() if roles[name].kind in DECAYED]
     spared = [p for name, p in parameters.items() if roles[name].kind not in DECAYED]
     return decayed, spared

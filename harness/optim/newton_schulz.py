@@ -16,8 +16,8 @@ WIDE = 2.0
 """Columns to rows from which that is done."""
 
 HALVED_ROWS = 384
-"""From which half of a symmetric product is worth a copy: at 576 rows it takes 0.8 to 0.9 of the
-whole's time, at 256 rows 1.2 to 1.5 of it. Batches never take halves."""
+"""The number of rows from which half of a symmetric product is worth a copy: at 576 rows it takes
+0.8 to 0.9 of the whole's time, at 256 rows 1.2 to 1.5 of it. Batches never take halves."""
 
 
 def orthogonalise(

@@ -37,7 +37,7 @@ TOKENS, VOCABULARY, BATCH = 16, 64, 2
 """What parts are tried on."""
 UPDATES = 2
 KNOWN_OPS = ("aten", "prims", "prim")
-"""Whose matrix products torch's counter knows."""
+"""The families of operators whose matrix products torch's counter knows."""
 MAKERS = {
     "model.feed_forward": parts.feed_forward,
     "model.attention": parts.attention,

@@ -21,10 +21,10 @@ class Backlog:
 
     finished: list[Run] = field(default_factory=list)
     outdated: list[tuple[Run, str]] = field(default_factory=list)
-    """With what has changed since."""
+    """Runs that were finished by other code, each with what has changed since."""
     pending: list[Run] = field(default_factory=list)
     unasked: list[Run] = field(default_factory=list)
-    """Of seeds that a sequential design does not ask for: not yet, or not any more."""
+    """The runs of seeds that a sequential design does not ask for: not yet, or not any more."""
 
     @property
     def missing(self) -> list[Run]:

@@ -56,13 +56,13 @@ class Target:
     """What a campaign is planned for."""
 
     name: str
-    """Of hardware.toml, or the CPU's class."""
+    """The card's name in hardware.toml, or the CPU's class."""
     kind: str
     """As `--device` takes it."""
     peak: Peak | None
     price: Price | None
     cores: int = 1
-    """Of the CPU beside it, or that it is."""
+    """Cores of the CPU that is beside the card, or that is the target itself."""
     product: str = ""
     """The device's class as keys have it; empty where the device is not at hand."""
 
@@ -84,7 +84,7 @@ class Unit:
     runs: tuple[Run, ...]
     """Missing ones; of launches that are timed in blocks, all of a block of which one is."""
     value: float
-    """In answers."""
+    """What the unit is worth, counted in answers."""
     seconds: float | None
     """Predicted; None where no rate is known."""
     basis: str

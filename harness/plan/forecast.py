@@ -29,7 +29,7 @@ LAUNCH_SECONDS = 6e-6
 LAUNCHES_A_LAYER = 150
 """Assumed: forward and backward of one block, eager."""
 FORWARD_SHARE = 1.0 / 3.0
-"""Of a training step's FLOPs: validation has no backward pass."""
+"""The part of a training step's FLOPs that validation takes, which has no backward pass."""
 CORE_FLOPS = 3e10
 """Assumed of a CPU core that trains small models, where a guess is better than nothing: cores of
 the last ten years reach a half to four times as much."""
@@ -107,7 +107,7 @@ class Forecast:
         return LAUNCH_SECONDS * (layers + stepping)
 
     def seconds(self, run: Run) -> float | None:
-        """Of one run: start, compilation, updates, validations. None without a rate."""
+        """The time of one run: start, compilation, updates, validations. None without a rate."""
         config = run.config
         rate, _ = self.rate(config)
         if rate is None:
@@ -123,8 +123,8 @@ class Forecast:
         return devices.of(run.device).start_seconds + compiling + training
 
     def together(self, runs: Sequence[Run], at_once: int) -> tuple[float | None, str]:
-        """Of runs that are started together, so many at a time, and what the least certain of
-        their rates is based on."""
+        """The time of runs that are started together, so many at a time, and what the least certain
+        of their rates is based on."""
         times = [self.seconds(run) for run in runs]
         bases = sorted({self.rate(run.config)[1] for run in runs}, key=lambda b: "measured" in b)
         known = [t for t in times if t is not None]

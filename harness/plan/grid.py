@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.config import RunConfig, difference, differing, flatten, replace, shown
+from harness.config import RunConfig, flatten, replace
 from harness.errors import RequestError, nearest
 from harness.optim import registry
 from harness.parts.settle import settle
 from harness.plan import stages
+from harness.plan.diffs import difference, differing, shown
 from harness.plan.stages import Step
 from harness.recipe import Axis, Recipe
 from models.config import active_parameters, total_parameters

@@ -76,14 +76,14 @@ class Run(Frozen):
     """The key that the run would have with one process. It is the same for all numbers of them,
     so it tells whose checkpoints a run may go on from."""
     start: Literal["init", "branch", "final", "given"] = "init"
-    """From what: an initialisation, the parent's branch (optimizer and all), the weights that
-    the parent ended with, or a model that the user gave."""
+    """What the run starts from: an initialisation, the parent's branch (optimizer and all), the
+    weights that the parent ended with, or a model that the user gave."""
     given: str | None = None
     """Which model that was: its kind and digest."""
     stage_diff: dict[str, Any] = Field(default_factory=dict)
     """Dotted fields in which the stage differs from its arm."""
     prompts: tuple[str, ...] = ()
-    """Put to the model before and after the stage."""
+    """Texts that are put to the model before and after the stage."""
 
     @property
     def name(self) -> str:
@@ -133,7 +133,7 @@ class Plan:
 
     @property
     def configs(self) -> list[RunConfig]:
-        """Of its runs."""
+        """The configurations of its runs."""
         return [run.config for run in self.runs]
 
 
@@ -162,7 +162,7 @@ def endpoint(horizon: Horizon, arm: Arm, grid: Sequence[Arm]) -> Endpoint:
 
 @dataclass(frozen=True)
 class Where:
-    """On what the runs of a plan are to run: it enters their keys."""
+    """What the runs of a plan are to run on: it enters their keys."""
 
     device: str
     """As `--device` takes it."""

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.config import RunConfig, difference, replace, shown
+from harness.config import RunConfig, replace
 from harness.errors import RequestError, nearest
 from harness.parts.settle import Settled
+from harness.plan.diffs import difference, shown
 from harness.recipe import Recipe, Stage
 
 
@@ -30,7 +31,7 @@ class Step:
 def split_overrides(
     overrides: Mapping[str, Any], stages: Sequence[Stage]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Those that hold for the arm, and stage by stage those that hold there alone."""
+    """The overrides that hold for the arm, and stage by stage those that hold there alone."""
     shared: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {stage.name: {} for stage in stages}
     for path, value in overrides.items():

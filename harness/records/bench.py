@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.config import Frozen, explain
-from harness.errors import RequestError
+from harness.config import Frozen
+from harness.errors import RequestError, explain
 from harness.records.store import files_below
 from harness.records.untrusted import read_json
 

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness import presets
-from harness.config import RunConfig, explain
+from harness.config import RunConfig
+from harness.errors import explain
 
 
 def faults(config: Mapping[str, Any]) -> list[str]:

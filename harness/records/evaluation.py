@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from pydantic import ValidationError, model_validator
 
-from harness.config import Frozen, explain
-from harness.errors import RequestError
+from harness.config import Frozen
+from harness.errors import RequestError, explain
 from harness.files import write_atomically
 from harness.records.schema import Code, Command
 from harness.records.store import check_writable, files_below
@@ -32,9 +32,9 @@ class Subject(Frozen):
     digest: str
     """A run's key; else the SHA-256 of the weights."""
     scale: str | None
-    """Of a run."""
+    """The scale of the run that was evaluated; None for any other model."""
     detail: str
-    """Of a released model: where its weights came from, and what was done to them."""
+    """For a released model: where its weights came from, and what was done to them."""
     total_parameters: int
     active_parameters: int
 
@@ -46,7 +46,7 @@ class Unigram(Frozen):
     nats: float
     bits_per_byte: float
     data_digest: str
-    """Of the manifest of the training tokens."""
+    """The digest of the manifest of the tokens that the model was trained on."""
 
 
 class Evaluation(Frozen):
@@ -74,7 +74,7 @@ class Evaluation(Frozen):
     context: int
     """Tokens of context at most."""
     dtype: Literal["bf16", "fp32", "fp64"]
-    """Of the forward pass."""
+    """The precision of the forward pass."""
     unigram: Unigram | None
     document_nats: tuple[float, ...]
     """Rounded to 1e-3."""

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from pydantic import ValidationError, model_validator
 
-from harness.config import Frozen, explain
-from harness.errors import RequestError
+from harness.config import Frozen
+from harness.errors import RequestError, explain
 from harness.files import write_atomically
 from harness.records.schema import Hardware
 from harness.records.store import check_writable, files_below, to_json
@@ -58,10 +58,10 @@ class ScriptRecord(Frozen):
     created: str
     """UTC, ISO 8601, to the second."""
     name: str
-    """Of the comparison; records of one name share a folder and a page."""
+    """What the comparison is called; records of one name share a folder and a page."""
     arm: str
     arm_digest: str
-    """Of every file that was run, see the arm's `ScriptSource`."""
+    """The digest of every file that was run, see the arm's `ScriptSource`."""
     seed: int
     repeat: int
     """0; 1 is the same seed once more, which shows the script's own noise."""
@@ -76,7 +76,7 @@ class ScriptRecord(Frozen):
     call: str
     """When the command that started it began, UTC: runs of one call were interleaved."""
     place: int
-    """In the call's order, from 0."""
+    """Which run of the call it was, counted from 0."""
     status: End
     reason: str | None
     """One line for what is not `ok`."""
@@ -147,7 +147,7 @@ class ScriptSource(Frozen):
 
 
 def files_digest(files: dict[str, str]) -> str:
-    """Of an arm: 16 hexadecimal digits over the paths and digests of its files."""
+    """The digest of an arm: 16 hexadecimal digits over the paths and digests of its files."""
     whole = hashlib.sha256()
     for path, one in sorted(files.items()):
         whole.update(f"{one} {path}\n".encode())

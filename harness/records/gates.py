@@ -24,10 +24,12 @@ of a thousand tokens strays by under 0.1, a wrong initialisation by whole nats."
 
 
 ODD_SHARE = 0.2
-"""Of the targets that are one token; the most frequent one of English text is a twentieth."""
+"""A part of the targets, all one token, above which a validation set is odd; the most frequent
+token of English text is a twentieth."""
 
 HANDOVER_TOLERANCE = 1e-4
-"""Of a probe loss, by the same code on the same kind of device: only the order of sums differs."""
+"""How far a probe loss may differ between stages, by the same code on the same kind of device: only
+the order of sums differs."""
 GIVEN_TOLERANCE = 1e-2
 """Where another device or library computed the first one: bf16 keeps 8 bits, and a mean over a few
 thousand tokens averages most of that away. Weights that did not arrive differ by whole nats."""

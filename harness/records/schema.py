@@ -48,14 +48,15 @@ class Question(Frozen):
     first_seed: int = 0
     """They are this and those that follow."""
     looks: tuple[float, ...] = ()
-    """Of a sequential design, whose `seeds` are the most: the level of each look from three seeds
-    on (`harness.stats.sequential`); none where the number of seeds is fixed."""
+    """The level of each look of a sequential design, from three seeds on
+    (`harness.stats.sequential`); its `seeds` are the most that it may take. None where the number
+    of seeds is fixed."""
     role: str = ""
     """What the recipe is for (`harness.recipe.Role`), where others make use of its records."""
     tuned_by: Name | None
     """The search recipe that chooses the arms' settings; None names none."""
     arms: tuple[Name, ...]
-    """In the recipe's order."""
+    """The arms' names, in the recipe's order."""
     notes: dict[Name, str]
     """Arm -> remark."""
     horizons: tuple[Name, ...]
@@ -63,12 +64,12 @@ class Question(Frozen):
     """Parents before children; none where a recipe has none."""
     views: tuple[str, ...]
     margin: float | None = None
-    """Of a timing recipe: losses within this many nats a token are equivalent."""
+    """For a timing recipe: losses within this many nats a token are equivalent."""
     equivalent: float | None = None
     """Nats a token within which arms are called equivalent; None is the effect of 2 % more tokens
     at that point of the reference's curve."""
     fewest: int | None = None
-    """Of a timing recipe: blocks below which no ratio is given."""
+    """For a timing recipe: the blocks below which no ratio is given."""
     choices: dict[str, str] = Field(default_factory=dict)
     """Fields that the plan resolved from `auto` -> what was chosen, and why."""
     overrides: dict[str, Any]
@@ -91,7 +92,7 @@ class EvalPoint(Frozen):
     """Active training FLOPs spent, causal attention, counted from the stem's start; None where
     those of a part are not known."""
     seconds: float
-    """Of updates alone (no validation, checkpoint or set-up), counted from the stem's start."""
+    """The time of updates alone (no validation, checkpoint or set-up), from the stem's start."""
     val_loss: float
     """Mean cross-entropy, nats a token."""
     bits_per_byte: float | None
@@ -117,7 +118,7 @@ class HorizonEnd(Frozen):
     tokens: int
     flops: float | None
     seconds: float
-    """Of updates alone, the stem's included."""
+    """The time of updates alone, the stem's included."""
     val_loss: float
     bits_per_byte: float | None
     document_nats: tuple[float, ...] | None = None
@@ -151,7 +152,7 @@ class GpuState(Frozen):
     throttled: tuple[str, ...]
     """Reasons of heat, hardware slowdown or power brake; empty where it ran as it should."""
     processes: int
-    """That hold memory on it."""
+    """How many processes hold memory on it."""
 
 
 class MachineState(Frozen):
@@ -173,9 +174,9 @@ class Launch(Frozen):
     campaign: str
     """The same for all launches of one command: when it began, UTC."""
     place: int
-    """In the campaign's order, from 0."""
+    """Which launch of the campaign it was, counted from 0."""
     cache: Literal["private", "shared"]
-    """Of compiled code: empty at the start (cold), or the user's own (warm)."""
+    """Whether the cache of compiled code was empty at the start (cold) or the user's own (warm)."""
     before: MachineState | None = None
     after: MachineState | None = None
     contaminated: str | None = None
@@ -188,9 +189,10 @@ class Answer(Frozen):
     prompt: str
     text: str
     tokens: int
-    """With the one that ended it."""
+    """How many tokens were generated, with the one that ended the answer."""
     ended: bool
-    """By itself, at its end-of-turn or end-of-text token; else at the most tokens it was given."""
+    """Whether the answer ended by itself, at its end-of-turn or end-of-text token, and not at the
+    most tokens that it was given."""
 
 
 class Samples(Frozen):
@@ -230,7 +232,7 @@ class Timing(Frozen):
     """Inside updates and evaluations: torch's compiler, forward and backward. None where it was
     not recorded."""
     launch: Launch | None = None
-    """Set exactly where `timed`."""
+    """What a launch saw around itself; there exactly where the run is `timed`."""
 
 
 class Memory(Frozen):
@@ -247,7 +249,8 @@ class Flops(Frozen):
     per_token_causal: float
     per_token_noncausal: float
     peak_flops: float | None
-    """Of the device in this precision; None for a device without a known peak."""
+    """The FLOPs a second that the device can reach in this precision; None for a device without a
+    known peak."""
     peak_source: str | None
     mfu_causal: float | None
     mfu_noncausal: float | None
@@ -294,10 +297,10 @@ class Code(Frozen):
     """Which code ran."""
 
     source_digest: str
-    """Of the syntax trees of models/ and of the rooms that train."""
+    """The digest of the syntax trees of models/ and of the rooms that train."""
     behaviour_digest: str | None = None
-    """Of the reference trajectories, where this source's are the committed ones and the run uses
-    no Triton kernel; else None."""
+    """The digest of the reference trajectories, where this source's are the committed ones and the
+    run uses no Triton kernel; else None."""
     commit: str | None
     dirty: bool | None
 
@@ -357,7 +360,7 @@ class Record(Frozen):
     training: tuple[TrainPoint, ...]
     ends: tuple[HorizonEnd, ...]
     experts: ExpertUse | None = None
-    """Of a mixture of experts, where a horizon ended."""
+    """How a mixture of experts used its experts, where a horizon ended."""
     timing: Timing | None
     memory: Memory | None
     flops: Flops | None
@@ -369,8 +372,8 @@ class Record(Frozen):
     command: Command
     """Reproduces the run's recipe at this scale."""
     predicted_seconds: float | None = None
-    """Of the whole process (`timing.wall_seconds`), as forecast before it started; None where no
-    rate was known."""
+    """How long the whole process (`timing.wall_seconds`) would take, as forecast before it started;
+    None where no rate was known."""
 
     @property
     def name(self) -> str:

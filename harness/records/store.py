@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.config import Frozen, explain
-from harness.errors import RequestError
+from harness.config import Frozen
+from harness.errors import RequestError, explain
 from harness.files import read_regular, write_atomically
 from harness.records import configuration, gates
 from harness.records.migrations import to_current
@@ -28,8 +28,8 @@ from harness.records.untrusted import json_without_controls
 
 FOLDER = "records"
 MAX_BYTES = 4_000_000
-"""Of a record's file. With all that it may hold one stays well below half a megabyte; reading what
-is far larger could take all memory."""
+"""The most that a record's file may have. With all that it may hold one stays well below half a
+megabyte; reading what is far larger could take all memory."""
 _FILE_NAME = re.compile(r"(?P<key>.+)\.(?P<attempt>[0-9]+)\.json")
 
 

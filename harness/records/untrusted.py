@@ -13,7 +13,7 @@ from typing import Any
 from harness.files import read_regular
 
 MAX_JSON_BYTES = 64 * 2**20
-"""Of an index, an evaluation or a bench; of each, many times what ours come to."""
+"""The most that an index, an evaluation or a bench may have: many times what ours come to."""
 KEPT = "\n\t"
 _ESCAPED = re.compile(rb"\\[bfru]")
 """How a JSON text may write a control character."""

@@ -25,17 +25,17 @@ SKIPPED = frozenset(
 )  # fmt: skip
 """Folders that are no part of a script."""
 LARGEST_BYTES = 2 * 2**30
-"""Of an arm's files together."""
+"""The most that an arm's files may have together."""
 TEXT_SUFFIXES = frozenset(
     (".py", ".pyx", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md", ".txt",
      ".cu", ".cuh", ".c", ".cpp", ".h", ".jinja")
 )  # fmt: skip
 TEXT_BYTES = 128 * 2**10
-"""Of one file whose text is kept."""
+"""The most that one file may have whose text is kept."""
 TEXTS_BYTES = 2**20
-"""Of all of them."""
+"""The most that all kept texts may have together."""
 LINK = "-> "
-"""In place of the digest of a link to a folder: where it leads stays local."""
+"""What stands in place of the digest of a link to a folder: where it leads stays local."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from harness.referee.running import Ended, execute
 LARGEST_RESULT = 64 * 2**20
 """Bytes of a result file that is read."""
 WATCHED_FILES = 5_000
-"""Of the user's folder, to tell what changed there."""
+"""How many files of the user's folder are watched, to tell what changed there."""
 GPU_LOCK = Path(tempfile.gettempdir()) / "smol-referee-gpu.lock"
 """Two referees on one machine take the GPU in turn."""
 GPU_PATIENCE = 60.0
@@ -99,7 +99,8 @@ def carry_out(call: Call, slot: ForeignRun, place: int, attempt: int) -> ScriptR
         reading = _read(request, slot, here, ended)
         broken = shared_gpu or _edited(request, slot, here)
         notes = _notes(ended, room, _changed(slot.arm.place, before, request))
-        record = _record(call, slot, place, attempt, ended, reading, broken, notes, here)
+        seen = _Seen(ended, reading, broken, notes, here)
+        record = _record(call, slot, place, attempt, seen)
         foreign.write_record(request.results, record)
     finally:
         taking.remove(room)
@@ -216,11 +217,21 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
-def _record(
-    call: Call, slot: ForeignRun, place: int, attempt: int, ended: Ended, reading: Reading,
-    broken: str | None, notes: tuple[str, ...], here: Path,
-) -> ScriptRecord:  # fmt: skip
-    request = call.request
+@dataclass(frozen=True)
+class _Seen:
+    """What a run did and left."""
+
+    ended: Ended
+    reading: Reading
+    broken: str | None
+    """Why the run cannot count, whatever it reported."""
+    notes: tuple[str, ...]
+    here: Path
+    """The folder that it ran in, which no record may name."""
+
+
+def _record(call: Call, slot: ForeignRun, place: int, attempt: int, seen: _Seen) -> ScriptRecord:
+    request, ended, reading, here = call.request, seen.ended, seen.reading, seen.here
     return ScriptRecord(
         schema_version=1,
         key=slot.key,
@@ -248,8 +259,8 @@ def _record(
         directions=reading.ways,
         curves=reading.thinned(),
         reading_fault=anonymous(reading.fault, here) if reading.fault else None,
-        notes=notes,
-        broken=broken,
+        notes=seen.notes,
+        broken=seen.broken,
         output=for_record(ended.output.text(), here),
         output_bytes=ended.output.total,
         device=request.device,

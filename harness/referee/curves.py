@@ -16,7 +16,7 @@ class Series:
 
     arm: str
     place: int
-    """Of the arm, which chooses the colour."""
+    """Which arm it is, counted from 0; it chooses the colour."""
     points: Sequence[tuple[float, float]]
 
 

@@ -47,7 +47,7 @@ def refuse_unfrozen(frozen: Sequence[str], arms: Sequence[ForeignArm]) -> None:
 
 
 def frozen_files(frozen: Iterable[str], files: Iterable[str]) -> list[str]:
-    """Those of some files that the patterns freeze."""
+    """The files, of those given, that the patterns freeze."""
     patterns = [pattern.removeprefix("./").rstrip("/") for pattern in frozen]
     return sorted(f for f in files if any(fnmatch(f, p) or f.startswith(f"{p}/") for p in patterns))
 

@@ -25,7 +25,7 @@ class Format:
     metric: str | None = None
     """What such programs are judged by, where their documentation says."""
     way: Way | None = None
-    """Of that metric."""
+    """Which way is better, for that metric."""
     where: str | None = None
     """Glob of the file that is read, in the run's folder; None reads what was printed."""
     text: str = ""

@@ -27,7 +27,7 @@ class RefereeRequest:
     budget: float
     """Seconds of one run."""
     command: tuple[str, ...]
-    """With `{seed}` unfilled."""
+    """The command, with `{seed}` not filled in yet."""
     format: Format
     metric: str | None
     way: Way | None
@@ -85,7 +85,7 @@ class ForeignRun:
 def conditions_of(
     request: RefereeRequest, device_class: str, software: dict[str, str]
 ) -> Conditions:
-    """Those of a request on this machine."""
+    """The conditions of a request on this machine."""
     return Conditions(
         request.command, request.format.text or request.format.name,
         device_class, tuple(sorted(software.items())),

@@ -34,7 +34,7 @@ class Family:
         self._strangers = set(_pids()) if since_now else set[int]()
 
     def pids(self) -> list[int]:
-        """Those alive now, the leader included."""
+        """The processes that are alive now, the leader included."""
         if _on_linux():
             now = list(_pids())
             self._strangers.intersection_update(now)  # the number of one that ended is used again

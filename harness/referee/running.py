@@ -24,8 +24,9 @@ from harness.referee.processes import MARK, Family
 FIRST_POLL, SLOWEST_POLL = 0.005, 0.2
 """Seconds: a script of milliseconds is not kept waiting, one of hours not disturbed."""
 SAMPLE_SECONDS, SETTLED_SECONDS = 0.1, 3.0
-"""Between samples of memory and open files in the first seconds; after them sampling takes at most
-1 % of a core, because the next sample waits for a hundred times as long as the last one took."""
+"""The time between samples of memory and open files in the first seconds, and how long these last;
+after them sampling takes at most 1 % of a core, because the next sample waits for a hundred times
+as long as the last one took."""
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _NO_MEMORY = ("out of memory", "outofmemoryerror", "memoryerror", "cannot allocate memory")
 

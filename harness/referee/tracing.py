@@ -14,7 +14,7 @@ from harness.referee.output import last_line
 from harness.referee.session import duration
 
 LINES = 200
-"""Of one file's difference."""
+"""The most lines that are shown of one file's difference."""
 
 
 def trace(results: Path, cell: str) -> str:

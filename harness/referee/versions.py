@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = ("torch", "numpy", "transformers", "triton", "jax")
-"""Whose versions can change a training script's result."""
+"""Packages whose versions can change a training script's result."""
 _ASK = f"""
 import importlib.metadata as m, json, platform
 found = {{"python": platform.python_version()}}

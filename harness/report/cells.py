@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.config import Frozen, digest, explain
-from harness.errors import RequestError
+from harness.config import Frozen, digest
+from harness.errors import RequestError, explain
 from harness.files import read_regular
 from harness.records.untrusted import MAX_JSON_BYTES, json_without_controls
 from harness.report.draw import Figure

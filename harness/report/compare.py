@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from harness.code.provenance import software_set
 from harness.errors import RequestError, nearest
 from harness.evidence import launches, machines, query
-from harness.evidence.differences import Difference, difference_of, differences, unasked
+from harness.evidence.differences import Contrast, Difference, difference_of, differences, unasked
 from harness.evidence.sections import Section, sections
 from harness.records.schema import Record
 from harness.stats.inference import LEVEL, UNASKED
@@ -21,7 +21,7 @@ from harness.stats.inference import LEVEL, UNASKED
 Metric = Literal["val_loss", "bits_per_byte", "tokens_per_second"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 UNITS = {"val_loss": "nats/token", "bits_per_byte": "bits/byte"}
-"""Of the metrics that are subtracted; below 0 the second is better."""
+"""The units of the metrics that are subtracted; below 0 the second is better."""
 
 TEXT = ("other validation text", "other tokenizer")
 """Where these differ, two losses are of different things and have no difference."""
@@ -38,11 +38,11 @@ class Comparison:
     difference: float | None
     """The second less the first, in the metric's unit; a rate has none."""
     half_width: float | None
-    """Of the paired t interval, at the level of the verdict."""
+    """Half the width of the paired t interval, at the level of the verdict."""
     ratio: float | None
     """The second's steady rate over the first's; a loss has none."""
     interval: tuple[float, float] | None
-    """Of the ratio, at the level of the verdict."""
+    """The interval of the ratio, at the level of the verdict."""
     paired_sd: float | None
     """Standard deviation of the pairs' differences; a rate has none."""
     detectable: float | None
@@ -51,7 +51,8 @@ class Comparison:
     verdict: str
     comparable: bool
     level: float = LEVEL
-    """Of the interval and the verdict: where a question has several pairs each has less room."""
+    """The level of the interval and the verdict: where a question has several pairs each has less
+    room."""
     worth: str | None = None
     """The gain as training tokens, or why there is none; a rate has none."""
     outlay: str | None = None
@@ -149,7 +150,9 @@ def _of_losses(section: Section, a: str, b: str, metric: Metric) -> list[Compari
             asked.get((a, b, horizon))
             or unasked(
                 section,
-                difference_of(section.group, f"{b}@{horizon}", a, b, horizon, False, metric),
+                difference_of(
+                    section.group, f"{b}@{horizon}", Contrast(a, b, horizon), False, metric
+                ),
             ),
             metric,
         )

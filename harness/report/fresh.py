@@ -43,7 +43,7 @@ _INDEX = TypeAdapter(dict[str, Drawn])
 
 
 def code_digest(source: str) -> str:
-    """Of drawing code's syntax: comments, docstrings and layout do not count."""
+    """The digest of drawing code's syntax: comments, docstrings and layout do not count."""
     return hashlib.sha256(normal_form(source).encode()).hexdigest()[:16]
 
 

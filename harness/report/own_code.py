@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 
-from harness.config import flatten, shown
+from harness.config import flatten
+from harness.plan.diffs import shown
 from harness.records.schema import Record
 
 MARGIN = "    | "

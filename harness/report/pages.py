@@ -26,7 +26,7 @@ from harness.report.views import answers, benches, findings, hours, references
 from harness.stats.inference import LEVEL, PRELIMINARY_PAIRS
 
 Part = str | Table | Figure
-"""Of a page: words, or a view."""
+"""What a page is made of: words, or a view."""
 CARD = "MODEL_CARD.md"
 FOLDER = "cards"
 HERE = Path(__file__).parent

@@ -19,11 +19,11 @@ from scipy import special
 LEVEL = 0.95
 POWER = 0.80
 MIN_PAIRS = 3
-"""Below this many pairs, nothing is compared."""
+"""The fewest pairs that are compared."""
 PRELIMINARY_PAIRS = 4
 """Up to this many pairs, a verdict is called preliminary."""
 UNASKED = "exploratory, no verdict"
-"""In the place of a verdict, where the recipe did not ask beforehand."""
+"""Stands in the place of a verdict, where the recipe did not ask beforehand."""
 
 Kind = Literal["better", "worse", "equivalent", "no detectable difference", "not comparable"]
 
@@ -58,7 +58,8 @@ class Estimate:
     df: float = 0
     """Degrees of freedom of the interval: n - 1 where the values are independent."""
     shares: Shares | None = None
-    """Set exactly where the interval is over documents too; else it is over seeds alone."""
+    """How much of the interval is of seeds and how much of documents; there exactly where it is
+    over documents too, else it is over seeds alone."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -257,9 +258,10 @@ class Verdict:
     detectable: float | None
     """The difference that these pairs would have found in 80 % of cases, as one of its family."""
     level: float = LEVEL
-    """Of the test, and of the interval that belongs beside the verdict."""
+    """The level of the test, and of the interval that belongs beside the verdict."""
     margin: float | None = None
-    """Within which the two are equivalent; set exactly where the kind is `equivalent`."""
+    """The margin within which the two are equivalent; there exactly where the kind is
+    `equivalent`."""
 
     def turned(self) -> Verdict:
         """On the same difference taken the other way round."""

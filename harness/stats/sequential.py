@@ -15,7 +15,8 @@ from harness.stats.inference import MIN_PAIRS
 
 FUTILE = 0.5
 FUTILE_FROM = 4
-"""From so many pairs on, a p-value above `FUTILE` ends it: more would hardly find anything."""
+"""The number of pairs from which on a p-value above `FUTILE` ends it: more would hardly find
+anything."""
 
 
 class Stop(NamedTuple):
@@ -24,8 +25,9 @@ class Stop(NamedTuple):
     pairs: int
     """What is judged: these first ones alone, however many were run."""
     level: float
-    """Of the verdict and of its interval. An interval at each look's own level covers the truth
-    at all looks together (repeated intervals: Jennison & Turnbull 1989, J. R. Stat. Soc. B 51)."""
+    """The level of the verdict and of its interval. An interval at each look's own level covers the
+    truth at all looks together (repeated intervals: Jennison & Turnbull 1989, J. R. Stat. Soc. B
+    51)."""
     why: Literal["found", "futile", "last"]
 
 

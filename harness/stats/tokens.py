@@ -29,9 +29,10 @@ class Worth:
     """A gain in ln tokens, or why there is none."""
 
     interval: tuple[float, float] | None
-    """At the level of its difference; above 0, the arm does as well with fewer tokens."""
+    """The interval at the level of its difference; above 0, the arm does as well with fewer
+    tokens."""
     reason: str | None = None
-    """Set exactly where there is no interval."""
+    """Why there is no interval; None where there is one."""
 
     def turned(self) -> Worth:
         """Of the difference taken the other way round, by the same slope."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.launch.parent import parent_of
 
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that this process gets when its parent dies."""
+"""The option of Linux's prctl that sets the signal which this process gets when its parent dies."""
 
 
 def end_with(launcher: int) -> bool:

@@ -14,7 +14,7 @@ import sys
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """mallopt(3)."""
 GROW_BYTES = 64 * 2**20
-"""By which the heap grows at least."""
+"""The least that the heap grows by."""
 
 
 def keep_freed_memory() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,23 @@ class Stopped(Exception):
     """Asked to stop; the state is saved."""
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """Where a loop works, and what its process does for it."""
+
+    device: torch.device
+    ranks: Ranks
+    files: RunFiles
+    log: MetricsLog
+    source_digest: str
+    save: Callable[[], None]
+    """Writes the rolling checkpoint."""
+    should_stop: Callable[[], bool]
+    """Asked before each update."""
+    answer: Callable[[LanguageModel], list[dict[str, Any]]]
+    """What the model says to the stage's prompts."""
+
+
 class Loop:
     """One run's loop over updates, with what it needs to do them."""
 
@@ -45,24 +63,11 @@ class Loop:
         stream: TrainStream,
         validation: Validation,
         progress: Progress,
-        *,
-        device: torch.device,
-        files: RunFiles,
-        log: MetricsLog,
-        source_digest: str,
-        save: Callable[[], None],
-        should_stop: Callable[[], bool],
-        answer: Callable[[LanguageModel], list[dict[str, Any]]],
-        ranks: Ranks,
+        workplace: Workplace,
     ) -> None:
-        """`save()` writes the rolling checkpoint; `should_stop()` is asked each update;
-        `answer(model)` is what the model says to the stage's prompts."""
         self.run, self.model, self.optimizers = run, model, optimizers
         self.stream, self.validation, self.progress = stream, validation, progress
-        self.device, self.files, self.log = device, files, log
-        self.source_digest = source_digest
-        self.save, self.should_stop, self.answer = save, should_stop, answer
-        self.ranks = ranks
+        self.at, self.device, self.ranks = workplace, workplace.device, workplace.ranks
         per_token = known_flops_per_token(run.config.model, run.config.data.seq_len)
         self.flops_per_update = per_token and run.config.tokens_per_update * per_token
 
@@ -79,7 +84,7 @@ class Loop:
         if progress.update == 0 and not progress.samples_before:
             progress.samples_before = self._answers()
         while progress.update < run.last_update:
-            if self.should_stop():
+            if self.at.should_stop():
                 self._checkpoint()
                 raise Stopped
             self._update()
@@ -97,7 +102,7 @@ class Loop:
 
     def _answers(self) -> list[dict[str, Any]]:
         started = time.perf_counter()
-        answers = self.answer(self.model)
+        answers = self.at.answer(self.model)
         self.progress.eval_seconds += time.perf_counter() - started
         return answers
 
@@ -134,7 +139,7 @@ class Loop:
             "grad_norm": result.grad_norm,
         }
         progress.training.append(point)
-        self.log.append("update", **point, seconds=round(seconds, 6))
+        self.at.log.append("update", **point, seconds=round(seconds, 6))
 
     def _check_initial(self, loss: float, targets: np.ndarray) -> None:
         """Before the rest is computed: a record could not be kept. Raises RequestError."""
@@ -160,7 +165,7 @@ class Loop:
             "bits_per_byte": score.bits_per_byte,
         }
         progress.validation.append(point)
-        self.log.append("validation", **point)
+        self.at.log.append("validation", **point)
         return point, score
 
     def _reach_horizons(self) -> None:
@@ -178,7 +183,7 @@ class Loop:
         if not self.ranks.leads:
             return
         started = time.perf_counter()
-        path = self.files.branch(self.progress.update, self.source_digest)
+        path = self.at.files.branch(self.progress.update, self.at.source_digest)
         state.save_branch(
             path, self.run.key, self.model, self.optimizers, self.progress, self.validation,
             self.device,
@@ -187,6 +192,6 @@ class Loop:
 
     def _checkpoint(self) -> None:
         started = time.perf_counter()
-        self.save()
+        self.at.save()
         self.progress.checkpoint_seconds += time.perf_counter() - started
-        self.log.append("checkpoint", update=self.progress.update)
+        self.at.log.append("checkpoint", update=self.progress.update)

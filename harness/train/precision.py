@@ -19,7 +19,7 @@ TRIALS = 3
 
 
 def seconds(dtype: torch.dtype) -> float:
-    """Of one product, the best of a few; one before them warms up."""
+    """The time of one product, the best of a few; one before them warms up."""
     x, weight = torch.randn(ROWS, INPUTS, dtype=dtype), torch.randn(OUTPUTS, INPUTS, dtype=dtype)
     best = float("inf")
     for trial in range(TRIALS + 1):

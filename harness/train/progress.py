@@ -32,7 +32,7 @@ class Progress:
     update: int
     """Updates made, counted from the stem's start."""
     seconds_before: float
-    """Of the updates of the runs before this one in its chain."""
+    """The seconds that the updates of the runs before this one in its chain took."""
     initial_loss: float | None = None
     handover_loss: tuple[float, float] | None = None
     update_seconds: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Of updates alone, counted from the stem's start."""
+        """The time of updates alone, counted from the stem's start."""
         return self.seconds_before + sum(self.update_seconds)
 
     def to_plain(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Progress:
         )
 
     def answers(self) -> Samples | None:
-        """To the stage's prompts, where it had any."""
+        """The answers to the stage's prompts, where it had any."""
         if not self.samples_before and not self.samples_after:
             return None
         return Samples(
@@ -112,7 +112,7 @@ class Progress:
         )
 
     def expert_use(self) -> ExpertUse | None:
-        """Of a mixture of experts whose horizon ended."""
+        """How a mixture used its experts, where a horizon ended."""
         return ExpertUse(**self.experts) if self.experts else None
 
     def curves(

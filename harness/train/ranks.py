@@ -57,7 +57,7 @@ class Ranks:
             dist.destroy_process_group()
 
     def part(self, rows: int) -> range:
-        """Of `rows` rows in their order, those that this process works on: consecutive ones."""
+        """The rows, of `rows` in their order, that this process works on: consecutive ones."""
         return range(rows * self.rank // self.count, rows * (self.rank + 1) // self.count)
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from harness.data.pieces import Pieces
 from harness.errors import RequestError
 from models.dtypes import reduction_dtype
-from models.generate import generate
+from models.generate import GREEDY, Sampling, generate
 from models.lm import LanguageModel
 
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
@@ -83,7 +83,8 @@ class HarnessModel(TemplateLM):
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = True
     ) -> list[tuple[float, bool]]:
-        """Of each (context, continuation) text: log-probability, and whether greedy gives it."""
+        """For each (context, continuation) text: its log-probability, and whether greedy gives
+        it."""
         found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
         return found
 
@@ -148,7 +149,7 @@ class HarnessModel(TemplateLM):
     def loglikelihood_rolling(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """Of each text, the log-probability of all its tokens, in windows of the model's context
+        """For each text, the log-probability of all its tokens, in windows of the model's context
         that do not overlap, the first after the start token."""
         found = []
         for (text,) in (request.args for request in requests):
@@ -165,7 +166,7 @@ class HarnessModel(TemplateLM):
         return found
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Of each prompt, what follows until a stop string, a stop token or the task's bound; the
+        """For each prompt, what follows until a stop string, a stop token or the task's bound; the
         prompt is cut from the left where both do not fit.
 
         Raises ValueError for a setting that this does not know.
@@ -191,9 +192,9 @@ class HarnessModel(TemplateLM):
         sampled = settings.get("do_sample", settings.get("temperature", 0.0) > 0.0)
         tokens = generate(
             self.model, self.tok_encode(text)[-room:] or [self._start], limit,
-            temperature=settings.get("temperature", 1.0) if sampled else 0.0,
-            top_k=settings.get("top_k") if sampled else None,
-            top_p=settings.get("top_p") if sampled else None,
+            Sampling(
+                settings.get("temperature", 1.0), settings.get("top_k"), settings.get("top_p")
+            ) if sampled else GREEDY,
             stop_tokens=self._stops,
         )  # fmt: skip
         pieces, said = Pieces(self.encoder), ""

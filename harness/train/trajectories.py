@@ -35,7 +35,7 @@ from harness.seeds import derive
 from harness.train.evaluate import evaluate, expert_use
 from harness.train.update import update
 from models.config import ModelConfig
-from models.generate import generate
+from models.generate import Sampling, generate
 from models.lm import LanguageModel
 
 SEED = 7
@@ -43,7 +43,7 @@ SEQ_LEN, VOCABULARY = 32, 320
 MICRO_BATCH, ACCUMULATION = 2, 2
 UPDATES = 6
 GRAIN = 2.0**-7
-"""To which initial weights are rounded; their standard deviation is about six times as much."""
+"""What initial weights are rounded to; their standard deviation is about six times as much."""
 CPU = torch.device("cpu")
 
 Values = dict[str, list[float]]
@@ -233,9 +233,7 @@ def _generate(prepared: Path) -> list[float]:
     model = _model(**MODELS["dense-own-head"]).eval()
     prompt = [int(token) for token in read_validation(prepared).tokens[0, :9]]
     greedy = list(generate(model, prompt, 8))
-    sampled = list(
-        generate(model, prompt, 8, temperature=0.9, top_k=40, top_p=0.9, seed=SEED)
-    )  # fmt: skip
+    sampled = list(generate(model, prompt, 8, Sampling(0.9, top_k=40, top_p=0.9, seed=SEED)))
     with torch.no_grad():
         logits = model(torch.tensor([prompt]))
     return [*map(float, greedy), *map(float, sampled), float(logits.square().mean())]

@@ -21,11 +21,10 @@ from pydantic import ValidationError
 
 import models
 from harness.code import provenance
-from harness.config import explain
 from harness.data import checked
 from harness.data.batches import TrainStream, Validation, read_validation
 from harness.data.manifest import Prepared, load_folder
-from harness.errors import RequestError
+from harness.errors import RequestError, explain
 from harness.files import remove_litter, write_atomically
 from harness.launch import account
 from harness.launch.parent import parent_of
@@ -36,7 +35,7 @@ from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status
 from harness.seeds import derive
 from harness.train import allocator, compiled, handover, samples, seal, state
-from harness.train.loop import Diverged, Loop, Stopped
+from harness.train.loop import Diverged, Loop, Stopped, Workplace
 from harness.train.progress import Progress
 from harness.train.ranks import ALONE, Ranks
 from models import own
@@ -95,12 +94,13 @@ class Worker:
         self.log.append("record", attempt=attempt)
         earlier = self.progress.peak_bytes if self.progress else 0
         try:
-            record = account.record(
-                self.job, status, error, attempt=attempt, progress=self.progress,
+            observed = account.Observed(
+                progress=self.progress,
                 manifest=self.prepared.manifest if self.prepared else None,
                 memory=peak_memory(run.device, earlier), load_before=self.load_before,
-                counted=self.counted, compile_seconds=compile_seconds(), launch=self._launch(),
+                parameters=self.counted, compile_seconds=compile_seconds(), launch=self._launch(),
             )  # fmt: skip
+            record = account.record(self.job, status, error, attempt=attempt, observed=observed)
             store.write(results, record)
         except (store.RefusedRecord, ValidationError) as refused:
             why = explain(refused) if isinstance(refused, ValidationError) else str(refused)
@@ -181,11 +181,11 @@ class Worker:
                 )
             progress.wall_seconds = before
 
-        Loop(
-            run, model, optimizers, stream, validation, progress, device=device,
-            files=self.files, log=self.log, source_digest=digest, save=save,
-            should_stop=self._should_stop, answer=self._answer, ranks=self.ranks,
-        ).go()  # fmt: skip
+        workplace = Workplace(
+            device=device, ranks=self.ranks, files=self.files, log=self.log, source_digest=digest,
+            save=save, should_stop=self._should_stop, answer=self._answer,
+        )  # fmt: skip
+        Loop(run, model, optimizers, stream, validation, progress, workplace).go()
         self.ranks.leave()
         if not self.ranks.leads:
             return

@@ -26,8 +26,9 @@ ONE_DNN = torch.backends.mkldnn.is_available()
 """Asked once: torch.compile does not trace the question."""
 
 SCORE_BYTES = 8 * 2**20
-"""Of fp32 scores at once. They pass from product to softmax to product, so they should fit a
-shared cache; a whole batch at 2,048 tokens, four times this, was measured a quarter slower."""
+"""How many bytes of fp32 scores are held at once. They pass from product to softmax to product, so
+they should fit a shared cache; a whole batch at 2,048 tokens, four times this, was measured a
+quarter slower."""
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, documents: Tensor | None = None) -> Tensor:
@@ -100,7 +101,8 @@ class _Blocks:
         return like[: math.prod(shape)].view(shape)
 
     def probabilities(self, q: Tensor, keys: Tensor, start: int, stop: int) -> Tensor:
-        """Of a block: q (b k, g rows, d), keys (b k, s, d) -> (b k, g rows, stop) fp32."""
+        """The probabilities of a block: q (b k, g rows, d), keys (b k, s, d) -> (b k, g rows, stop)
+        fp32."""
         rows = stop - start
         scores = self.buffer(stop, rows, self._scores)
         torch.bmm(q, keys[:, :stop].mT, out=scores)

@@ -21,12 +21,13 @@ to its whole gradient. On a CPU, at 49,152 x 576, chunks of 24 to 96 MB were mea
 a GPU's cost falls up to about 1,000 tokens, which is 100 MB (modelled)."""
 
 CACHED_BYTES = 6 * 2**20
-"""Of fp32 logits worked on at once on a CPU: they pass five times through the cache, not through
-memory. On a GPU the whole chunk is one piece, since every piece costs a launch."""
+"""How many bytes of fp32 logits are worked on at once on a CPU: they pass five times through the
+cache, not through memory. On a GPU the whole chunk is one piece, since every piece costs a
+launch."""
 
 WEIGHT_ROWS = 8192
-"""Of the weight's gradient that one product makes, so that the sum with what earlier chunks gave
-happens in the cache too."""
+"""How many rows of the weight's gradient one product makes, so that the sum with what earlier
+chunks gave happens in the cache too."""
 
 IGNORED = -100
 """The target of a position that is not scored."""

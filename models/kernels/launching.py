@@ -33,7 +33,7 @@ class Launch:
 
     kernel: TritonKernel
     arguments: dict[str, Any]
-    """By parameter name, without the configuration's own."""
+    """The arguments by parameter name, without the configuration's own."""
 
 
 _record: list[Launch] | None = None
@@ -41,7 +41,8 @@ _record: list[Launch] | None = None
 
 @contextmanager
 def recorded() -> Iterator[list[Launch]]:
-    """Within, launches are listed and not run: results of kernels are uninitialised memory.
+    """Inside the context, launches are listed and not run: results of kernels are uninitialised
+    memory.
 
     It shows what would be launched, on a machine without a GPU too: that is what is then built
     ahead of time. Not for threads.

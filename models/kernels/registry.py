@@ -31,7 +31,7 @@ class Phase(NamedTuple):
     bytes_moved: float
     """Every input read once and every output written once."""
     flops: float = 0.0
-    """Of matrix products; what else is computed hides behind memory."""
+    """The FLOPs of matrix products; what else is computed hides behind memory."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Op:
     example: Callable[[int, torch.dtype], tuple[Any, ...]]
     """(rows, dtype) -> arguments, random with a fixed seed, on the CPU."""
     differentiable: int
-    """So many of the first arguments get a gradient."""
+    """How many of the first arguments get a gradient."""
     cost: Callable[[int, int], Cost]
     """(rows, bytes an element) -> cost. A row is a token (a token's copy for grouped products)."""
 

@@ -26,8 +26,8 @@ from models.dtypes import reduction_dtype
 from models.kernels.launching import TritonKernel, accumulator, persistent_programs
 
 PROGRAMS_A_PROCESSOR = 4
-"""Of the backward pass: more hide latency better, and write more shares of the weight's gradient
-(w fp32 values each, against n w / programs values of work)."""
+"""How many programs the backward pass starts a processor: more hide latency better, and write more
+shares of the weight's gradient (w fp32 values each, against n w / programs values of work)."""
 
 
 @triton.jit

@@ -16,7 +16,7 @@ from torch import Tensor
 from models.dtypes import reduction_dtype
 
 CACHED_BYTES = 2**20
-"""Of fp32 rows worked on at once."""
+"""How many bytes of fp32 rows are worked on at once."""
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -170,7 +170,6 @@ def test_a_clock_that_is_set_back_takes_no_time_from_a_run(tmp_path, monkeypatch
     started = Local().start(job(tmp_path, None), tmp_path)
     started.process.wait()
     monkeypatch.setattr(time, "time", lambda: 1e9)
-    record = account.record(
-        started.job, "killed", "x", attempt=1, progress=Progress(update=0, seconds_before=0.0)
-    )
+    begun = account.Observed(progress=Progress(update=0, seconds_before=0.0))
+    record = account.record(started.job, "killed", "x", attempt=1, observed=begun)
     assert 0.0 < record.timing.wall_seconds < 60.0

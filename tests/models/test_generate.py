@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from models.generate import choose, generate
+from models.generate import GREEDY, Sampling, choose, generate
 from models.hf import to_transformers
 from models.layers import KVCache
 from tests.models.small import DENSE, MOE, SILU_MOE, build, tokens
@@ -17,10 +17,11 @@ PROMPT = [5, 9, 33, 2]
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.5, "top_k": 40, "top_p": 0.95}])
 def test_cached_equals_uncached_token_for_token(base, settings):
     network = build(base)
-    cached = list(generate(network, PROMPT, 60, **settings, cached=True))
+    drawn = Sampling(**settings)
+    cached = list(generate(network, PROMPT, 60, drawn, cached=True))
     assert len(cached) == 60
     assert len(set(cached)) > 2
-    assert cached == list(generate(network, PROMPT, 60, **settings, cached=False))
+    assert cached == list(generate(network, PROMPT, 60, drawn, cached=False))
 
 
 @pytest.mark.parametrize("base", [DENSE, MOE], ids=["dense", "moe"])
@@ -51,7 +52,7 @@ def test_a_cache_filled_in_pieces_gives_the_whole_sequences_logits(base):
 
 def test_a_seed_repeats_and_another_does_not():
     network = build(DENSE)
-    runs = [list(generate(network, PROMPT, 30, temperature=2.0, seed=s)) for s in (0, 0, 1)]
+    runs = [list(generate(network, PROMPT, 30, Sampling(2.0, seed=s))) for s in (0, 0, 1)]
     assert runs[0] == runs[1] != runs[2]
 
 
@@ -71,7 +72,8 @@ def test_sampling_follows_the_cut_distribution():
     draws = 4000
 
     def shares(temperature, top_k, top_p):
-        seen = Counter(choose(logits, temperature, top_k, top_p, generator) for _ in range(draws))
+        drawn = Sampling(temperature, top_k, top_p)
+        seen = Counter(choose(logits, drawn, generator) for _ in range(draws))
         return torch.tensor([seen[token] / draws for token in range(5)])
 
     def expected(temperature, kept):
@@ -91,7 +93,7 @@ def test_sampling_follows_the_cut_distribution():
         assert not got[want == 0].any()
         # 0.5 / sqrt(draws) bounds the standard error of a share: four of them.
         assert (got - want).abs().max() < 4 * 0.5 / draws**0.5
-    assert choose(logits, 0.0, None, None, generator) == 4
+    assert choose(logits, GREEDY, generator) == 4
 
 
 @pytest.mark.parametrize(
@@ -108,4 +110,4 @@ def test_sampling_follows_the_cut_distribution():
 )
 def test_a_wrong_request_is_refused_before_the_first_token(prompt, new, settings, line):
     with pytest.raises(ValueError, match=line):
-        generate(build(DENSE), prompt, new, **settings)
+        generate(build(DENSE), prompt, new, Sampling(**settings))

@@ -28,7 +28,8 @@ TOLERATED = 2.0
 
 @dataclass(frozen=True)
 class Error:
-    """Of one output or gradient: the norm of its difference from fp64, relative to fp64's."""
+    """The error of one output or gradient: the norm of its difference from fp64, relative to
+    fp64's."""
 
     quantity: str
     kernel: float
@@ -36,7 +37,7 @@ class Error:
 
     @property
     def acceptable(self) -> bool:
-        """At most TOLERATED times torch's own; exactly right where torch is."""
+        """Whether it is at most TOLERATED times torch's own; exactly right where torch is."""
         return self.kernel <= TOLERATED * self.torch
 
 

@@ -18,7 +18,7 @@ from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 @contextmanager
 def rounding_casts() -> Iterator[None]:
-    """Within, fp32 -> bf16 rounds to the nearest, ties to even."""
+    """Inside the context, fp32 -> bf16 rounds to the nearest, ties to even."""
     original = InterpreterBuilder.cast_impl
 
     def cast(self: Any, source: Any, kind: Any) -> Any:

@@ -26,9 +26,9 @@ from harness.machine.hardware import peaks
 
 SCHEMA = 1
 OUTPUT = Path("bench") / "kernels.json"
-"""Below the results folder."""
+"""Where the file lies, below the results folder."""
 ELEMENT_BYTES = 2
-"""Of bf16, which predictions are made for."""
+"""The size of a bf16 value, which predictions are made for."""
 
 
 def digest() -> str:

@@ -145,7 +145,8 @@ class Files(_Tables):
 SPAN = 512
 """Characters of a text that stand on one side of the split."""
 FEW = 100
-"""Below so many documents a share of them is too coarse, or empty: they are cut into spans."""
+"""The number of documents below which a share of them is too coarse, or empty: they are cut into
+spans."""
 
 
 class Spans(Files):

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, UsersFault, nearest, users_code
 from harness.launch.base import Launcher
-from harness.recipe import UsersFault, users_code
 
 OWN = ".py:"
 """What tells a user's own launcher, FILE.py:OBJECT, from a name."""

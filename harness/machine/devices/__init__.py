@@ -29,7 +29,7 @@ class Device(ABC):
     rank: ClassVar[int]
     """The device that `--device auto` takes is the present one of the highest rank."""
     heading: ClassVar[str]
-    """Of its section in the card."""
+    """The title of the device's section in the card."""
     note: ClassVar[str] = ""
     """What its numbers can and cannot say; stands under the heading."""
     rented: ClassVar[bool]

@@ -50,7 +50,7 @@ class Cuda(Device):
         return _asked()
 
     def multiplies_bf16(self) -> tuple[bool | None, str]:
-        """From Ampere on."""
+        """Whether it does, as all from Ampere on do."""
         capability = _capability()
         if capability is None:
             return None, "compute capability unknown"

@@ -16,7 +16,7 @@ from harness.files import read_regular
 from harness.records.untrusted import cleaned
 
 MAX_BYTES = 2**20
-"""Of a file of facts or claims: many times what the longest of ours has."""
+"""The most that a file of facts or claims may have: many times what the longest of ours has."""
 _PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{50}}")
 """The parser's memory grows with the square of a key's parts."""

@@ -54,7 +54,7 @@ class Muon(torch.optim.Optimizer):
     or (experts, rows, cols), every expert a matrix.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - torch's optimizers take their settings one by one
         self,
         params: Sequence[torch.nn.Parameter],
         slices: Sequence[Sequence[int]],

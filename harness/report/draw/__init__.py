@@ -38,7 +38,7 @@ class Shown(Frozen):
 
     @property
     def digest(self) -> str:
-        """Of the data drawn."""
+        """The digest of the data drawn."""
         return digest(self)
 
 
@@ -59,7 +59,7 @@ class Figure:
 
     @property
     def file(self) -> str:
-        """In `<results>/figures/`."""
+        """The file's name in `<results>/figures/`."""
         return f"{self.name}.png"
 
     def cells(self) -> dict[str, Cell]:

@@ -20,7 +20,8 @@ from harness.report.views.sft import StageCurves, StagePanel
 from harness.report.views.throughput import Crossing, Totals
 
 FIRST_SHARE = 0.08
-"""Of a stage from scratch: its first updates' losses would flatten all that follows."""
+"""The part of a stage from scratch that is not drawn: its first updates' losses would flatten all
+that follows."""
 TALL = (6.4, 4.2)
 """Inches, of a run's seconds."""
 BEYOND = 1.15

@@ -39,7 +39,7 @@ BAR = (0.18, 0.42, 0.64, 0.11)
 """Its colour bar: left and width as shares of the figure's, bottom and height in inches."""
 BAD = "0.8"
 FRAME = PALETTE[1]
-"""Of the best setting: vermilion, which viridis has nowhere."""
+"""The colour around the best setting: vermilion, which viridis has nowhere."""
 
 
 @page(Heats, "white", font=8.0, title=9.0)

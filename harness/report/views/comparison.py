@@ -8,5 +8,5 @@ from harness.report.views import clock, cost, difference, loss
 
 
 def tables(section: Section) -> list[Table]:
-    """Those of the four views that it is made of."""
+    """The tables of the four views that it is made of."""
     return [table for view in (loss, difference, clock, cost) for table in view.tables(section)]

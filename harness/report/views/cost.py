@@ -54,7 +54,7 @@ class _Here:
         return [record for record in self.group.records if record.arm == arm]
 
     def ended(self, arm: str) -> list[Record]:
-        """Those of this kind that ended well."""
+        """The runs of this kind that ended well."""
         return [record for record in self.records(arm) if record.status == "ok"]
 
     def reached(self, arm: str, horizon: str) -> list[Reached]:

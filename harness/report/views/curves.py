@@ -89,7 +89,7 @@ class Curves(Shown):
 
     @property
     def digest(self) -> str:
-        """Of the data drawn."""
+        """The digest of the data drawn."""
         return digest(json.loads(self.model_dump_json()))  # which has null for NaN
 
 

@@ -46,7 +46,7 @@ class Pair:
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """Of the difference, over documents drawn together for both."""
+        """The interval of the difference, over documents drawn together for both."""
         nats, sizes = zip(*self.documents, strict=True)
         return bits_per_byte_interval(nats, sizes)
 

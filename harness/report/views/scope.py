@@ -17,7 +17,7 @@ from harness.report.columns import Measure, tabulate, text
 from harness.report.table import NONE, Table, quantity
 
 FEW_ARMS = 6
-"""So many are named beside a kind of machine; of more, the count stands."""
+"""How many arms are named beside a kind of machine; where there are more, their number stands."""
 
 Aspect = tuple[str, str, Sequence[str]]
 """Its text, what it is, and the files that it comes from."""
