@@ -150,7 +150,8 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         code = _say("interrupted", 130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left, as `| head` does
+        code = 141  # the reader of our output left, as `| head` does; 1 would be a check's no
+        sys.stderr.close()
     except OSError as error:  # wherever a path may stand, and whatever a disk may do
         named = error.filename is not None
         place = error.filename if named else "the output could not be written"

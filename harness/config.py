@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import RequestError, explain, nearest
-from models.config import ModelConfig
+from models.config import ModelConfig, check_settings
 from models.kernels.names import KERNELS
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+=@,-]{0,99}"
@@ -150,6 +150,7 @@ class OptimConfig(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        check_settings(self.settings)
         for name in ("muon_lr", "adamw_lr", "muon_weight_decay", "adamw_weight_decay", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"optim.{name} must not be negative: {getattr(self, name)}")
@@ -190,6 +191,8 @@ class ScheduleConfig(Frozen):
 
 
 Compile = Literal["eager", "blocks", "whole"]
+MOST_TOKENS = 10**15
+"""More than anybody has trained on, and few enough for a float to count them."""
 
 
 class TrainConfig(Frozen):
@@ -229,6 +232,8 @@ class TrainConfig(Frozen):
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} must be at least 1, not {getattr(self, name)}")
+        if self.tokens > MOST_TOKENS:
+            raise ValueError(f"train.tokens is at most {MOST_TOKENS:,}, not {self.tokens:,}")
         for kernel in self.kernels if isinstance(self.kernels, tuple) else ():
             if kernel not in KERNELS:
                 raise ValueError(f"train.kernels: no kernel '{kernel}'{nearest(kernel, KERNELS)}")

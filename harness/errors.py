@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -104,7 +106,26 @@ def users_code() -> Iterator[None]:
     except TooLong as error:
         raise UsersFault(str(error)) from None
     except BaseException as error:
-        text = " ".join(str(error).split())[:300]
-        raise UsersFault(f"{type(error).__name__}: {text}") from None
+        raise UsersFault(_told(error)) from None
     finally:
         os._exit = exit_now
+
+
+OURS = tuple(str(Path(__file__).resolve().parents[1] / name) for name in ("harness", "models"))
+"""Folders of our own code, where a user's mistake only comes to light."""
+
+
+def _told(error: BaseException) -> str:
+    """`file.py:6: NameError: ...`, of the last line of the user's own that led to an error."""
+    pydantic = sys.modules.get("pydantic")  # whoever raised its error has imported it
+    if pydantic is not None and isinstance(error, pydantic.ValidationError):
+        what = explain(error)
+    else:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{Path(error.filename).name}:{error.lineno}: {what}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        beside = (*OURS, sys.prefix, sys.base_prefix, "<")
+        if not frame.filename.startswith(beside):
+            return f"{Path(frame.filename).name}:{frame.lineno}: {what}"
+    return what

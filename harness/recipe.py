@@ -38,6 +38,11 @@ class Tokens:
     tokens: int
     name: str = "tokens"
 
+    def __post_init__(self) -> None:
+        """Refuse a length that is none."""
+        if self.tokens < 1:
+            raise ValueError(f"a horizon has at least 1 token, not {self.tokens}")
+
 
 @dataclass(frozen=True)
 class ActiveFlops:
@@ -300,6 +305,9 @@ def recipe(
     """
 
     check_name("a recipe", name)
+    for scale, count in seeds.items():
+        if not isinstance(count, Sequential) and count < 1:
+            raise RequestError(f"recipe '{name}' needs at least 1 seed at {scale}, not {count}")
 
     def register(build: Callable[[Any], Recipe]) -> Callable[[Any], Recipe]:
         document = build.__doc__ or _written_docstring(build)
@@ -352,7 +360,7 @@ def _is_part(file: Path) -> bool:
     """Whether a file is an optimizer or the like that lies beside the recipes: it imports torch,
     which no plan may wait for, and nothing of the harness."""
     try:
-        body = ast.parse(file.read_text("utf-8")).body
+        body = ast.parse(file.read_text("utf-8")).body if file.is_file() else []
     except (OSError, ValueError, SyntaxError):
         return False  # loading it will say what is wrong
     names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
@@ -362,6 +370,8 @@ def _is_part(file: Path) -> bool:
 
 
 def _load_file(file: Path) -> list[Broken]:
+    if not file.is_file():
+        return [Broken(file.stem, file.name, "it is no regular file")]  # a pipe would never end
     before = dict(_registering)
     spec = importlib.util.spec_from_file_location(f"_user_recipe_{file.stem}", file)
     if spec is None or spec.loader is None:

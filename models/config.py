@@ -7,6 +7,7 @@ without building anything. May not import from the harness.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -40,6 +41,22 @@ class Part(BaseModel):
     """The file's text, or the installed package and its version; the plan fills it in."""
     counted: Counted | None = None
     """The plan fills it in."""
+
+    @field_validator("settings")
+    @classmethod
+    def _told_apart(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        check_settings(settings)
+        return settings
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a configuration's dotted fields could not tell apart: a name with a dot
+    in it, and an empty table. Raises ValueError."""
+    for name, value in settings.items():
+        if "." in name or value == {}:
+            raise ValueError(f"settings: '{name}' is a name with a dot, or an empty table")
+        if isinstance(value, Mapping):
+            check_settings(value)
 
 
 class ModelConfig(BaseModel):

@@ -80,3 +80,13 @@ def test_overrides_are_read_as_json_else_as_text():
 
 def test_canonical_forms_do_not_depend_on_order():
     assert canonical({"b": 1, "a": [1.0, None]}) == canonical({"a": [1.0, None], "b": 1})
+
+
+@pytest.mark.parametrize("settings", [{"a.b": 1}, {"a": {}}, {"a": {"b": {}}}])
+def test_settings_that_dotted_fields_could_not_tell_apart_are_refused(settings):
+    """`{"a.b": 1}` and `{"a": {"b": 1}}` would share a key, and so would `{}` and `{"a": {}}`."""
+    other = {"optim.name": "torch.optim:NAdam", "optim.settings": settings}
+    with pytest.raises(RequestError, match="a name with a dot, or an empty table"):
+        replace(presets.run("smoke"), other)
+    with pytest.raises(RequestError, match="a name with a dot, or an empty table"):
+        replace(presets.run("smoke"), {"model.feed_forward.settings": settings})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -10,8 +11,19 @@ import pytest
 from harness import recipe
 from harness.errors import RequestError
 from harness.plan import resolved
+from harness.plan.resolved import resolve
 from tests.plan import making
 
+OWN = '''
+from harness import presets
+from harness.recipe import Axis, Primary, Recipe, Tokens, recipe
+
+@recipe("own", primary=Primary(metric="val_loss", at="tokens", pairs=(("a", "b"),)), seeds={"smoke": 3})
+def own(scale):
+    """Two rates."""
+    base = presets.run(scale)
+    return Recipe(base, axes=[Axis("rate", ["optim.muon_lr"], {"a": 0.01, "b": 0.02})], horizons=[Tokens(2048)])
+'''  # noqa: E501
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -83,3 +95,27 @@ def test_a_user_cannot_shadow_one_of_ours(tmp_path):
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(RequestError, match="did you mean 'dense_vs_moe'"):
         recipe.find("dense_vs_mo", Path("nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "line"),
+    [
+        ("base = presets", "base == presets", "could not be built: own.py:8: NameError"),
+        ("Tokens(2048)", "Tokens(-5)", "could not be built: own.py:9: ValueError: a horizon has"),
+        ('"val_loss"', '"vl"', "could not be loaded: own.py:5: metric: input should be"),
+        ('"smoke": 3', '"smoke": 0', "needs at least 1 seed at smoke, not 0"),
+        ("[Tokens(2048)]", "[Tokens(2048), Tokens(4096)]", "names a horizon twice: tokens, tokens"),
+    ],
+)
+def test_a_recipes_mistake_names_its_line(tmp_path, wrong, right, line):
+    assert wrong in OWN
+    (tmp_path / "own.py").write_text(OWN.replace(wrong, right, 1))
+    with pytest.raises(RequestError) as said:
+        resolve(recipe.find("own", tmp_path), "smoke")
+    assert line in str(said.value)
+
+
+def test_a_pipe_among_the_recipes_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    (broken,) = recipe.load(tmp_path)[1]
+    assert (broken.file, broken.error) == ("pipe.py", "it is no regular file")

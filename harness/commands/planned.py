@@ -13,6 +13,7 @@ from typing import Any, get_args
 from harness.code import behaviour, provenance
 from harness.errors import RequestError, nearest
 from harness.evidence import precision, query
+from harness.files import read_regular
 from harness.machine import devices, hardware
 from harness.plan import profiles
 from harness.plan.auto import Evidence
@@ -21,6 +22,9 @@ from harness.plan.profiles import Profile
 from harness.plan.runs import Run
 from harness.recipe import Scale
 from harness.records.schema import Record, one_command
+
+CONFIG_BYTES = 1_000_000
+"""The most that a configuration file may have."""
 
 
 def read_scale(text: str) -> Scale:
@@ -47,7 +51,7 @@ def read_overrides(file: Path | None, sets: list[str]) -> dict[str, Any]:
     pairs: list[str] = []
     if file is not None:
         try:
-            pairs = _pairs(tomllib.loads(file.read_text(encoding="utf-8")))
+            pairs = _pairs(tomllib.loads(read_regular(file, CONFIG_BYTES).decode("utf-8")))
         except OSError as error:
             raise RequestError(f"--config {file}: {error.strerror}") from None
         except ValueError as error:  # of TOML, and of text that is not UTF-8

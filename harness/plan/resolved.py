@@ -96,6 +96,8 @@ def check_question(entry: Entry, recipe: Recipe, grid: Sequence[Arm]) -> None:
         sources.check(data)
         for source in data.sources:
             check_name("a source", source.name)
+    if len(set(horizons)) < len(horizons):
+        raise RequestError(f"recipe '{entry.name}' names a horizon twice: {', '.join(horizons)}")
     if entry.primary.at not in horizons:
         raise RequestError(
             f"recipe '{entry.name}' asks at a horizon '{entry.primary.at}' that it does not have"

@@ -306,7 +306,9 @@ def judge(
         if estimate.n < MIN_PAIRS:
             barred[name] = f"{_pairs(estimate.n)}, at least {MIN_PAIRS} needed"
         elif estimate.sd == 0.0 and estimate.mean != 0.0:
-            barred[name] = "every pair differs by exactly the same amount, so seeds did not vary"
+            barred[name] = (
+                "every pair differs by exactly the same amount, which leaves no noise to judge by"
+            )
     p_values = {
         name: one.p_value
         for name, one in differences.items()

@@ -206,6 +206,9 @@ def _joined(parts: Sequence[tuple[int, str]], chosen: Sequence[int]) -> list[Tex
 def of_paths(paths: Sequence[Path]) -> dict[str, Any]:
     """A source of all of a mix from a user's text files, as plain values: whole documents where
     there are enough of them, else spans. Raises RequestError."""
+    for path in paths:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise RequestError(f"'{path}' is no regular file")  # a pipe might never end
     name = re.sub(r"[^A-Za-z0-9._+=,@-]+", "-", paths[0].stem).lstrip("._+=,@-")[:100] or "text"
     kind = Files.name
     source = Source(name=name, kind=kind, share=1.0, paths=tuple(map(str, paths)))
