@@ -1,10 +1,20 @@
-"""One thread in this process, and one data cache for the whole session, away from the user's."""
+"""One thread in this process, signals as in the foreground, and one data cache for the whole session, away from the user's."""
 
 import os
+import signal
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        # A job in a shell's background ignores some, and so would every child that is tested.
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

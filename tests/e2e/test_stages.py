@@ -224,6 +224,7 @@ def test_weights_that_did_not_arrive_fail_the_hand_over(copy):
     content["model"]["embedding.weight"] = torch.randn_like(content["model"]["embedding.weight"])
     checkpoint.save(file, content)
     (copy.results / store.path_of(by_stage(copy)["sft"])).unlink()
+    (folder_of(copy, "sft") / "model.pt").unlink()  # or its finished state would go to the record
     process = copy.start("run", "tiny_stages")
     _, err = process.communicate(timeout=240)
     assert process.returncode == 3
