@@ -1,4 +1,4 @@
-"""One thread in this process, signals as in the foreground, and one data cache for the whole session, away from the user's."""
+"""One thread in this process, signals as in the foreground, and a data cache of the tests' own."""
 
 import os
 import signal
