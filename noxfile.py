@@ -53,8 +53,8 @@ def run(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests that take minutes on two cores; arguments go to pytest."""
-    call(session, "pytest", *session.posargs)
+    """The tests that take minutes, two at a time; arguments go to pytest."""
+    call(session, "pytest", "--numprocesses=2", "--dist=loadgroup", *session.posargs)
 
 
 @nox.session

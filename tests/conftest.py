@@ -28,3 +28,14 @@ def cache_folder(tmp_path_factory):
         del os.environ["SMOL_CACHE"]
     else:
         os.environ["SMOL_CACHE"] = before
+
+
+def pytest_collection_modifyitems(config, items):
+    """Two workers: one takes the end-to-end tests, whose trained runs are made once a worker, and
+    whatever else it has time for; a file is never divided."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        together = "e2e" if "e2e" in item.path.parts else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(together))
+    items.sort(key=lambda item: "e2e" not in item.path.parts)  # the longest group begins first
