@@ -63,7 +63,7 @@ def test_ours_are_found_by_walking_the_folder():
         ("none.py:Mine", 1, "there is no file 'none.py'"),
         ("mine.py:OneByTwo", 1, "mine.py has no 'OneByTwo'; did you mean 'OneByOne'"),
         ("mine.py:answer", 1, "'answer' is no harness.launch.base.Launcher, but int"),
-        ("broken.py:X", 1, "broken.py could not be loaded: ZeroDivisionError"),
+        ("broken.py:X", 1, "broken.py could not be loaded: broken.py:1: ZeroDivisionError"),
         ("local", 2, "--processes 2: the launcher local gives a run one process; --launcher torch"),
     ],
 )
