@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib.util
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -106,16 +108,46 @@ def users_code() -> Iterator[None]:
     except TooLong as error:
         raise UsersFault(str(error)) from None
     except BaseException as error:
-        raise UsersFault(_told(error)) from None
+        raise UsersFault(told(error)) from None
     finally:
         os._exit = exit_now
+
+
+@contextlib.contextmanager
+def users_work(subject: str) -> Iterator[None]:
+    """As `users_code`, for work that may last and be Ctrl-C'd, such as reading a user's source:
+    what it raises becomes RequestError, `subject: file.py:6: ...`."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(f"{subject}: {told(error)}") from error
+
+
+def users_module(file: Path, name: str) -> ModuleType:
+    """A user's file as a module, executed anew under `users_code`, and there as `name` to what it
+    defines (dataclasses look their module up). Raises UsersFault, and RequestError of the file's
+    own."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UsersFault("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with users_code():
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 OURS = tuple(str(Path(__file__).resolve().parents[1] / name) for name in ("harness", "models"))
 """Folders of our own code, where a user's mistake only comes to light."""
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """`file.py:6: NameError: ...`, of the last line of the user's own that led to an error."""
     pydantic = sys.modules.get("pydantic")  # whoever raised its error has imported it
     if pydantic is not None and isinstance(error, pydantic.ValidationError):

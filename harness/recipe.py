@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
-from harness.errors import RequestError, UsersFault, nearest, users_code
+from harness.errors import RequestError, UsersFault, nearest, users_code, users_module
 
 Scale = Literal["smoke", "proxy", "full"]
 Role = Literal["", "noise", "compile", "kernels", "bundle"]
@@ -373,14 +371,8 @@ def _load_file(file: Path) -> list[Broken]:
     if not file.is_file():
         return [Broken(file.stem, file.name, "it is no regular file")]  # a pipe would never end
     before = dict(_registering)
-    spec = importlib.util.spec_from_file_location(f"_user_recipe_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        return [Broken(file.stem, file.name, "not a Python file")]
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
     try:
-        with users_code():
-            spec.loader.exec_module(module)
+        users_module(file, f"_user_recipe_{file.stem}")
     except (UsersFault, RequestError) as fault:  # reported, not hidden
         _registering.clear()
         _registering.update(before)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import presets
+from harness.commands.planned import parse_overrides
 from harness.config import NEUTRAL_FIELDS, RunConfig, canonical, flatten, identity, replace
 from harness.errors import RequestError
 from harness.plan.diffs import difference
-from harness.plan.overrides import parse_overrides
 
 BASE = presets.run("smoke")
 NUMBERS = sorted(

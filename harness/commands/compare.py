@@ -11,10 +11,9 @@ import typer
 
 from harness.commands import complete, places
 from harness.commands.options import JsonOption, ReadResultsOption, SetOption
-from harness.commands.planned import read_scale
+from harness.commands.planned import parse_overrides, read_scale
 from harness.errors import CheckFailed
 from harness.launch import terminal
-from harness.plan.overrides import parse_overrides
 from harness.records import store
 from harness.records.schema import Record
 

@@ -17,7 +17,6 @@ from harness.files import read_regular
 from harness.machine import devices, hardware
 from harness.plan import profiles
 from harness.plan.auto import Evidence
-from harness.plan.overrides import parse_overrides
 from harness.plan.profiles import Profile
 from harness.plan.runs import Run
 from harness.recipe import Scale
@@ -68,6 +67,31 @@ def _pairs(table: Mapping[str, Any], prefix: str = "") -> list[str]:
         else:
             found.append(f"{prefix}{name}={json.dumps(value, default=str)}")
     return found
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """`["optim.muon_lr=0.02"]` -> `{"optim.muon_lr": 0.02}`.
+
+    A value is read as JSON, else as text. Whole numbers stand for floats where the field is one.
+    Raises RequestError for a pair without `=`.
+    """
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        path, equals, text = pair.partition("=")
+        if not equals or not path.strip():
+            raise RequestError(f"--set takes field=value, not '{pair}'")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text.strip()
+        changes[path.strip()] = _tuples(value)
+    return changes
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def device_profile(device: str) -> Profile:

@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
-from harness.commands.planned import (
-    default_jobs,
-)
+from harness.commands.planned import default_jobs
 from harness.commands.request import Asked, Options, Request, ask, read
 from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report

@@ -6,14 +6,13 @@ section that gives tables and figures in a list.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness.errors import RequestError, UsersFault, users_code, users_module
 from harness.evidence.sections import Section
 from harness.report.draw import Figure
 from harness.report.table import Table
@@ -48,7 +47,11 @@ def folders() -> list[Path]:
 def load(name: str) -> Any:
     """The view of `FILE.py:OBJECT`. Raises ViewMissing where it is not there or does not load."""
     found = object_of(name)
-    view = found() if isinstance(found, type) else found
+    try:
+        with users_code():
+            view = found() if isinstance(found, type) else found
+    except UsersFault as why:
+        raise ViewMissing(f"{name} cannot be made: {why}") from None
     if hasattr(view, "tables") or hasattr(view, "figure"):
         return view
     if callable(view):
@@ -74,16 +77,7 @@ def object_of(name: str) -> Any:
 @cache
 def _module(place: Path) -> ModuleType:
     """The file as a module; executed once."""
-    name = f"_own_view_{place.stem}"
-    spec = importlib.util.spec_from_file_location(name, place)
-    if spec is None or spec.loader is None:
-        raise ViewMissing(f"{place.name} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a user's file may raise: said, not hidden
-        del sys.modules[name]
-        said = str(error).splitlines()[0] if str(error) else ""
-        raise ViewMissing(f"{place.name}: {type(error).__name__}: {said}") from None
-    return module
+        return users_module(place, f"_own_view_{place.stem}")
+    except (UsersFault, RequestError) as why:  # said where the view would stand
+        raise ViewMissing(str(why)) from None

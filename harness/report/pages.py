@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import recipe as recipes
+from harness.errors import users_work
 from harness.evidence.sections import Section, sections
 from harness.machine import devices
 from harness.records.schema import Record
@@ -215,7 +216,9 @@ def _about(entry: recipes.Entry | None, inputs: Inputs) -> list[Part]:
     if entry is None or entry.about is None:
         return []
     try:
-        return list(own.object_of(entry.about)(inputs))
+        about = own.object_of(entry.about)
+        with users_work(f"{entry.about}, what recipe '{entry.name}' says of itself, fails"):
+            return list(about(inputs))
     except ViewMissing as why:
         return [f"What the recipe says of itself is not here: {escape(str(why))}."]
 

@@ -45,7 +45,8 @@ def rows_of(folder: Path) -> list[np.ndarray]:
 
 def test_padding_of_transformers_is_no_target(tmp_path: Path) -> None:
     """What its tokenizer gives with padding="max_length" is the same with labels of -100 there."""
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     documents = texts(200, seed=1)
     fitted = tmp_path / "tokenizer"
     fitted.mkdir()

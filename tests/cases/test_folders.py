@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import (
@@ -32,7 +33,6 @@ from harness.errors import RequestError
 from models.hf import DEFAULTS
 from tests.data.conftest import texts
 
-transformers = pytest.importorskip("transformers")
 PROMPT = "global with return"
 
 
@@ -169,7 +169,6 @@ def test_a_sample_is_transformers_greedy_text(place: Path, capsys) -> None:
 
 
 def test_scores_are_those_of_hflm(place: Path) -> None:
-    pytest.importorskip("lm_eval")
     from tests.e2e.test_tasks import instances, theirs
     from tests.e2e.test_tasks import ours as mine
 

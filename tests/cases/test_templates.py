@@ -49,7 +49,8 @@ TALK = [
     ],
 )  # fmt: skip
 def test_it_writes_what_transformers_writes(tmp_path: Path, field: Any, beside: Any) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     tokenizer.save(tokenizer.fit(texts(50, seed=1), 400), tmp_path, 64)
     path = tmp_path / "tokenizer_config.json"
     config = json.loads(path.read_text()) | {"chat_template": field}
@@ -112,7 +113,8 @@ TALKS = (TALK, [{"role": "system", "content": "Be kind."}, *TALK[2:]], TALK[2:])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_familys_template_is_transformers_or_one_line(tmp_path: Path, family: str) -> None:
     """What a template does to tokens is found by asking it, so its form must not matter."""
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     tokenizer.save(tokenizer.fit(texts(50, seed=1), 400), tmp_path, 64)
     (tmp_path / "chat_template.jinja").write_text(FAMILIES[family])
     peer = transformers.AutoTokenizer.from_pretrained(tmp_path)

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from moto.moto_server import werkzeug_app as moto_app
 
 from harness.data import blob_fetch, blobs, hub
 from harness.data.blob_fetch import Unusable, gunzip
 from harness.data.sources import stdlib
 from harness.errors import RequestError
 
-moto_app = pytest.importorskip("moto.moto_server.werkzeug_app")
 LIMIT = 300_000
 CONNECTIONS = 16
 

@@ -18,7 +18,6 @@ from harness.data.assets import find_smollm2
 from harness.errors import RequestError
 from tests.e2e.test_models import RUN, place
 
-lm_eval = pytest.importorskip("lm_eval")
 __all__ = ["place"]
 # Looked up now: the tests' own cache takes the place of the user's when they begin.
 FOLDER = find_smollm2()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from harness.plan.overrides import parse_overrides
+from harness.commands.planned import parse_overrides
 from harness.recipe import find
 from recipes.about import pretrain_sft as pipeline
 from recipes.about.dense_vs_moe import DEVICES, cost

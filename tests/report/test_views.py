@@ -118,9 +118,11 @@ def test_a_function_or_a_module_is_a_view_too(place: Path) -> None:
         (None, "there is no file recipes/myviews.py"),
         ("x = 1\n", "myviews.py has no Spread"),
         ("Spread = 3\n", "has neither tables(section) nor figure(section)"),
-        ("import nowhere_at_all\n", "ModuleNotFoundError: No module named"),
+        ("import nowhere_at_all\n", "myviews.py:1: ModuleNotFoundError: No module named"),
+        ("import os\nos._exit(3)\n", "myviews.py:2: SystemExit"),
+        ("class Spread:\n    def __init__(self, x):\n        pass\n", "cannot be made: TypeError"),
     ],
-    ids=["no file", "no object", "no view", "broken"],
+    ids=["no file", "no object", "no view", "broken", "exits", "takes arguments"],
 )
 def test_a_view_that_is_not_here_is_said_in_one_line(
     place: Path, text: str | None, said: str
@@ -136,7 +138,9 @@ def test_a_view_that_is_not_here_is_said_in_one_line(
 def test_a_view_that_breaks_is_named(place: Path) -> None:
     broken = SPREAD.replace("        def losses(arm):", "        1 / 0\n\n        def losses(arm):")
     (place / "recipes/myviews.py").write_text(broken)
-    with pytest.raises(RequestError, match=r"view 'myviews.py:Spread' fails on .*ZeroDivision"):
+    line = broken.splitlines().index("        1 / 0") + 1
+    said = rf"view 'myviews.py:Spread' fails on .*: myviews.py:{line}: ZeroDivision"
+    with pytest.raises(RequestError, match=said):
         card.regenerate(place / "results")
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import re
-import sys
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +22,7 @@ from harness.config import DataConfig, Source, as_before
 from harness.data.left_out import text_fault
 from harness.data.streams import Position, SourceBatch, Stream, listed
 from harness.data.units import Paragraphs, TextUnit, cut, held_out
-from harness.errors import RequestError, nearest
+from harness.errors import RequestError, UsersFault, nearest, users_module, users_work
 
 FOLDERS = (Path("recipes"), Path())
 """Where a user's own file is looked for."""
@@ -205,7 +203,7 @@ def note(kind: str) -> str:
 
 def fingerprint(kind: Kind) -> str:
     """All that a source's documents depend on, besides the specification. Raises RequestError."""
-    with _Told(kind):
+    with _users(kind):
         own = kind.fingerprint()
     return f"{kind.code} {own}" if kind.code else own
 
@@ -227,27 +225,13 @@ def _unit(kind: Kind, text: Any) -> TextUnit:
 
 
 def _read(kind: Kind) -> list[Any]:
-    with _Told(kind):
+    with _users(kind):
         return list(kind.read())
 
 
-class _Told:
-    """Whatever a user's own class raises, as one line that says where."""
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, trace: Any) -> None:
-        if self.kind.code and isinstance(error, Exception) and not isinstance(error, RequestError):
-            file = self.kind.source.kind.partition(":")[0]
-            lines = [s.lineno for s in traceback.extract_tb(trace) if s.filename.endswith(file)]
-            raise RequestError(
-                f"source '{self.kind.source.name}': {file}:{lines[-1] if lines else 1}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+def _users(kind: Kind) -> AbstractContextManager[None]:
+    """Where a user's own class may raise anything, and a fault of ours must not be called its."""
+    return users_work(f"source '{kind.source.name}'") if kind.code else nullcontext()
 
 
 def _own(place: str, wanted: str) -> type[Kind]:
@@ -257,15 +241,10 @@ def _own(place: str, wanted: str) -> type[Kind]:
         raise RequestError(f"no file '{place}' in ./recipes or ./ with a kind of source")
     text = files[0].read_bytes()
     code = hashlib.sha256(text).hexdigest()
-    spec = importlib.util.spec_from_file_location(f"own_source_{code[:16]}", files[0].resolve())
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise RequestError(f"{place} cannot be loaded: {type(error).__name__}: {error}") from None
+        module = users_module(files[0].resolve(), f"own_source_{code[:16]}")
+    except UsersFault as why:
+        raise RequestError(f"{place} cannot be loaded: {why}") from None
     found = {
         name: one
         for name, one in vars(module).items()

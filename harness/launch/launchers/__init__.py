@@ -6,13 +6,12 @@ A file here declares one `LAUNCHER`, a `harness.launch.base.Launcher`.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from harness.errors import RequestError, UsersFault, nearest, users_code
+from harness.errors import RequestError, UsersFault, nearest, users_code, users_module
 from harness.launch.base import Launcher
 
 OWN = ".py:"
@@ -57,13 +56,9 @@ def _own(asked: str) -> Launcher:
     file = Path(f"{stem}.py").expanduser()
     if not file.is_file():
         raise RequestError(f"--launcher {asked}: there is no file '{file}'")
-    spec = importlib.util.spec_from_file_location(f"_user_launcher_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
+        module = users_module(file, f"_user_launcher_{file.stem}")
         with users_code():
-            spec.loader.exec_module(module)
             found = getattr(module, name, None)
             made = found() if isinstance(found, type) and issubclass(found, Launcher) else found
     except UsersFault as why:

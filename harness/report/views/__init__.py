@@ -8,10 +8,11 @@ the card, never passed over.
 from __future__ import annotations
 
 import pkgutil
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
-from harness.errors import RequestError
+from harness.errors import users_work
 from harness.evidence.sections import Section
 from harness.report import own
 from harness.report.draw import Figure
@@ -80,11 +81,6 @@ def _made(name: str, what: str, section: Section) -> Any:
         make = getattr(find(name), what, None)
     except ViewMissing:
         return None
-    try:
+    users = name.partition(":")[0].endswith(".py")  # a fault of ours is no fault of the request
+    with users_work(f"view '{name}' fails on {section.name}") if users else nullcontext():
         return make(section) if make else None
-    except Exception as error:
-        if not name.partition(":")[0].endswith(".py"):
-            raise  # a fault of ours is no fault of the request
-        raise RequestError(
-            f"view '{name}' fails on {section.name}: {type(error).__name__}: {error}"
-        ) from error
