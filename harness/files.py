@@ -9,9 +9,11 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY = ".writing-"
@@ -39,6 +41,27 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         if isinstance(error, OSError):  # a full disk names no file
             error.filename = str(path)
         raise
+
+
+@contextlib.contextmanager
+def new_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A folder beside `place`, to be filled inside; it then stands at `place`, whole, and where
+    anything is raised nothing changes.
+
+    Raises OSError where it cannot be written, and where `place` holds files already, but with
+    `replace`, which removes what was there.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
+    try:
+        fresh = temporary / "fresh"
+        fresh.mkdir()  # as the user's mask has it: mkdtemp's own is for its owner alone
+        yield fresh
+        if replace and place.exists():
+            os.rename(place, temporary / "old")
+        os.replace(fresh, place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:

@@ -7,12 +7,10 @@ code that the sweep began with, or its arms could not be compared.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from harness.code.provenance import ROOT
+from harness.files import new_folder
 
 PACKAGES = ("harness", "models")
 
@@ -32,16 +30,12 @@ def take(checkpoints: Path) -> Path:
     place = checkpoints / ".code" / whole.hexdigest()[:16]
     if place.is_dir():
         return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=".making-"))
     try:
-        for name, content in contents:
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / name).write_bytes(content)
-        os.rename(temporary, place)
+        with new_folder(place) as folder:
+            for name, content in contents:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
     except OSError:
         if not place.is_dir():  # else another launch of the same code was first
             raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return place

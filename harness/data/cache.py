@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.errors import RequestError
+from harness.files import new_folder
 
 
 def cache_root() -> Path:
@@ -20,30 +21,34 @@ def cache_root() -> Path:
     return Path(platformdirs.user_cache_dir("smol-harness"))
 
 
+@contextlib.contextmanager
+def written(place: Path) -> Iterator[None]:
+    """Work that writes to the cache. Raises RequestError where it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"cannot write the cache {place.parent} ({error.strerror or error}); "
+            "set SMOL_CACHE to a folder that can be written"
+        ) from None
+
+
 def build_once(place: Path, build: Callable[[Path], None]) -> None:
-    """Make the folder `place` unless it is there: `build(folder)` fills a temporary one beside it,
-    which is then put in place at once. Of several processes the first builds, the others wait.
+    """Make the folder `place` unless it is there: `build(folder)` fills a new one, which is then
+    put in place at once. Of several processes the first builds, the others wait.
 
     Raises RequestError where the cache cannot be written.
     """
     from filelock import FileLock
 
-    try:
+    if place.is_dir():  # a cache that has it need not be one that can be written
+        return
+    with written(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):
+        with FileLock(place.with_name(f"{place.name}.lock")):
             if place.is_dir():
                 return
             for left in place.parent.glob(f".{place.name}-*"):  # by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
-            temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
-            try:
-                build(temporary)
-                temporary.chmod(0o755)  # mkdtemp's folder is for its owner alone
-                os.rename(temporary, place)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise RequestError(
-            f"cannot write the data cache {place.parent} ({error.strerror or error}); "
-            "set SMOL_CACHE to a folder that can be written"
-        ) from None
+            with new_folder(place) as folder:
+                build(folder)

@@ -246,7 +246,7 @@ def test_an_empty_corpus_two_names_alike_and_no_cache(
     with pytest.raises(RequestError, match="two sources of one name"):
         prepare(spec(sources=(half, half)))
     monkeypatch.setenv("SMOL_CACHE", str(tmp_path / "empty.txt"))
-    with pytest.raises(RequestError, match="cannot write the data cache"):
+    with pytest.raises(RequestError, match="cannot write the cache"):
         prepare(spec())
 
 
