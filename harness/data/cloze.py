@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.cache import cache_root
+from harness.data.cache import cache_root, written
 from harness.data.texts import named
 from harness.errors import RequestError
 from harness.files import write_atomically
@@ -71,11 +71,9 @@ def write() -> Path:
         ],
         "metadata": {"version": 1.0},
     }
-    try:
+    with written(task):
         write_atomically(data, lines)
         write_atomically(task, json.dumps(content, indent=1) + "\n")  # JSON is YAML
-    except OSError as error:
-        raise RequestError(f"cannot write the cache {folder} ({error.strerror or error})") from None
     return task
 
 
