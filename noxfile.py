@@ -23,25 +23,32 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 DEFINES = ("pyproject.toml", "constraints.txt")
 
 
-def ready(session: nox.Session) -> None:
-    """Make or update the shared environment, if what defines it has changed."""
+def ready(session: nox.Session, extra: str = "dev") -> None:
+    """Make or update the shared environment, if what defines it has changed.
+
+    `extra` is the optional part of pyproject.toml that the session needs beside `dev`: what only
+    some sessions use is not installed before the first of them.
+    """
     content = b"".join((ROOT / name).read_bytes() for name in DEFINES)
     wanted = hashlib.sha256(content + sys.version.encode()).hexdigest()
-    stamp = VENV / "smol-stamp"
+    stamp = VENV / ("smol-stamp" if extra == "dev" else f"smol-stamp-{extra}")
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    session.log("setting up .venv (a minute or two, once)")
-    session.run(sys.executable, "-m", "venv", str(VENV), external=True)
+    session.log(f"setting up .venv for {extra} (a minute or two, once)")
+    if extra == "dev":
+        session.run(sys.executable, "-m", "venv", str(VENV), external=True)
+    else:
+        ready(session)
     session.run(
         str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        "-c", "constraints.txt", "-e", ".[dev]", external=True,
+        "-c", "constraints.txt", "-e", f".[{extra}]", external=True,
     )  # fmt: skip
     stamp.write_text(wanted)
 
 
-def call(session: nox.Session, program: str, *arguments: str) -> None:
-    """Run a program of the shared environment."""
-    ready(session)
+def call(session: nox.Session, program: str, *arguments: str, extra: str = "dev") -> None:
+    """Run a program of the shared environment, with what `extra` adds to it."""
+    ready(session, extra)
     session.run(str(BIN / program), *arguments, external=True)
 
 
