@@ -9,6 +9,7 @@ import torch
 
 from harness.config import OptimConfig
 from harness.optim import own, registry
+from harness.optim.peers import Peers
 from models.lm import LanguageModel
 
 
@@ -27,6 +28,12 @@ class Optimizers:
         for name, part in self.parts.items():
             for group, peak in zip(part.param_groups, self._peaks[name], strict=True):
                 group["lr"] = peak * factor
+
+    def share(self, peers: Peers) -> None:
+        """Have the parts that can do so share the work of each step with other processes."""
+        for part in self.parts.values():
+            if hasattr(part, "peers"):
+                part.peers = peers
 
     def step(self) -> None:
         """One optimizer step of each part."""

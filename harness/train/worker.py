@@ -155,6 +155,7 @@ class Worker:
             raise RequestError("train.compile=auto is for the plan to resolve")
         compiled.apply(model, config.train.compile, device)
         optimizers = build.build(config.optim, model)
+        optimizers.share(self.ranks)
         digest = self.job.code.source_digest
         origin = state.Origin(
             key=run.key_alone, source_digest=digest, manifest_digest=self.prepared.manifest.digest,

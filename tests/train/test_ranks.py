@@ -17,6 +17,7 @@ from harness.code.provenance import ROOT
 from harness.data.batches import Batch, Validation
 from harness.errors import RequestError
 from harness.optim.build import build
+from harness.optim.peers import shares
 from harness.train.evaluate import evaluate, expert_use
 from harness.train.ranks import ALONE, Ranks, _buckets
 from harness.train.update import update
@@ -43,6 +44,7 @@ def trajectory(kind: str, ranks: Ranks) -> list[float]:
     rates = presets.optim(muon_lr=0.02, adamw_lr=0.002, weight_decay=0.1)
     # In bf16 its iterations would make a rounding of the gradient a hundred times as large.
     optimizers = build(rates.model_copy(update={"muon_ns_dtype": "fp32"}), model)
+    optimizers.share(ranks)
     seen = []
     for number in range(UPDATES):
         found = update(
@@ -116,3 +118,12 @@ def test_every_row_is_somebodys_and_buckets_hold_one_type():
     assert min(map(len, parts)) == 2
     tensors = [torch.zeros(2), torch.zeros(3), torch.zeros(2, dtype=torch.float64)]
     assert [len(bucket) for bucket in _buckets(tensors)] == [2, 1]
+
+
+def test_the_work_of_a_step_is_shared_evenly_and_by_all_alike():
+    work = [4, 1, 3, 2]
+    owners = shares(work, 2)
+    loads = [sum(w for w, owner in zip(work, owners, strict=True) if owner == r) for r in (0, 1)]
+    assert loads == [5, 5]
+    assert shares(work, 2) == owners
+    assert set(shares([1], 3)) == {0}

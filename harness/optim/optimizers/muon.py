@@ -14,6 +14,7 @@ from harness.config import OptimConfig
 from harness.optim import groups
 from harness.optim.newton_schulz import HALVED_ROWS, orthogonalise
 from harness.optim.optimizers import adamw
+from harness.optim.peers import Peers, shares
 from models.dtypes import DTYPES
 from models.roles import Role
 
@@ -80,6 +81,8 @@ class Muon(torch.optim.Optimizer):
                 raise ValueError(f"slices {tuple(rows)} do not sum to {parameter.size(-2)} rows")
         defaults: dict[str, Any] = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
         super().__init__(list(params), defaults)
+        self.peers: Peers | None = None
+        """The processes that take each step together: each does its share of the iterations."""
         self._slices = [tuple(rows) for rows in slices]
         self._nesterov = nesterov
         self._scale = scale
@@ -98,6 +101,30 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("Muon takes no closure")
         (group,) = self.param_groups
+        matrices = list(self._matrices(group))
+        if self.peers is None or self.peers.count == 1:
+            for weight, gradient, average in matrices:
+                direction = self._direction(gradient, average, group)
+                self._move(weight, orthogonalise(direction, **self._newton_schulz), group)
+            return None
+        # Where it is another's the update is 0, so that the sum is exact, and the same for all.
+        owners = shares([_work(weight) for weight, _, _ in matrices], self.peers.count)
+        updates = []
+        for owner, (_, gradient, average) in zip(owners, matrices, strict=True):
+            direction = self._direction(gradient, average, group)
+            mine = owner == self.peers.rank
+            updates.append(
+                orthogonalise(direction, **self._newton_schulz)
+                if mine
+                else torch.zeros_like(direction, dtype=self._newton_schulz["dtype"])
+            )
+        self.peers.add_up(updates)
+        for (weight, _, _), orthogonal in zip(matrices, updates, strict=True):
+            self._move(weight, orthogonal, group)
+        return None
+
+    def _matrices(self, group: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Weight, gradient and momentum, (..., rows, cols), of what takes a step together."""
         for parameter, rows in zip(group["params"], self._slices, strict=True):
             gradient = parameter.grad
             if gradient is None:
@@ -105,23 +132,21 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            for weight, g, average in zip(
+            yield from zip(
                 *(taken_together(x, rows) for x in (parameter, gradient, state["momentum"])),
                 strict=True,
-            ):
-                self._move(weight, g, average, group)
-        return None
+            )
 
-    def _move(
-        self, weight: Tensor, gradient: Tensor, average: Tensor, group: dict[str, Any]
-    ) -> None:
-        """One step of (..., rows, cols), in place."""
+    def _direction(self, gradient: Tensor, average: Tensor, group: dict[str, Any]) -> Tensor:
+        """The momentum with this gradient, in place, and the direction of the step."""
         momentum = group["momentum"]
         average.lerp_(gradient, 1.0 - momentum)
-        direction = gradient.lerp(average, momentum) if self._nesterov else average
+        return gradient.lerp(average, momentum) if self._nesterov else average
+
+    def _move(self, weight: Tensor, orthogonal: Tensor, group: dict[str, Any]) -> None:
+        """One step of (..., rows, cols), in place."""
         if group["weight_decay"]:
             weight.mul_(1.0 - group["lr"] * group["weight_decay"])
-        orthogonal = orthogonalise(direction, **self._newton_schulz)
         # Widened first: a sum of two dtypes takes a slow path on the CPU.
         weight.add_(orthogonal.to(weight.dtype), alpha=-group["lr"] * self.scale_of(weight))
 
@@ -131,6 +156,11 @@ class Muon(torch.optim.Optimizer):
         if self._scale == "spectral":
             return max(1.0, rows / cols) ** 0.5
         return 0.2 * max(rows, cols) ** 0.5
+
+
+def _work(weight: Tensor) -> int:
+    """Multiplications of one product of the iterations, but for a factor."""
+    return weight.numel() * min(weight.shape[-2:])
 
 
 def taken_together(x: Tensor, slices: tuple[int, ...]) -> Iterator[Tensor]:
