@@ -103,6 +103,14 @@ def card(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The site, into site/, where every warning is an error, and what it promises: links, a page
+    for every name and command, notebooks that run."""
+    call(session, "mkdocs", "build", "--strict", "--quiet", extra="docs")
+    call(session, "pytest", "-m", "docs", *session.posargs, extra="docs")
+
+
+@nox.session
 def kernels(session: nox.Session) -> None:
     """What is known of the Triton kernels without a GPU: errors, builds, predicted times;
     `-- --write` keeps it in results/bench/kernels.json."""

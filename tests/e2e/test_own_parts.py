@@ -1,4 +1,4 @@
-"""README's own optimizer and own feed-forward, outside the clone, from `smol run` to the card."""
+"""The docs' own optimizer and own feed-forward, outside the clone, from `smol run` to the card."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SMALL = ("--seeds", "1", "--set", "train.tokens=4096", "--set", "model.layers=1"
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A folder with the files that README shows, run once."""
+    """A folder with the files that docs/parts.md shows, run once."""
     folder = tmp_path_factory.mktemp("mine")
     (folder / "recipes").mkdir()
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = (ROOT / "docs" / "parts.md").read_text("utf-8")
     blocks = re.findall(
         r"`recipes/(lion|relu2|dense_vs_mine)\.py`.*?```python\n(.*?)```", text, re.S
     )

@@ -93,8 +93,9 @@ def test_a_view_of_ones_own_is_one_file(place: Path) -> None:
     assert f"{FIGURE}: stale: the drawing code has changed" in str(card.check(results))
 
 
-def test_the_view_that_the_readme_shows_works(place: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+def test_the_view_that_the_docs_show_works(place: Path) -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (shown,) = [block for block in blocks if "class Spread" in block]
     (place / "recipes/myviews.py").write_text(shown)
     cell = Tracer(place / "results").cells()["dense_vs_moe.smoke.cpu.spread/dense/sd"]
