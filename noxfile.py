@@ -71,6 +71,13 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Runs over the nodes of a Ray cluster on this machine, some of which are killed; and jobs for
+    rented machines. Some twenty minutes on two cores."""
+    call(session, "pytest", "-m", "cluster", *session.posargs, extra="ray")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff, mypy, and the arrows between rooms (import-linter)."""
     call(session, "ruff", "check", ".")

@@ -76,7 +76,17 @@ LauncherOption = Annotated[
     typer.Option(
         "--launcher",
         metavar="NAME|FILE.py:OBJECT",
-        help="What starts the runs: local, torchrun (several processes a run), or your own.",
+        help="What starts the runs: local, torchrun (several processes a run), ray (the nodes of a "
+        "cluster), or your own.",
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="The Ray cluster of --launcher ray, such as 10.0.0.1:6379, or auto for the one that "
+        "this machine is in. Default: one of this machine alone.",
     ),
 ]
 ProcessesOption = Annotated[

@@ -13,6 +13,7 @@ import typer
 from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.options import (
+    AddressOption,
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -128,6 +129,7 @@ class Options:
     as_json: JsonOption = False
     launcher: LauncherOption = "local"
     processes: ProcessesOption = 1
+    address: AddressOption = None
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def read(options: Options, only: Callable[[Run], bool] | None) -> Request:
         options, scale, read_device(options.device), places.results_folder(scale, options.results),
         read_overrides(options.config, options.sets)
         | run_data.own_text(options.text, options.data),
-        launchers.find(options.launcher, options.processes), only=only,
+        launchers.find(options.launcher, options.processes, options.address), only=only,
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request

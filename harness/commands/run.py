@@ -22,6 +22,7 @@ from harness.data.prepare import Prepared
 from harness.errors import RequestError
 from harness.evidence import precision
 from harness.launch import terminal
+from harness.launch.base import opened
 from harness.launch.protocol import Job, run_folder
 from harness.machine import devices
 from harness.plan import runs as planning
@@ -116,14 +117,44 @@ def _launch(
         )
     if timing is not None and request.options.processes > 1:
         raise RequestError("--processes: a recipe that times its runs gives each one process")
-    workers = 1 if timing else request.options.jobs or default_jobs(request.device, runs)
+    here, launcher = default_jobs(request.device, runs), request.launcher
+    folder = snapshot.take(checkpoints)
+    with alone(checkpoints, request.results, plan), opened(launcher, folder):
+        workers = 1 if timing else request.options.jobs or launcher.at_once(here, runs)
+        jobs = _jobs(runs, plan, prepared, request, workers)
+        terminal.say(
+            f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
+            f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time"
+        )
+        try:
+            with ProgressDisplay(runs) as display:
+                return execute(
+                    jobs, launcher=launcher, workers=workers, code=folder, display=display,
+                    on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
+                )  # fmt: skip
+        except Interrupted:
+            with contextlib.suppress(RequestError):
+                _report(request, plan.entry, [])
+            print("interrupted: states are saved; the same command goes on", file=sys.stderr)
+            raise SystemExit(130) from None
+
+
+def _jobs(
+    runs: Sequence[Run],
+    plan: Plan,
+    prepared: Mapping[str, Prepared],
+    request: Request,
+    workers: int,
+) -> list[Job]:
+    """The runs with all that their processes need; `workers` of them will go on at a time."""
+    checkpoints, timing = places.checkpoints_folder(request.results), plan.recipe.timing
     campaign = datetime.now(UTC).isoformat(timespec="seconds")
     by_key = {run.key: run for run in plan.runs}
     arms = {arm.name: arm for arm in plan.arms}
     asked, text = question(plan, request.asked), command(request, plan.entry)
     code, known = provenance.code(), behaviour.of_code()
     forecast = Forecast.of_this_machine(request.device, store.read_all(request.results))
-    jobs = [
+    return [
         Job(
             run=run,
             question=asked,
@@ -148,19 +179,3 @@ def _launch(
         )
         for place, run in enumerate(runs)
     ]
-    terminal.say(
-        f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
-        f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time"
-    )
-    with alone(checkpoints, request.results, plan), ProgressDisplay(runs) as display:
-        try:
-            return execute(
-                jobs, launcher=request.launcher, workers=workers,
-                code=snapshot.take(checkpoints), display=display,
-                on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
-            )  # fmt: skip
-        except Interrupted:
-            with contextlib.suppress(RequestError):
-                _report(request, plan.entry, [])
-            print("interrupted: states are saved; the same command goes on", file=sys.stderr)
-            raise SystemExit(130) from None

@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +26,7 @@ from harness.launch import account
 from harness.launch.protocol import Job
 from harness.launch.tail import Tail
 from harness.machine import surroundings
+from harness.plan.runs import Run
 from harness.records import store
 from harness.records.schema import Record, Status
 
@@ -59,6 +60,26 @@ class Launcher(ABC):
     patience_seconds: ClassVar[float] = 60.0
     """How long `stop` waits for jobs to save their states before it kills them."""
 
+    takes_address: ClassVar[bool] = False
+    """Whether it works on other machines, which `address` finds."""
+    address: str | None = None
+    """What `--address` says."""
+
+    def absence(self) -> str | None:
+        """Why it cannot be used here, and what mends that; None where it can."""
+        return None
+
+    def open(self, code: Path) -> None:  # noqa: B027 - most have nothing to do
+        """Make ready to start jobs of this code. Raises RequestError where that cannot be."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of what `open` took; no job is running any more."""
+
+    def at_once(self, here: int, runs: Sequence[Run]) -> int:
+        """How many of the runs to start at a time, where this machine holds `here`. Asked between
+        `open` and `close`."""
+        return here
+
     @abstractmethod
     def start(self, job: Job, code: Path) -> Task:
         """Start a job with the packages that the folder `code` holds, and return what it became.
@@ -84,15 +105,21 @@ class Launcher(ABC):
             if (results / name).exists():
                 return store.read(results / name, name)
         status, error = self.cause(task)
-        with _lock_of(job):
-            attempt = store.next_attempt(results, run.recipe, run.arm, run.key)
-            record = account.record(job, status, error, attempt=attempt)
-            store.write(results, record)
-        return record
+        return kept(job, lambda attempt: account.record(job, status, error, attempt=attempt))
 
     def cause(self, task: Task) -> tuple[Status, str]:
         """Why a task ended without a record, in one line. A launcher that knows more says it."""
         return "failed", f"its process left no record: {last_words(task.job)}"
+
+
+@contextlib.contextmanager
+def opened(launcher: Launcher, code: Path) -> Iterator[None]:
+    """A launcher that can start jobs of this code."""
+    launcher.open(code)
+    try:
+        yield
+    finally:
+        launcher.close()
 
 
 def ready(job: Job) -> Job:
@@ -148,6 +175,15 @@ def last_words(job: Job) -> str:
     except FileNotFoundError:
         lines = []
     return lines[-1][:300] if lines else "it said nothing"
+
+
+def kept(job: Job, record_of: Callable[[int], Record]) -> Record:
+    """Store the record that `record_of` makes of the number of the run's next attempt."""
+    results, run = Path(job.results), job.run
+    with _lock_of(job):
+        record = record_of(store.next_attempt(results, run.recipe, run.arm, run.key))
+        store.write(results, record)
+    return record
 
 
 @contextlib.contextmanager

@@ -13,12 +13,12 @@ class Tail:
     """The last known state of one running child.
 
     Lines before its `start` with `token` are another process's, perhaps one that a launcher left
-    behind and that is still at work: they are passed over.
+    behind and that is still at work: they are passed over. Without a token every new line counts.
     """
 
     path: Path
     tokens_per_update: int
-    token: str
+    token: str | None
     update: int | None = None
     loss: float | None = None
     val_loss: float | None = None
@@ -54,7 +54,7 @@ class Tail:
             self._take(event)
 
     def _take(self, event: dict[str, Any]) -> None:
-        self._started = self._started or event.get("token") == self.token
+        self._started |= self.token is None or event.get("token") == self.token
         if not self._started:
             return
         if "note" in event:

@@ -28,11 +28,11 @@ def launchers() -> Mapping[str, Launcher]:
     return {one.name: one for one in found}
 
 
-def find(asked: str, processes: int = 1) -> Launcher:
+def find(asked: str, processes: int = 1, address: str | None = None) -> Launcher:
     """The launcher of that name, or a user's own as FILE.py:OBJECT.
 
-    Raises RequestError for one that is not there, and for one that cannot have `processes` of them
-    work on one run.
+    `address` is where its cluster is. Raises RequestError for one that is not there or has no
+    cluster, and for one that cannot have `processes` of them work on one run.
     """
     known = launchers()
     if OWN in asked:
@@ -47,6 +47,12 @@ def find(asked: str, processes: int = 1) -> Launcher:
             f"--processes {processes}: the launcher {asked} gives a run one process"
             + (f"; --launcher {able} gives it several" if able else "")
         )
+    if address is not None and not found.takes_address:
+        able = " or ".join(one.name for one in known.values() if one.takes_address)
+        raise RequestError(f"--address goes with --launcher {able}, not with {asked}")
+    if (why := found.absence()) is not None:
+        raise RequestError(f"--launcher {asked}: {why}")
+    found.address = address
     return found
 
 
