@@ -1,33 +1,33 @@
 """Conversations as tokens: the tokenizer's own chat template, and which tokens are scored.
 
-Contents are tokenized as ordinary text, so that a user who writes `<|im_end|>` ends no turn; only
-the template's own words become special tokens. May not import transformers or torch.
+The tokens are those of the whole text that the template writes, as transformers' has them. Only a
+special token's name in a message is ordinary text here: a user who writes `<|im_end|>` ends no
+turn. May not import transformers or torch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from harness.data import tokenizer as tokenizers_
-from harness.data.limits import memory_limit
-from harness.errors import RequestError, TooLong, time_limit
+from harness.data.template import Template
+from harness.data.written import Written, follow
+from harness.errors import RequestError
 
 END_OF_TURN = "<|im_end|>"
 ROLES = ("system", "user", "assistant")
 
 Message = Mapping[str, str]
-"""`{"role": ..., "content": ...}`."""
-
-TEMPLATE_SECONDS = 5.0
-TEMPLATE_BYTES = 2**30
-"""What a template may take for one conversation, which takes ours a fraction of a millisecond."""
+"""`{"role": ..., "content": ...}`, and maybe `reasoning_content`."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,29 @@ class Encoded:
     tokens: np.ndarray
     """(length,) int32."""
     scored: np.ndarray
-    """(length,) bool: the assistant's contents, and the end-of-turn token after each."""
+    """(length,) bool: what the template's tags mark as the assistant's; where it has none, what
+    follows the words that ask the assistant to speak, up to the end of its turn."""
     turn_ends: tuple[int, ...]
-    """For each turn of the assistant: how many tokens there are up to its end-of-turn token."""
+    """For each turn of the assistant: how many tokens there are up to its end-of-turn token.
+    Empty where a template with tags does more to contents than can be followed."""
 
     @property
     def targets(self) -> int:
         """Scored tokens."""
         return int(self.scored.sum())
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """A conversation as text, before it is cut into tokens."""
+
+    text: str
+    said: tuple[tuple[int, int], ...]
+    """What is scored, (from, to) in characters."""
+    ends: tuple[int, ...]
+    """Where each of the assistant's turns ends."""
+    guarded: bool
+    """Whether special tokens stand in it under the names of `ChatFormat._guard`."""
 
 
 class ChatFormat:
@@ -61,36 +76,32 @@ class ChatFormat:
         self.special = tokenizers_.load(folder)
         """Knows special tokens by their names."""
         self.special.encode_special_tokens = False
-        self.end_of_turn = self.id_of(END_OF_TURN)
-        self._template, self._names = _read_template(folder)
-        self._frames: dict[tuple[str, ...], list[list[int]]] = {}
+        self.template = Template(folder)
+        added = self.special.get_added_tokens_decoder()
+        self._special = {token.content: i for i, token in added.items() if token.special}
+        self._ends = _any_of(t.content for t in added.values() if t.content.strip())
+        self._names = _any_of(self._special)
+        self._follow = follow(lambda messages, prompt: self.text(messages, prompt=prompt))
 
     def text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
         """The conversation as the template writes it; with `prompt`, up to where the assistant
         begins. Raises RequestError where the template refuses it."""
-        import jinja2
-
-        given = [{"role": m["role"], "content": m["content"]} for m in messages]
-        try:
-            with memory_limit(TEMPLATE_BYTES), time_limit(TEMPLATE_SECONDS):
-                return self._template(messages=given, add_generation_prompt=prompt, **self._names)
-        except TooLong as error:
-            raise RequestError(f"the chat template of {self.folder}: {error}") from None
-        except jinja2.TemplateError as error:
-            raise RequestError(f"the chat template of {self.folder} says: {error}") from None
-        except Exception as error:  # whatever its expressions raise on these messages
-            raise RequestError(
-                f"the chat template of {self.folder} fails: {type(error).__name__}: {error}"
-            ) from None
+        return self.template.render(messages, prompt=prompt)[0]
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant begins. Raises RequestError."""
-        contents = [message["content"] for message in messages]
-        frame = self._frame(messages, prompt=True)
-        ids = list(frame[0])
-        for content, after in zip(contents, frame[1:], strict=True):
-            ids += self.plain.encode(content, add_special_tokens=False).ids + after
-        return ids
+        laid = self._lay(messages, prompt=True)
+        return list(self._tokenizer(laid).encode(laid.text, add_special_tokens=False).ids)
+
+    @cached_property
+    def end_of_turn(self) -> int:
+        """The token that ends the assistant's turn, asked of the template. Raises RequestError for
+        a template that writes none."""
+        talk = [{"role": role, "content": "a"} for role in ("user", "assistant")]
+        encoded = self.encode(talk)
+        if not encoded.turn_ends:
+            raise RequestError(f"the chat template of {self.folder} ends no turn")
+        return int(encoded.tokens[encoded.turn_ends[-1] - 1])
 
     def encode(self, messages: Sequence[Message]) -> Encoded:
         """One conversation. Raises RequestError for a template that this cannot follow."""
@@ -108,170 +119,169 @@ class ChatFormat:
     def encode_each(
         self, conversations: Sequence[Sequence[Message]]
     ) -> Iterator[Encoded | RequestError]:
-        """Each in tokens, or why the template does not take it; contents go to the tokenizer
+        """Each in tokens, or why the template does not take it; texts go to the tokenizer
         together."""
-        contents = [m["content"] for messages in conversations for m in messages]
-        encodings = iter(self.plain.encode_batch_fast(contents, add_special_tokens=False))
+        laid: list[_Laid | RequestError] = []
         for messages in conversations:
-            own = list(islice(encodings, len(messages)))
             try:
-                yield self._assemble(messages, own)
+                laid.append(self._lay(messages, prompt=False))
             except RequestError as error:
-                yield error
-
-    def _assemble(self, messages: Sequence[Message], encodings: Sequence[Any]) -> Encoded:
-        frame = self._frame(messages, prompt=False)
-        ids: list[int] = list(frame[0])
-        scored = [False] * len(ids)
-        ends: list[int] = []
-        for message, after, encoding in zip(messages, frame[1:], encodings, strict=True):
-            assistant = message["role"] == "assistant"
-            ids += encoding.ids
-            scored += [assistant] * len(encoding.ids)
-            if assistant:
-                ends.append(len(ids) + 1)
-            ids += after
-            scored += [assistant] + [False] * (len(after) - 1)
-        return Encoded(np.array(ids, dtype=np.int32), np.array(scored, dtype=bool), tuple(ends))
-
-    def _frame(self, messages: Sequence[Message], *, prompt: bool) -> list[list[int]]:
-        """The template's own words as tokens: before the first content, and after each.
-
-        Found by writing the conversation with marks in place of contents; that the template does
-        nothing else to contents is checked on the real ones.
-        """
-        roles = tuple(message["role"] for message in messages)
-        key = (*roles, "prompt" if prompt else "")
-        words = self._words(roles, prompt=prompt)
-        whole = words[0] + "".join(
-            m["content"] + after for m, after in zip(messages, words[1:], strict=True)
-        )
-        if whole != self.text(messages, prompt=prompt):
-            raise RequestError(
-                f"the chat template of {self.folder} changes what the messages say, so their "
-                "tokens cannot be told from its own"
-            )
-        if key not in self._frames:
-            frame = [self.special.encode(part, add_special_tokens=False).ids for part in words]
-            for role, after in zip(roles, frame[1:], strict=True):
-                if role == "assistant" and after[:1] != [self.end_of_turn]:
-                    raise RequestError(
-                        f"the chat template of {self.folder} does not end the assistant's turn "
-                        f"with {END_OF_TURN}"
-                    )
-            self._frames[key] = frame
-        return self._frames[key]
-
-    def _words(self, roles: tuple[str, ...], *, prompt: bool) -> list[str]:
-        marks = [f"\ue000{i}\ue001" for i in range(len(roles))]
-        rest = self.text(
-            [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)], prompt=prompt
-        )
-        words = []
-        for mark in marks:
-            before, found, rest = rest.partition(mark)
-            if not found or mark in rest:
-                raise RequestError(
-                    f"the chat template of {self.folder} does not write each message once, in order"
-                )
-            words.append(before)
-        return [*words, rest]
+                laid.append(error)
+        usual = [one.text for one in laid if isinstance(one, _Laid) and not one.guarded]
+        encodings = iter(self.special.encode_batch(usual, add_special_tokens=False))
+        for one in laid:
+            if isinstance(one, RequestError):
+                yield one
+            elif one.guarded:
+                yield self._score(one, self._guard.encode(one.text, add_special_tokens=False))
+            else:
+                yield self._score(one, next(encodings))
 
     def id_of(self, name: str) -> int:
         """A special token's id. Raises RequestError where the tokenizer has none."""
         found = self.plain.token_to_id(name)
         if found is None:
-            raise RequestError(f"the tokenizer of {self.folder} has no {name}, which ChatML needs")
+            raise RequestError(f"the tokenizer of {self.folder} has no {name}")
         return int(found)
 
+    def _lay(self, messages: Sequence[Message], *, prompt: bool) -> _Laid:
+        """The text, and what of it is scored. Raises RequestError."""
+        text, said = self.template.render(messages, prompt=prompt)
+        names = any(self._names.search(words) for m in messages for words in m.values())
+        if prompt and not names:
+            return _Laid(text, (), (), guarded=False)
+        tagged = self.template.tagged
+        written = self._follow(messages, text, prompt)
+        if isinstance(written, str):
+            if names or not tagged:
+                raise RequestError(f"the chat template of {self.folder} {written}")
+            return _Laid(text, tuple(said), (), guarded=False)
+        turns = [one for m, one in zip(messages, written, strict=True) if m["role"] == "assistant"]
+        if prompt:
+            return self._guarded(text, written, [], [])
+        if tagged:
+            ends = [one.end + _length(self._ends, text, one.end) for one in turns]
+        else:
+            ends = [self._end(text, one) for one in turns]
+            said = [(self._start(text, one), end) for one, end in zip(turns, ends, strict=True)]
+        if names:
+            return self._guarded(text, written, said, ends)
+        return _Laid(text, tuple(said), tuple(ends), guarded=False)
 
-def _read_template(folder: Path) -> tuple[Callable[..., str], dict[str, str]]:
-    """The compiled template, and the special tokens that it may name."""
-    import jinja2
+    @cached_property
+    def _asks(self) -> str:
+        """What the template writes to ask the assistant to speak; empty where it does not."""
+        talk = [{"role": "user", "content": "a"}]
+        try:
+            before, after = self.text(talk), self.text(talk, prompt=True)
+        except RequestError:
+            return ""
+        asks = after.removeprefix(before) if after.startswith(before) else ""
+        return asks if asks.strip() else ""
 
-    path = folder / "tokenizer_config.json"
-    try:
-        config = json.loads(path.read_bytes()) if path.is_file() else {}
-    except ValueError as error:
-        raise RequestError(f"{path} is not JSON ({error})") from None
-    if not isinstance(config, dict):
-        raise RequestError(f"{path} holds no object but {type(config).__name__}")
-    beside = folder / "chat_template.jinja"
-    if beside.is_file():  # stands above the field, which older tools leave there
-        source: Any = beside.read_text(encoding="utf-8", errors="replace")
-    else:
-        source = config.get("chat_template")
-    if isinstance(source, list):  # several named ones; the one for chat is called default
-        named = [one for one in source if isinstance(one, dict) and one.get("name") == "default"]
-        source = named[0].get("template") if named else None
-    if source is None:
-        raise RequestError(f"the tokenizer of {folder} has no chat template")
-    if not isinstance(source, str):
-        raise RequestError(f"the chat template of {folder} is no text but {type(source).__name__}")
-    try:
-        # Compiling folds constants: `'x' * 9999999999` takes its memory here, not on rendering.
-        with memory_limit(TEMPLATE_BYTES), time_limit(TEMPLATE_SECONDS):
-            template = _environment().from_string(source)
-    except (TooLong, MemoryError) as error:
-        said = str(error) or "MemoryError"
-        raise RequestError(f"the chat template of {folder} fails: {said}") from None
-    except jinja2.TemplateError as error:
-        raise RequestError(f"the chat template of {folder} is not one: {error}") from None
-    names = {
-        name: value["content"] if isinstance(value, dict) else value
-        for name in ("bos_token", "eos_token", "pad_token", "unk_token")
-        if (value := config.get(name)) is not None
-    }
-    return template.render, names
+    def _start(self, text: str, turn: Written) -> int:
+        """Where the assistant begins: behind the words that ask it to, else with its content."""
+        at = text.rfind(self._asks, turn.after, turn.start) if self._asks else -1
+        return turn.lead if at < 0 else at + len(self._asks)
+
+    def _end(self, text: str, turn: Written) -> int:
+        """Where the token behind what the assistant says ends. Raises RequestError for none."""
+        length = _length(self._ends, text, turn.end)
+        if not length:
+            raise RequestError(
+                f"the chat template of {self.folder} does not end the assistant's turn with a "
+                "special token, so a model would not learn to stop"
+            )
+        return turn.end + length
+
+    def _score(self, laid: _Laid, encoding: Any) -> Encoded:
+        tokens = np.array(encoding.ids, dtype=np.int32)
+        scored = np.zeros(len(tokens), dtype=bool)
+        for start, end in laid.said:
+            first = encoding.char_to_token(start)
+            last = encoding.char_to_token(end - 1)
+            if first is None and self.template.tagged:
+                break  # as transformers does it
+            if first is None:  # a character that the normalizer took away
+                at = (encoding.char_to_token(i) for i in range(start, end))
+                first = next((token for token in at if token is not None), len(tokens))
+            scored[first : last + 1 if last else len(tokens)] = True
+        ends = (encoding.char_to_token(end - 1) for end in laid.ends)
+        return Encoded(tokens, scored, tuple(end + 1 for end in ends if end is not None))
+
+    def _tokenizer(self, laid: _Laid) -> Tokenizer:
+        return self._guard if laid.guarded else self.special
+
+    def _guarded(
+        self,
+        text: str,
+        written: Sequence[Written],
+        spans: Sequence[tuple[int, int]],
+        ends: Sequence[int],
+    ) -> _Laid:
+        """The same with the template's own special tokens under the names of `_guard`."""
+        own = [(part.start, part.end) for one in written for part in one.parts]
+        moved, kept, at = [0], [0], 0  # places in the old text, and the same in the new
+        pieces: list[str] = []
+        for match in self._names.finditer(text):
+            start, end = match.span()
+            if any(a < end and start < b for a, b in own):
+                continue  # said by somebody
+            name = _hidden(self._special[match.group()])
+            pieces += [text[at:start], name]
+            moved += [kept_ := moved[-1] + start - at, kept_ + len(name)]
+            kept += [start, end]
+            at = end
+        new = "".join([*pieces, text[at:]])
+
+        def place(old: int) -> int:
+            i = int(np.searchsorted(kept, old, side="right")) - 1
+            return moved[i] + old - kept[i]
+
+        said = tuple((place(start), place(end)) for start, end in spans)
+        return _Laid(new, said, tuple(place(end) for end in ends), guarded=True)
+
+    @cached_property
+    def _guard(self) -> Tokenizer:
+        """The tokenizer with other names for its special tokens, which nobody says: what a message
+        says is never one, and all else is cut as ever. Raises RequestError."""
+        plain = json.loads(self.special.to_str())
+        new = {name: _hidden(i) for name, i in self._special.items()}
+        for token in plain["added_tokens"]:
+            token["content"] = new.get(token["content"], token["content"])
+        model = plain["model"]
+        if isinstance(model["vocab"], dict):
+            model["vocab"] = {new.get(name, name): i for name, i in model["vocab"].items()}
+        else:
+            model["vocab"] = [[new.get(name, name), score] for name, score in model["vocab"]]
+        if model.get("unk_token") in new:
+            model["unk_token"] = new[model["unk_token"]]
+        plain["post_processor"] = None
+        try:
+            guard = Tokenizer.from_str(json.dumps(plain))
+        except Exception as error:  # the library raises plain Exception
+            raise RequestError(f"the tokenizer of {self.folder}: {error}") from None
+        if any(guard.token_to_id(_hidden(i)) != i for i in self._special.values()):
+            raise RequestError(
+                f"the tokenizer of {self.folder} cannot tell the name of a special token in a "
+                "message from the token"
+            )
+        return guard
 
 
-def _environment() -> Any:
-    """The settings that transformers documents for chat templates, but for the day's date
-    (`strftime_now`): the same conversation must give the same tokens tomorrow."""
-    import jinja2
-    from jinja2 import nodes
-    from jinja2.ext import Extension
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %}` around what the assistant says: written as it stands, since which
-        tokens are scored follows from the messages."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Any) -> nodes.Node:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
-
-        def _said(self, caller: Callable[[], str]) -> str:
-            return caller()
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        """Without powers that take for ever: a signal cannot interrupt them."""
-
-        intercepted_binops = frozenset({"**"})
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if not isinstance(right, int | float) or abs(right) > 64:
-                raise jinja2.TemplateError(f"a power of {right!r} is not computed")
-            return left**right
-
-    environment = Sandbox(
-        trim_blocks=True, lstrip_blocks=True,
-        extensions=["jinja2.ext.loopcontrols", Generation],
-    )  # fmt: skip
-    environment.globals["raise_exception"] = _refuse
-    environment.filters["tojson"] = _to_json
-    return environment
+def _hidden(token: int) -> str:
+    """A special token's other name."""
+    return f"\uf8f0{token}\uf8f1"
 
 
-def _to_json(value: Any, ensure_ascii: bool = False, **settings: Any) -> str:
-    """Without jinja's escapes for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, **settings)
+def _any_of(names: Any) -> re.Pattern[str]:
+    """One of the names, the longest that fits; of no names, nothing."""
+    known = sorted(names, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, known)) if known else r"(?!)")
 
 
-def _refuse(message: str) -> str:
-    import jinja2
-
-    raise jinja2.TemplateError(message)
+def _length(names: re.Pattern[str], text: str, at: int) -> int:
+    """Of one of `names` at a place in a text, and the white space before it; 0 for none."""
+    space = len(text[at:]) - len(text[at:].lstrip())
+    found = names.match(text, at + space)
+    return space + len(found.group()) if found else 0

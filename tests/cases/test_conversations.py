@@ -11,6 +11,7 @@ import pytest
 from harness.config import Source
 from harness.data import sft, sources, talks, tokenizer
 from harness.data.batches import read_split
+from harness.data.chat import ChatFormat
 from harness.data.left_out import FEWEST, FILE, Refused
 from harness.errors import RequestError
 from tests.data.conftest import texts
@@ -56,7 +57,7 @@ def test_one_bad_conversation_costs_itself(tmp_path: Path, strict: Path) -> None
     good = [asked(i) for i in range(60)]
     bad = [
         [turn("user", "a"), turn("user", "b"), turn("assistant", "c")],
-        asked(100, "ends in a line break\n"),
+        [turn("user", "d"), turn("user", "e"), turn("assistant", "f")],
         asked(101, 5),
         asked(102, None),
         "no messages",
@@ -82,12 +83,24 @@ def test_one_bad_conversation_costs_itself(tmp_path: Path, strict: Path) -> None
 
 
 def test_many_end_the_preparation_and_say_why(tmp_path: Path, strict: Path) -> None:
-    many = [asked(i, "yes\n") for i in range(100)]
+    many = [[turn("user", "a"), *asked(i)] for i in range(100)]
     with pytest.raises(RequestError, match=f"{FEWEST + 1} of the first .* not taken by the chat"):
         prepare(tmp_path, strict, many, "many")
-    few = [asked(1, 7), asked(2, 7), asked(3, "yes\n")]
+    few = [asked(1, 7), asked(2, 7), [turn("user", "a"), *asked(3)]]
     with pytest.raises(RequestError, match=r"of 3 rows: 2 a content that is no text but int, 1 "):
         prepare(tmp_path, strict, few, "few")
+
+
+def test_a_template_that_trims_is_followed(strict: Path) -> None:
+    """The tokens are transformers', and what is learnt is what the template leaves."""
+    import transformers
+
+    talk = [*asked(1, " ends in a line break\n"), *asked(2, "\n")]
+    ours = ChatFormat(strict).encode(talk)
+    peer = transformers.AutoTokenizer.from_pretrained(strict)
+    assert ours.tokens.tolist() == peer.apply_chat_template(talk, return_dict=True)["input_ids"]
+    said = peer.decode(ours.tokens[ours.scored].tolist())
+    assert said == "ends in a line break<|im_end|><|im_end|>"
 
 
 def test_parts_of_text_are_one_text(tmp_path: Path, strict: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from harness.data import tokenizer
 from harness.data.chat import ChatFormat
 from harness.errors import RequestError
+from tests.cases.families import FAMILIES, Family
 from tests.data.conftest import texts
 
 TURN = "'<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>'"
@@ -79,7 +80,7 @@ def _turns(before: str, after: str) -> str:
 
 
 ROLE = "'<|im_start|>' + m['role'] + '\\n'"
-FAMILIES = {
+FORMS = {
     "bos first": "{{ bos_token }}" + _turns(ROLE, "'\\n'"),
     "nothing between turns": _turns(ROLE, "''"),
     "two lines between": _turns(ROLE, "'\\n\\n'"),
@@ -106,17 +107,17 @@ FAMILIES = {
     "loop controls": "{% for m in messages %}{% if not m['content'] %}{% continue %}{% endif %}{{ "
     + ROLE + " + m['content'] + '<|im_end|>\\n' }}{% endfor %}",
 }  # fmt: skip
-REFUSED = {"trims", "another end", "date"}
+REFUSED = {"another end"}
 TALKS = (TALK, [{"role": "system", "content": "Be kind."}, *TALK[2:]], TALK[2:])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_familys_template_is_transformers_or_one_line(tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize("family", FORMS)
+def test_a_form_of_template_is_transformers_or_one_line(tmp_path: Path, family: str) -> None:
     """What a template does to tokens is found by asking it, so its form must not matter."""
     import transformers
 
     tokenizer.save(tokenizer.fit(texts(50, seed=1), 400), tmp_path, 64)
-    (tmp_path / "chat_template.jinja").write_text(FAMILIES[family])
+    (tmp_path / "chat_template.jinja").write_text(FORMS[family])
     peer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     for talk in TALKS:
         if family == "alternation" and talk[0]["role"] == "system":
@@ -133,7 +134,81 @@ def test_a_familys_template_is_transformers_or_one_line(tmp_path: Path, family: 
             continue
         assert text == peer.apply_chat_template(talk, tokenize=False)
         assert ours.tokens.tolist() == peer.apply_chat_template(talk, return_dict=True)["input_ids"]
-        said = [m["content"] + "<|im_end|>" for m in talk if m["role"] == "assistant"]
+        answers = [m["content"] for m in talk if m["role"] == "assistant"]
+        if family == "trims":
+            answers = [one.strip() for one in answers]
+        said = [one + "<|im_end|>" for one in answers]
         assert chat.special.decode(
             ours.tokens[ours.scored].tolist(), skip_special_tokens=False
         ) == "".join(said)
+
+
+def _turn(role: str, content: str, **more: str) -> dict[str, str]:
+    return {"role": role, "content": content, **more}
+
+
+EXCHANGES = [
+    [_turn("user", "What is a <b>?"), _turn("assistant", "A tag. 🙂")],
+    [_turn("user", " Sure ?\n"), _turn("assistant", "\nYes: 12 + 3.\n\n  Done. ")],
+    [_turn("user", "é"), _turn("assistant", "")],
+    [_turn("user", "Why?"), _turn("assistant", "<think>\nHm, let me see.\n</think>\n\nSo.")],
+]
+SPOKEN = [
+    EXCHANGES[0],
+    [_turn("system", " Be brief. "), *EXCHANGES[0]],
+    [*EXCHANGES[0], *EXCHANGES[1]],
+    [*EXCHANGES[1], *EXCHANGES[2], *EXCHANGES[0]],
+    [*EXCHANGES[3], *EXCHANGES[0]],
+    [*EXCHANGES[0], *EXCHANGES[3]],
+    [*EXCHANGES[3], *EXCHANGES[3]],
+]
+
+
+DROPS_SYSTEM = {"mistral-v3"}
+"""Writes it only where the user speaks last: what it would cost is refused."""
+
+
+def _folder(place: Path, family: Family, *, tagged: bool) -> Path:
+    place.mkdir()
+    names = dict.fromkeys(("<|endoftext|>", family.bos, family.eos, *family.special))
+    fitted = tokenizer.fit([*texts(50, seed=1), *(m["content"] for t in SPOKEN for m in t)], 420)
+    fitted.add_special_tokens(list(names))
+    tokenizer.save(fitted, place, 64)
+    path = place / "tokenizer_config.json"
+    own = {"bos_token": family.bos, "eos_token": family.eos, "chat_template": "older"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    (place / "chat_template.jinja").write_text(family.source(tagged=tagged))
+    return place
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_familys_text_tokens_and_mask_are_transformers(tmp_path: Path, name: str) -> None:
+    """With tags, the mask is theirs. Without, it is the one that they give for the same template
+    with tags around what the assistant says and the end of its turn."""
+    import transformers
+
+    family = FAMILIES[name]
+    tagged = _folder(tmp_path / "tagged", family, tagged=True)
+    peer = transformers.AutoTokenizer.from_pretrained(tagged)
+    chats = [ChatFormat(tagged), ChatFormat(_folder(tmp_path / "plain", family, tagged=False))]
+    for talk in SPOKEN if family.system else [t for t in SPOKEN if t[0]["role"] != "system"]:
+        theirs = peer.apply_chat_template(talk, return_dict=True, return_assistant_tokens_mask=True)
+        prompt = peer.apply_chat_template(talk[:-1], add_generation_prompt=True)["input_ids"]
+        for chat in chats:
+            assert chat.text(talk) == peer.apply_chat_template(talk, tokenize=False)
+            assert chat.prompt(talk[:-1]) == prompt
+            if family.refused and chat is chats[1]:
+                with pytest.raises(RequestError, match=family.refused):
+                    chat.encode(talk)
+                continue
+            if name in DROPS_SYSTEM and talk[0]["role"] == "system" and chat is chats[1]:
+                with pytest.raises(RequestError, match="does not write each message once"):
+                    chat.encode(talk)
+                continue
+            ours = chat.encode(talk)
+            assert ours.tokens.tolist() == theirs["input_ids"]
+            assert ours.scored.astype(int).tolist() == theirs["assistant_masks"], talk
+            assert ours.targets
+    if not family.system:
+        with pytest.raises(RequestError, match="no system turn"):
+            chats[0].encode(SPOKEN[1])

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data import chat, tokenizer
+from harness.data import template as template_
+from harness.data import tokenizer
 from harness.data.chat import END_OF_TURN, ChatFormat
 from harness.errors import RequestError
 
@@ -71,18 +72,19 @@ def test_scored_tokens_are_what_the_assistant_said(formats, conversation, which)
     encoded = chat.encode(conversation)
     decode = chat.plain.decode
     answers = [m["content"] for m in conversation if m["role"] == "assistant"]
-    scored = decode(encoded.tokens[encoded.scored].tolist(), skip_special_tokens=False)
-    assert scored == "".join(answer + END_OF_TURN for answer in answers)
     whole = decode(encoded.tokens.tolist(), skip_special_tokens=False)
     assert whole == chat.text(conversation)
     # Each turn on its own: runs of scored tokens, in order.
     ends = list(encoded.turn_ends)
-    starts = [e - 1 - len(chat.plain.encode(a).ids) for e, a in zip(ends, answers, strict=True)]
-    for start, end, answer in zip(starts, ends, answers, strict=True):
-        assert encoded.scored[start:end].all()
-        assert not encoded.scored[start - 1]
+    assert len(ends) == len(answers)
+    marks = np.flatnonzero(np.diff(np.concatenate([[0], encoded.scored.view(np.int8), [0]])))
+    assert marks[1::2].tolist() == ends
+    for start, end, answer in zip(marks[::2], ends, answers, strict=True):
         said = decode(encoded.tokens[start:end].tolist(), skip_special_tokens=False)
-        assert said == answer + END_OF_TURN
+        # Its first token may begin with the line break before it, where it begins with one.
+        assert said.removeprefix("\n" if answer[:1].isspace() else "") == answer + END_OF_TURN or (
+            said == answer + END_OF_TURN
+        )
     # Contents never become special tokens: there is one end of turn for each turn.
     assert np.count_nonzero(encoded.tokens == chat.end_of_turn) == len(conversation) + (
         which == 1 and conversation[0]["role"] != "system"
@@ -97,10 +99,14 @@ def test_a_prompt_is_what_stands_before_the_answer(formats, conversation, which)
     last = max(i for i, m in enumerate(conversation) if m["role"] == "assistant")
     encoded = chat.encode(conversation[: last + 1])
     prompt = chat.prompt(conversation[:last])
-    answer = chat.plain.encode(conversation[last]["content"]).ids
+    if conversation[last]["content"][:1].isspace():  # it may share a token with the line break
+        assert chat.text(conversation).startswith(
+            chat.plain.decode(prompt, skip_special_tokens=False)
+        )
+        return
     assert encoded.tokens[: len(prompt)].tolist() == prompt
-    assert encoded.tokens[len(prompt) :].tolist()[: len(answer)] == answer
     assert not encoded.scored[: len(prompt)][-1]
+    assert encoded.scored[len(prompt) : encoded.turn_ends[-1]].all()
 
 
 def test_many_at_once_are_as_one_by_one(formats):
@@ -119,7 +125,7 @@ def test_many_at_once_are_as_one_by_one(formats):
     ("template", "words"),
     [
         (None, "no chat template"),
-        ("{% for m in messages %}{{ m['content'] | trim }}<|im_end|>{% endfor %}", "changes what"),
+        ("{% for m in messages %}{{ m['content'] | upper }}<|im_end|>{% endfor %}", "changes what"),
         ("{% for m in messages %}{{ m['content'] }}{% endfor %}", "does not end"),
         ("{{ messages[0]['content'] }}<|im_end|>", "each message once"),
         ("{% for m in messages %}", "is not one"),
@@ -151,7 +157,7 @@ LOOP = "{% for i in range(99999) %}"
     ],
 )
 def test_templates_without_end_are_stopped(tmp_path, monkeypatch, template, words):
-    monkeypatch.setattr(chat, "TEMPLATE_SECONDS", 0.5)
+    monkeypatch.setattr(template_, "SECONDS", 0.5)
     with pytest.raises(RequestError, match=words):
         ChatFormat(make_folder(tmp_path / "bad", template)).text([{"role": "user", "content": "a"}])
 

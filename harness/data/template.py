@@ -1,0 +1,191 @@
+"""A tokenizer's own chat template, read and rendered as transformers does it, within limits.
+
+What a template may do is transformers' business: which file stands above which, its settings, the
+names that it may use, the tags around what the assistant says. May not import transformers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.data.limits import memory_limit
+from harness.errors import RequestError, TooLong, time_limit
+
+SECONDS = 5.0
+BYTES = 2**30
+"""What a template may take for one conversation, which takes ours a fraction of a millisecond."""
+
+DAY = "SOURCE_DATE_EPOCH"
+"""The environment's variable that fixes the day that a template may write (`strftime_now`), in
+seconds since 1970, as reproducible builds have it; unset, it is today's, as in transformers."""
+
+T = TypeVar("T")
+
+_TAG = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
+          "mask_token")  # fmt: skip
+
+
+class Template:
+    """The compiled template of a tokenizer's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises RequestError where there is none, or it cannot be read."""
+        self.folder = folder
+        config = _object(folder / "tokenizer_config.json")
+        source = _source(folder, config)
+        self.tagged = _TAG.search(source) is not None
+        """Whether its tags say what of a conversation is the assistant's."""
+        self.dated = "strftime_now" in source
+        """Whether it may write the day."""
+        self._compiled = self._guarded(lambda: _environment().from_string(source), "is not one")
+        older = _object(folder / "special_tokens_map.json")
+        self._names = {
+            name: value["content"] if isinstance(value, dict) else value
+            for name in _NAMED
+            if (value := config.get(name, older.get(name))) is not None
+        }
+
+    def render(
+        self, messages: Sequence[Mapping[str, str]], *, prompt: bool = False
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """The conversation as it is written, and where (from, to, in characters) its tags say that
+        the assistant speaks; with `prompt`, up to where the assistant begins.
+
+        Raises RequestError where the template refuses it.
+        """
+        given = [_message(message) for message in messages]
+        blocks: list[str] = []
+        said: list[tuple[int, int]] = []
+
+        def write() -> str:
+            environment = self._compiled.environment
+            environment.spoken = (blocks, said)
+            # One by one: the tags ask how much was written before them.
+            for block in self._compiled.generate(
+                messages=given, tools=None, documents=None, add_generation_prompt=prompt,
+                **self._names,
+            ):  # fmt: skip
+                blocks.append(block)  # noqa: PERF402
+            return "".join(blocks)
+
+        return self._guarded(write, "says"), said
+
+    def _guarded(self, work: Callable[[], T], refuses: str) -> T:
+        """`work` within a template's time and memory; whatever it raises is one RequestError."""
+        import jinja2
+
+        where = f"the chat template of {self.folder}"
+        try:
+            with memory_limit(BYTES), time_limit(SECONDS):
+                return work()
+        except TooLong as error:
+            raise RequestError(f"{where}: {error}") from None
+        except jinja2.TemplateError as error:
+            raise RequestError(f"{where} {refuses}: {_line(error)}") from None
+        except Exception as error:  # whatever its expressions raise on these messages
+            raise RequestError(f"{where} fails: {type(error).__name__}: {_line(error)}") from None
+
+
+def _message(message: Mapping[str, str]) -> dict[str, str]:
+    """What a template sees of a message: with its reasoning under the names that are in use."""
+    given = {name: message[name] for name in ("role", "content")}
+    if reasoning := message.get("reasoning_content"):
+        given |= {"reasoning_content": reasoning, "thinking": reasoning}
+    return given
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError as error:
+        raise RequestError(f"{path} is not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} holds no object but {type(content).__name__}")
+    return content
+
+
+def _source(folder: Path, config: dict[str, Any]) -> str:
+    beside = folder / "chat_template.jinja"
+    if beside.is_file():  # stands above the field, which older tools leave there
+        source: Any = beside.read_text(encoding="utf-8", errors="replace")
+    else:
+        source = config.get("chat_template")
+    if isinstance(source, list):  # several named ones; the one for chat is called default
+        named = [one for one in source if isinstance(one, dict) and one.get("name") == "default"]
+        source = named[0].get("template") if named else None
+    if source is None:
+        raise RequestError(f"the tokenizer of {folder} has no chat template")
+    if not isinstance(source, str):
+        raise RequestError(f"the chat template of {folder} is no text but {type(source).__name__}")
+    return source
+
+
+def _environment() -> Any:
+    """The settings that transformers documents for chat templates."""
+    import jinja2
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}` around what the assistant says: written as it stands, and where."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> nodes.Node:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
+
+        def _said(self, caller: Callable[[], str]) -> str:
+            text = caller()
+            blocks, said = self.environment.spoken  # type: ignore[attr-defined]
+            start = sum(map(len, blocks))
+            said.append((start, start + len(text)))
+            return text
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        """Without powers that take for ever: a signal cannot interrupt them."""
+
+        intercepted_binops = frozenset({"**"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if not isinstance(right, int | float) or abs(right) > 64:
+                raise jinja2.TemplateError(f"a power of {right!r} is not computed")
+            return left**right
+
+    environment = Sandbox(
+        trim_blocks=True, lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols", Generation],
+    )  # fmt: skip
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _day
+    environment.filters["tojson"] = _to_json
+    return environment
+
+
+def _day(form: str) -> str:
+    fixed = os.environ.get(DAY, "")
+    return time.strftime(form, time.gmtime(int(fixed)) if fixed.isdigit() else time.localtime())
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, **settings: Any) -> str:
+    """Without jinja's escapes for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, **settings)
+
+
+def _refuse(message: str) -> str:
+    import jinja2
+
+    raise jinja2.TemplateError(message)
