@@ -179,8 +179,8 @@ def _placed(frame: _Frame, said: Sequence[tuple[list[str], list[str]]], text: st
         parts[owner].append(Part(at, end))
         at = end + len(after)
     found, before = [], 0
-    for own, lead in zip(parts, leads, strict=True):
-        found.append(Written(tuple(own), before, lead))
+    for own, start in zip(parts, leads, strict=True):
+        found.append(Written(tuple(own), before, start))
         before = own[-1].end
     return found
 
