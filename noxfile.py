@@ -110,6 +110,12 @@ def card(session: nox.Session) -> None:
 
 
 @nox.session
+def trackers(session: nox.Session) -> None:
+    """What `--track` keeps, read back by each tracker's own library."""
+    call(session, "pytest", "-m", "trackers", *session.posargs, extra="trackers")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The site, into site/, where every warning is an error, and what it promises: links, a page
     for every name and command, notebooks that run."""

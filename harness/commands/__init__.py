@@ -64,10 +64,11 @@ DOOR = CommandGroup(
             },
         ),
         "records": CommandGroup(
-            "Check a results folder, or free its disk space.",
+            "Check a results folder, free its disk space, or send its curves elsewhere.",
             {
                 "check": Command("records_check", "Check every record of a results folder."),
                 "clean": Command("records_clean", "Delete the checkpoints of finished runs."),
+                "push": Command("records_push", "Send the curves of finished runs to a tracker."),
             },
         ),
         "bench": CommandGroup(

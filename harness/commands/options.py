@@ -93,6 +93,14 @@ ProcessesOption = Annotated[
     int,
     typer.Option("--processes", min=1, help="How many processes share each run's updates."),
 ]
+TrackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        metavar="NAME,...",
+        help="Show the curves in other tools too, while runs go on: tensorboard, trackio, wandb.",
+    ),
+]
 ModelName = Annotated[
     str,
     typer.Argument(

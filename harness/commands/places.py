@@ -71,6 +71,11 @@ def _last() -> list[Path]:
         return []
 
 
+def trackers_folder(results: Path) -> Path:
+    """Where trackers keep what they keep on this machine, a folder each: beside checkpoints."""
+    return checkpoints_folder(results) / ".trackers"
+
+
 def checkpoints_folder(results: Path) -> Path:
     """`./checkpoints`; beside foreign results, inside their folder."""
     if results.resolve().is_relative_to(Path.cwd()):

@@ -24,6 +24,7 @@ from harness.commands.options import (
     ScaleOption,
     SeedsOption,
     SetOption,
+    TrackOption,
 )
 from harness.commands.planned import (
     device_profile,
@@ -36,6 +37,8 @@ from harness.commands.start import Given
 from harness.errors import RequestError, nearest
 from harness.launch import launchers
 from harness.launch.base import Launcher
+from harness.launch.trackers import named
+from harness.launch.tracking import Tracker
 from harness.machine import devices
 from harness.plan import stages
 from harness.plan.resolved import Resolved, resolve
@@ -130,6 +133,7 @@ class Options:
     launcher: LauncherOption = "local"
     processes: ProcessesOption = 1
     address: AddressOption = None
+    track: TrackOption = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ class Request:
     launcher: Launcher
     given: Given | None = None
     """The model that the first stage (or `stage`) starts from."""
+    trackers: Sequence[type[Tracker]] = ()
     only: Callable[[Run], bool] | None = None
     """Says which of the runs that are to do are wanted now; None is all."""
 
@@ -203,6 +208,7 @@ def read(options: Options, only: Callable[[Run], bool] | None) -> Request:
         read_overrides(options.config, options.sets)
         | run_data.own_text(options.text, options.data),
         launchers.find(options.launcher, options.processes, options.address), only=only,
+        trackers=named(options.track) if options.track is not None else (),
     )  # fmt: skip
     if options.start is None or options.dry_run:
         return request

@@ -102,6 +102,7 @@ def _launch(
     from harness.code import snapshot
     from harness.launch.display import ProgressDisplay
     from harness.launch.execute import Interrupted, execute
+    from harness.launch.sinks import Sinks
 
     # Loaded before the runs: hours later the code on disk may be another.
     from harness.report import card, sentence, views  # noqa: F401
@@ -127,7 +128,12 @@ def _launch(
             f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time"
         )
         try:
-            with ProgressDisplay(runs) as display:
+            with (
+                ProgressDisplay(runs) as progress,
+                Sinks(
+                    progress, request.trackers, places.trackers_folder(request.results)
+                ) as display,
+            ):
                 return execute(
                     jobs, launcher=launcher, workers=workers, code=folder, display=display,
                     on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
