@@ -33,7 +33,7 @@ MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class TrackedPoint:
     """Values after an update."""
 
     update: int
@@ -102,7 +102,7 @@ class Tracker(ABC):
         it from there on, of a process that was interrupted, is replaced."""
 
     @abstractmethod
-    def log(self, run: Tracked, points: Sequence[CurvePoint]) -> None:
+    def log(self, run: Tracked, points: Sequence[TrackedPoint]) -> None:
         """Take points of an open run, in the order of their updates."""
 
     @abstractmethod
@@ -124,7 +124,7 @@ class Log:
         """The update before the first point, once that is known."""
         self._offset, self._begun, self._rate = 0, False, 0.0
 
-    def read(self, tokens_per_update: int) -> list[CurvePoint]:
+    def read(self, tokens_per_update: int) -> list[TrackedPoint]:
         """What was added since, as far as its lines are whole; at most MOST_BYTES of it."""
         try:
             with open(self.path, "rb") as file:
@@ -152,17 +152,17 @@ class Log:
         return points
 
 
-def point(fields: Mapping[str, Any]) -> CurvePoint:
+def point(fields: Mapping[str, Any]) -> TrackedPoint:
     """One point with trackers' names for what it holds."""
     values = {
         name: float(fields[field_])
         for field_, name in NAMES.items()
         if fields.get(field_) is not None
     }
-    return CurvePoint(int(fields["update"]), values)
+    return TrackedPoint(int(fields["update"]), values)
 
 
-def of_record(record: Record) -> list[CurvePoint]:
+def of_record(record: Record) -> list[TrackedPoint]:
     """The curves of a record, in the order of their updates. Long ones hold every n-th update."""
     found: Iterable[Mapping[str, Any]] = (
         one.model_dump() for one in (*record.training, *record.validation)

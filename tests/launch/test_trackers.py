@@ -15,7 +15,7 @@ import pytest
 from harness.errors import RequestError
 from harness.launch import sinks
 from harness.launch.trackers import named, trackers
-from harness.launch.tracking import CurvePoint, Log, Tracked, of_record
+from harness.launch.tracking import Log, Tracked, TrackedPoint, of_record
 from tests.report.factory import campaign
 
 RUN = Tracked("rates", "low", 3, "stem", "smoke", "0123456789abcdef", {"arm": "low", "seed": 3})
@@ -66,11 +66,11 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path):
     tracker = trackers()["tensorboard"](tmp_path)
     losses = {update: 7.0 / update for update in range(1, 30)}
     tracker.open(RUN, 0)
-    tracker.log(RUN, [CurvePoint(u, {"train/loss": loss}) for u, loss in losses.items()])
+    tracker.log(RUN, [TrackedPoint(u, {"train/loss": loss}) for u, loss in losses.items()])
     tracker.close(RUN, "killed")
     tracker.open(RUN, 20)  # goes on from its checkpoint; 21 to 29 are trained again
     again = {update: 8.0 / update for update in range(21, 40)}
-    tracker.log(RUN, [CurvePoint(u, {"train/loss": loss}) for u, loss in again.items()])
+    tracker.log(RUN, [TrackedPoint(u, {"train/loss": loss}) for u, loss in again.items()])
     tracker.finish()
     (folder,) = (tmp_path / "rates" / "low" / "seed-3").iterdir()
     expected = {u: np.float32(x) for u, x in (losses | again).items()}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.launch.tracking import CurvePoint, Tracked, Tracker
+from harness.launch.tracking import Tracked, TrackedPoint, Tracker
 
 
 class TensorBoard(Tracker):
@@ -47,7 +47,7 @@ class TensorBoard(Tracker):
         summary = summary_v2.hparams_pb(plain, trial_id=run.key)
         writer.add_event(Event(wall_time=time.time(), summary=summary))
 
-    def log(self, run: Tracked, points: Sequence[CurvePoint]) -> None:
+    def log(self, run: Tracked, points: Sequence[TrackedPoint]) -> None:
         """An event a point."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary

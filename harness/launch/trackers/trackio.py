@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.launch.tracking import CurvePoint, Tracked, Tracker
+from harness.launch.tracking import Tracked, TrackedPoint, Tracker
 
 
 class Trackio(Tracker):
@@ -38,7 +38,7 @@ class Trackio(Tracker):
             last = None
         self._last[run.key] = -1 if last is None else last
 
-    def log(self, run: Tracked, points: Sequence[CurvePoint]) -> None:
+    def log(self, run: Tracked, points: Sequence[TrackedPoint]) -> None:
         """A row a point."""
         new = [point for point in points if point.update > self._last[run.key]]
         self._store.bulk_log(

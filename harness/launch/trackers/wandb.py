@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.launch.tracking import CurvePoint, Tracked, Tracker
+from harness.launch.tracking import Tracked, TrackedPoint, Tracker
 
 
 class Wandb(Tracker):
@@ -47,7 +47,7 @@ class Wandb(Tracker):
             ),
         )  # fmt: skip
 
-    def log(self, run: Tracked, points: Sequence[CurvePoint]) -> None:
+    def log(self, run: Tracked, points: Sequence[TrackedPoint]) -> None:
         """A row an update; what a validation adds joins it."""
         for point in points:
             self._runs[run.key].log(dict(point.values), step=point.update)
