@@ -78,6 +78,14 @@ def cluster(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Report, watch and card in a real browser (Debian's chromium); pictures of them are left in
+    screenshots/."""
+    call(session, "pytest", "-m", "browser", *(session.posargs or ["tests/browser"]),
+         extra="browser")  # fmt: skip
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff, mypy, and the arrows between rooms (import-linter)."""
     call(session, "ruff", "check", ".")

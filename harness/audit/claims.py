@@ -339,3 +339,13 @@ def _order(claims: Iterable[Claim]) -> tuple[str, ...]:
         return tuple(TopologicalSorter(rests).static_order())
     except CycleError as error:
         raise RequestError(f"claims rest on each other: {', '.join(error.args[1][:6])}") from None
+
+
+def shipped() -> dict[str, Path]:
+    """The audits of public cards that come with the package, by name."""
+    folder = resources.files(PUBLISHED)
+    return {
+        Path(entry.name).stem: Path(str(entry))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml") and entry.name != SEED
+    }

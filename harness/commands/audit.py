@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -60,22 +59,12 @@ def audit(options: Options) -> None:
         raise CheckFailed(f"{len(failed)} of {len(findings)} {noun} not hold: {', '.join(failed)}")
 
 
-def shipped() -> dict[str, Path]:
-    """The audits of public cards that come with the package, by name."""
-    folder = resources.files(file.PUBLISHED)
-    return {
-        Path(entry.name).stem: Path(str(entry))
-        for entry in folder.iterdir()
-        if entry.name.endswith(".toml") and entry.name != file.SEED
-    }
-
-
 def _path(claims: str | None) -> Path | None:
     if claims is None:
         return None
-    if claims in shipped():
-        return shipped()[claims]
+    if claims in file.shipped():
+        return file.shipped()[claims]
     path = Path(claims)
     if not path.exists():
-        raise RequestError(f"no claims file '{claims}'{nearest(claims, shipped())}")
+        raise RequestError(f"no claims file '{claims}'{nearest(claims, file.shipped())}")
     return path

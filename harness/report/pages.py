@@ -43,6 +43,10 @@ class Pages:
     """File, relative to the results folder -> its text; the card first."""
     figures: tuple[Figure, ...]
     index: Index
+    parts: Mapping[str, Sequence[Part]]
+    """File -> what its text is made of, in order."""
+    found: Sequence[Section]
+    """The sections that the pages speak of."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,10 @@ class _Made:
 
 def build(inputs: Inputs) -> Pages:
     """The whole card and its pages."""
+    made = _Made(inputs)
     if not (inputs.records or inputs.evaluations or inputs.suites or inputs.kernels):
         written: dict[str, list[Part]] = {CARD: [_prose("head.md"), _prose("empty.md")]}
     else:
-        made = _Made(inputs)
         written = {CARD: _parts(made.order["card"], made)}
         for name, (_, parts) in made.pages.items():
             written[f"{FOLDER}/{name}.md"] = [MADE, *parts]
@@ -100,6 +104,8 @@ def build(inputs: Inputs) -> Pages:
         },
         figures=tuple(view for view in shown if isinstance(view, Figure)),
         index=cells.of(shown, inputs.digests),
+        parts=written,
+        found=made.found,
     )
 
 

@@ -146,7 +146,7 @@ def test_a_results_folder_may_bring_its_own_claims(tmp_path):
 
 
 def test_shipped_audits_are_quoted_and_dated():
-    shipped = command.shipped()
+    shipped = file.shipped()
     assert len(shipped) >= 3
     for path in shipped.values():
         loaded = file.load(path)

@@ -18,6 +18,8 @@ ROW = 0.24
 """Inches a contestant."""
 TALL = 0.46
 """Inches a difference, which has two lines of words."""
+MARGIN = "#BFE3D6"
+"""Green, as nothing else on the forest is."""
 LABEL = 40
 """Characters of a label; the table beside the figure has the whole name."""
 
@@ -31,6 +33,8 @@ def draw_forest(data: Forest) -> Figure:
         colour, marker = style_of(sections.index(row.section))
         if row.detectable is not None:
             axes.barh(place, 2 * row.detectable, left=-row.detectable, height=0.62, color="0.9")
+        if row.margin is not None:
+            axes.barh(place, 2 * row.margin, left=-row.margin, height=0.3, color=MARGIN)
         if row.noise is not None:
             for side in (-row.noise, row.noise):
                 axes.plot([side, side], [place - 0.31, place + 0.31], color="0.35", ls=":", lw=1.2)
@@ -48,10 +52,12 @@ def draw_forest(data: Forest) -> Figure:
     axes.set_axisbelow(True)
     sns.despine(figure)
     handles: list[Patch | Line2D] = [Patch(color="0.9", label="detectable in 80 % of cases")]
+    if any(row.margin is not None for row in data.rows):
+        handles.append(Patch(color=MARGIN, label="equivalence margin"))
     if any(row.noise is not None for row in data.rows):
         handles.append(Line2D([], [], color="0.35", ls=":", label="noise floor (± 1 sd)"))
     height = figure.get_figheight()
-    figure.legend(handles=handles, loc="lower center", ncol=2, frameon=False, fontsize=8.5)
+    figure.legend(handles=handles, loc="lower center", ncol=3, frameon=False, fontsize=8.5)
     figure.tight_layout(rect=(0, 0.3 / height, 1, 1))
     return figure
 

@@ -174,6 +174,8 @@ class ForestRow(Shown):
     difference: float
     interval: tuple[float, float]
     detectable: float | None
+    margin: float | None
+    """Within which the two count as equivalent; None where it is not known."""
     noise: float | None
     """Standard deviation of one arm over seeds, where a recipe measured it."""
 
@@ -202,6 +204,7 @@ def forest(found: Sequence[Section]) -> Figure | None:
                         difference=float(one.value.mean or 0.0),
                         interval=interval,
                         detectable=one.verdict.detectable,
+                        margin=one.margin.size if one.margin else None,
                         noise=_noise(section),
                     )
                 )
@@ -214,7 +217,8 @@ def forest(found: Sequence[Section]) -> Figure | None:
         caption=(
             "Points: paired differences, left of 0 the arm is better; lines: their intervals at "
             "the level of the verdict; grey bars: what as many pairs would have shown in 80 % of "
-            "cases; dotted: the spread of one arm over seeds (the noise floor), not paired."
+            "cases; green bars: the margin within which two count as equivalent; dotted: the "
+            "spread of one arm over seeds (the noise floor), not paired."
         ),
         records=tuple(dict.fromkeys(files)),
         command="smol card",
