@@ -102,3 +102,12 @@ def remove_litter(folder: Path, *, idle_seconds: float = 0.0) -> int:
                 path.unlink()
                 freed += found.st_size
     return freed
+
+
+def cache_root() -> Path:
+    """The folder of the user's cache: `SMOL_CACHE` where it is set, else the platform's own."""
+    if chosen := os.environ.get("SMOL_CACHE"):
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("smol-harness"))

@@ -10,7 +10,9 @@ import json
 import os
 import shutil
 import socket
+import sysconfig
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.code import provenance
@@ -18,7 +20,8 @@ from harness.commands.options import JsonOption
 from harness.data import assets
 from harness.evidence import precision
 from harness.launch import terminal
-from harness.machine import devices, hardware
+from harness.machine import cards, devices, hardware
+from harness.machine.devices.cuda import NO_NVML
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
 """Packages that are looked for beside those whose versions a record keeps."""
@@ -68,7 +71,7 @@ def doctor(options: Options) -> None:
 def examine() -> list[Finding]:
     """Look at the machine, the packages and the data; nothing is downloaded."""
     return [
-        _cpu(), _gpu(), *_packages(), _compiler(), *_data(), *_wheels(), _hub(), *_models(),
+        _cpu(), *_gpu(), *_packages(), _compiler(), *_data(), *_wheels(), _hub(), *_models(),
     ]  # fmt: skip
 
 
@@ -83,15 +86,39 @@ def _trains_in(device: str) -> str:
     return f"which train in {native.dtype} ({native.why})"
 
 
-def _gpu() -> Finding:
-    if devices.of("cuda").absence():
-        return Finding(
-            "gpu", False, "no NVIDIA driver answers: full scale is out of reach", needed=False
-        )
-    product = devices.of("cuda").product()
-    peak = hardware.peak_of(product)
+def _gpu() -> list[Finding]:
+    found = cards.usable()
+    if isinstance(found, str):
+        detail = f"{found}: full scale is out of reach"
+        return [Finding("gpu", False, detail, needed=False)]
+    peak = hardware.peak_of(found.product)
     known = f"peak {peak.bf16_flops / 1e12:.1f} bf16 TFLOP/s" if peak else "no known peak: no MFU"
-    return Finding("gpu", True, f"{product}, {known}: all scales, {_trains_in('cuda')}")
+    others = f", the first of {found.count}" if found.count > 1 else ""
+    driver = f"driver {found.driver}" if found.driver else "a driver that does not say its version"
+    detail = (
+        f"{found.product}{others}, {found.memory_bytes / 2**30:.0f} GiB, {driver}, torch "
+        f"{found.torch} for CUDA {found.cuda}, {known}: all scales, {_trains_in('cuda')}"
+    )
+    return [Finding("gpu", True, detail), _triton(found), _nvml()]
+
+
+def _triton(card: cards.Card) -> Finding:
+    """Whether kernels can be built, which torch.compile needs as well."""
+    if not card.triton:
+        return Finding("triton kernel", True, "one was built, and ran")
+    missing = [] if any(map(shutil.which, ("gcc", "clang", "cc"))) else ["gcc"]
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        missing.append("python3-dev")
+    mend = f"install {' and '.join(missing)} with your package manager" if missing else None
+    return Finding("triton kernel", False, f"none can be built: {card.triton}", mend)
+
+
+def _nvml() -> Finding:
+    state = devices.of("cuda").condition()
+    if isinstance(state, str):
+        mend = "pip install nvidia-ml-py"
+        return Finding("gpu clocks", False, state, mend if state == NO_NVML else None, False)
+    return Finding("gpu clocks", True, "NVML answers: heat, throttling and other processes count")
 
 
 def _packages() -> list[Finding]:

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.errors import RequestError
+from harness.files import cache_root as cache_root
 from harness.files import new_folder
-
-
-def cache_root() -> Path:
-    """The folder of the user's cache: `SMOL_CACHE` where it is set, else the platform's own."""
-    if chosen := os.environ.get("SMOL_CACHE"):
-        return Path(chosen)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("smol-harness"))
 
 
 @contextlib.contextmanager

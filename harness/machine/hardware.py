@@ -53,8 +53,9 @@ def peaks() -> dict[str, tuple[str, Peak]]:
 
 
 def peak_of(product: str | None) -> Peak | None:
-    """The peak of a GPU product; None for a device that the facts do not know."""
-    if product is None:
+    """The peak of a GPU product; None for a device that the facts do not know, and for a slice of
+    one, whose share of the rates nothing tells."""
+    if product is None or "MIG" in product.split():
         return None
     return next((p for pattern, p in peaks().values() if re.search(pattern, product)), None)
 

@@ -11,17 +11,18 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from harness.machine import devices, hardware
 from harness.records.schema import GpuState, MachineState
 
-BUSY_CORES = 0.15
-"""Cores that other processes may keep busy. The launcher's own display takes some hundredths."""
+SCHEDULER = Path("/proc/self/schedstat")
 WINDOW_SECONDS = 1.0
-PATIENCE_SECONDS = 60.0
-"""How long a launch waits for others to finish before it goes on and is marked."""
+WAITING_SHARE = 0.05
+"""Of a launch's time: what its main thread may have waited for a core. That is what a busy host
+costs a run on a GPU, whose processor only starts kernels."""
 _WORK = ("user", "nice", "system", "irq", "interrupt", "softirq", "dpc", "steal")
 """The kinds of a core's time that are work, by the names that systems have for them; the rest is
 waiting."""
@@ -47,6 +48,14 @@ def own_seconds() -> float:
     return seconds
 
 
+def waited_seconds() -> float | None:
+    """Seconds that this process's main thread has waited for a core, as Linux keeps count of them
+    (the second number of /proc/PID/schedstat, in ns); None elsewhere."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(SCHEDULER.read_text("utf-8").split()[1]) / 1e9
+    return None
+
+
 @dataclass(frozen=True)
 class Meter:
     """CPU seconds at one moment, to be compared with those at another."""
@@ -54,12 +63,22 @@ class Meter:
     clock: float
     busy: float | None
     own: float
+    waited: float | None = None
+    """Seconds that this process's main thread could have run but had no core."""
 
     @classmethod
     def read(cls, *, own: bool = True) -> Meter:
         """Now. Without `own` everything counts as others'."""
         busy = busy_seconds()
-        return cls(time.monotonic(), busy, own_seconds() if own and busy is not None else 0.0)
+        mine = own_seconds() if own and busy is not None else 0.0
+        return cls(time.monotonic(), busy, mine, waited_seconds())
+
+    def waited_since(self, earlier: Meter) -> float | None:
+        """The share of the time in between that the main thread waited for a core."""
+        seconds = self.clock - earlier.clock
+        if self.waited is None or earlier.waited is None or seconds <= 0.0:
+            return None
+        return round((self.waited - earlier.waited) / seconds, 4)
 
     def others_since(self, earlier: Meter) -> float | None:
         """Cores that other processes kept busy in between, on average; None where unknown."""
@@ -68,6 +87,16 @@ class Meter:
             return None
         others = (self.busy - earlier.busy) - (self.own - earlier.own)
         return round(max(0.0, others / seconds), 4)
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What else there was while a launch ran."""
+
+    others: float | None
+    """Cores that other processes kept busy, on average; None where the system does not say."""
+    waited: float | None = None
+    """The share of its time that its main thread waited for a core; None where unknown."""
 
 
 def state(device: str, others: float | None) -> MachineState:
@@ -84,38 +113,52 @@ def state(device: str, others: float | None) -> MachineState:
 def wait_for_calm(
     device: str,
     *,
-    patience: float = PATIENCE_SECONDS,
+    patience: float | None = None,
     window: float = WINDOW_SECONDS,
     read: Callable[[], Meter] = lambda: Meter.read(own=False),
     sleep: Callable[[float], None] = time.sleep,
 ) -> MachineState:
     """The state before a launch, as soon as the machine is idle or patience has ended."""
-    waited = 0.0
+    on, waited = devices.of(device), 0.0
+    limit = on.busy_limit(hardware.cores())
+    patience = on.patience_seconds if patience is None else patience
     while True:
         before = read()
         sleep(window)
         waited += window
         others = read().others_since(before)
-        if others is None or others <= BUSY_CORES or waited >= patience:
+        if others is None or limit is None or others <= limit or waited >= patience:
             return state(device, others)
 
 
 def contamination(
-    before: MachineState, during: float | None, after: MachineState, *, resumed: int
+    device: str,
+    before: MachineState,
+    during: Busy,
+    after: MachineState,
+    *,
+    resumed: int,
+    cores: int,
 ) -> str | None:
     """Why a timing does not count, in one line; None where it does.
 
-    `during` are the cores that other processes kept busy while it ran.
+    On a CPU of `cores` others may keep a small share of them busy. On a device of its own it is
+    the device's state that counts, and whether the run had to wait for a core.
     """
     faults = []
     if resumed:
         faults.append("interrupted and resumed")
-    if before.others is not None and before.others > BUSY_CORES:
-        faults.append(f"other processes kept {before.others:.2f} cores busy before the start")
-    if during is None:
-        faults.append("how busy other processes were is not known on this system")
-    elif during > BUSY_CORES:
-        faults.append(f"other processes kept {during:.2f} cores busy during the run")
+    limit = devices.of(device).busy_limit(cores)
+    if limit is None:
+        if during.waited is not None and during.waited > WAITING_SHARE:
+            faults.append(f"it waited for a core {100 * during.waited:.0f} % of its time")
+    else:
+        if before.others is not None and before.others > limit:
+            faults.append(f"other processes kept {before.others:.2f} cores busy before the start")
+        if during.others is None:
+            faults.append("how busy other processes were is not known on this system")
+        elif during.others > limit:
+            faults.append(f"other processes kept {during.others:.2f} cores busy during the run")
     for when, seen in (("before", before.gpu), ("after", after.gpu)):
         if seen is not None and seen.throttled:
             faults.append(f"the GPU throttled {when} the run ({', '.join(seen.throttled)})")

@@ -291,10 +291,13 @@ class Worker:
         launch = self.job.launch
         if launch is None or launch.before is None or self.meter is None:
             return None
-        during = surroundings.Meter.read().others_since(self.meter)
-        after = surroundings.state(self.run.device, during)
+        now = surroundings.Meter.read()
+        during = surroundings.Busy(now.others_since(self.meter), now.waited_since(self.meter))
+        after = surroundings.state(self.run.device, during.others)
         resumed = self.progress.resumed if self.progress else 0
-        reason = surroundings.contamination(launch.before, during, after, resumed=resumed)
+        reason = surroundings.contamination(
+            self.run.device, launch.before, during, after, resumed=resumed, cores=hardware.cores()
+        )
         return launch.model_copy(update={"after": after, "contaminated": reason})
 
     def _summarise(self, record: Record) -> None:

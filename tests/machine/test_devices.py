@@ -7,21 +7,26 @@ import sys
 import pytest
 
 from harness.errors import RequestError
-from harness.machine import devices
+from harness.machine import cards, devices
 from harness.machine.devices import cuda
+
+H100 = cards.Card(
+    product="NVIDIA H100 80GB HBM3", memory_bytes=80 * 2**30, uuid="", capability=(9, 0),
+    torch="2.13.0", cuda="13.0", count=1, driver="580.1", triton="",
+)  # fmt: skip
 
 
 def test_auto_takes_the_best_that_is_present(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "_asked", lambda: None)
+    monkeypatch.setattr(cards, "usable", lambda: cards.NO_DRIVER)
     assert devices.chosen("auto").name == "cpu"
-    monkeypatch.setattr(cuda, "_asked", lambda: ("NVIDIA H100 80GB HBM3", 80 * 2**30, "580.1"))
+    monkeypatch.setattr(cards, "usable", lambda: H100)
     found = devices.chosen("auto")
     assert (found.name, found.product()) == ("cuda", "NVIDIA H100 80GB HBM3")
     assert found.machine().gpu_memory_bytes == 80 * 2**30
 
 
 def test_what_is_absent_or_unknown_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "_asked", lambda: None)
+    monkeypatch.setattr(cards, "usable", lambda: cards.NO_DRIVER)
     with pytest.raises(RequestError, match="no NVIDIA driver answers"):
         devices.chosen("cuda")
     with pytest.raises(RequestError, match="no device 'cudda'; did you mean 'cuda'"):

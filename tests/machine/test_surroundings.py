@@ -11,7 +11,7 @@ import pytest
 
 from harness.code.provenance import ROOT
 from harness.machine import surroundings
-from harness.machine.surroundings import Meter, contamination, wait_for_calm
+from harness.machine.surroundings import Busy, Meter, contamination, wait_for_calm
 from harness.records.schema import GpuState, MachineState
 
 GPU = GpuState(sm_mhz=1980, memory_mhz=2619, temperature=45, watts=310.0, throttled=(), processes=0)
@@ -42,11 +42,54 @@ def machine(others: float | None = 0.01, gpu: GpuState | None = None) -> Machine
     ],
 )  # fmt: skip
 def test_contamination_has_its_reason(before, during, after, resumed, reason):
-    found = contamination(before, during, after, resumed=resumed)
+    found = contamination("cpu", before, Busy(during), after, resumed=resumed, cores=2)
     if reason is None:
         assert found is None
     else:
         assert reason in found
+
+
+def test_a_gpu_beside_a_hundred_busy_cores_does_not_wait_and_counts():
+    """A rented machine shows its host's cores, on which others work all the time."""
+    slept: list[float] = []
+    found = wait_for_calm("cuda", read=meters(127.0), sleep=slept.append)
+    assert len(slept) == 1
+    busy = found.model_copy(update={"gpu": GPU})
+    assert contamination("cuda", busy, Busy(127.0, 0.01), busy, resumed=0, cores=128) is None
+    starved = contamination("cuda", busy, Busy(127.0, 0.2), busy, resumed=0, cores=128)
+    assert starved == "it waited for a core 20 % of its time"
+    shared = busy.model_copy(update={"gpu": GPU.model_copy(update={"processes": 1})})
+    assert "on the GPU" in (
+        contamination("cuda", shared, Busy(0.0), busy, resumed=0, cores=8) or ""
+    )
+
+
+def test_a_large_cpu_may_have_a_small_share_of_its_cores_busy():
+    slept: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(surroundings.hardware, "cores", lambda: 128)
+        found = wait_for_calm("cpu", read=meters(5.0), sleep=slept.append)
+    assert (found.others, len(slept)) == (pytest.approx(5.0), 1)
+    assert contamination("cpu", found, Busy(5.0), found, resumed=0, cores=128) is None
+    assert contamination("cpu", found, Busy(5.0), found, resumed=0, cores=16) is not None
+
+
+@pytest.mark.skipif(surroundings.waited_seconds() is None, reason="Linux keeps count of it")
+def test_waiting_for_a_core_is_seen():
+    """Two processes on one core: each waits about half of its time."""
+    script = (
+        "import os, time; from harness.machine.surroundings import Meter\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); pid = os.fork()\n"
+        "before = Meter.read(); stop = time.monotonic() + 1.0\n"
+        "while time.monotonic() < stop: pass\n"
+        "if pid: print(Meter.read().waited_since(before)); os.wait()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    # More where the test's own machine is busy, less where the other started late.
+    assert float(done.stdout) > 0.2
 
 
 def meters(*others: float):

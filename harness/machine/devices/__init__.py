@@ -40,6 +40,8 @@ class Device(ABC):
     """Whether it has an allocator of its own, whose peak a record keeps; else the process's."""
     campaign_scales: ClassVar[tuple[Scale, ...]]
     """Scales that are worth a campaign on it, the most informative first."""
+    patience_seconds: ClassVar[float]
+    """How long a timed launch waits for others to finish before it goes on and is marked."""
     start_seconds: ClassVar[float]
     """Assumed of a process: imports, device, data, model, checkpoints at the end."""
 
@@ -79,6 +81,11 @@ class Device(ABC):
     def condition(self) -> GpuState | str | None:
         """Clocks, heat and other processes at this moment, or why they are not known; None for a
         device that has none of its own."""
+        return None
+
+    def busy_limit(self, cores: int) -> float | None:
+        """Cores that other processes may keep busy beside a timed launch, on a machine of so many;
+        None where they do not matter."""
         return None
 
     def at_once(self, threads: int, cores: int) -> int:

@@ -16,6 +16,11 @@ COST = {
 """What emulating bf16 was measured to cost, by instruction set."""
 
 
+BUSY_SHARE = 0.075
+"""Of the cores: what other processes may keep busy beside a timed launch. Of two cores it is 0.15;
+the launcher's own display takes some hundredths."""
+
+
 class Cpu(Device):
     """This machine's processor."""
 
@@ -30,6 +35,7 @@ class Cpu(Device):
     deterministic = True
     own_memory = False
     campaign_scales = ("proxy",)  # `smoke` shows that things work, and `full` is no job for a CPU
+    patience_seconds = 60.0
     start_seconds = 4.0
 
     def absence(self) -> str | None:
@@ -49,6 +55,10 @@ class Cpu(Device):
             return True, f"{isa} multiplies it"
         cost = COST.get(isa, "which is slower than fp32")
         return False, f"{isa} has no instructions for bf16: {cost}"
+
+    def busy_limit(self, cores: int) -> float | None:
+        """A share of the cores."""
+        return BUSY_SHARE * cores
 
     def at_once(self, threads: int, cores: int) -> int:
         """As many as its cores hold."""

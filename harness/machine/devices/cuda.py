@@ -1,12 +1,11 @@
-"""NVIDIA GPUs: asked through their driver's own tools, so that torch need not be loaded."""
+"""NVIDIA GPUs: what torch says of them in a child, and NVML of their clocks and processes."""
 
 from __future__ import annotations
 
 import importlib
-import re
-from functools import cache
+from typing import Any
 
-from harness.machine import hardware
+from harness.machine import cards, hardware
 from harness.machine.devices import Device
 from harness.records.schema import GpuState
 
@@ -24,7 +23,7 @@ _THROTTLES = {
 
 
 class Cuda(Device):
-    """The first NVIDIA GPU."""
+    """The first NVIDIA GPU that torch sees."""
 
     name = "cuda"
     rank = 1
@@ -33,29 +32,33 @@ class Cuda(Device):
     deterministic = False
     own_memory = True
     campaign_scales = ("full", "proxy")
+    # A rented machine's other cores are others', and busy: the card's own state decides.
+    patience_seconds = 5.0
     start_seconds = 15.0
 
     def absence(self) -> str | None:
-        """Where no driver answers."""
-        return None if self.gpu() else "no NVIDIA driver answers"
+        """Why torch can use none, with the mend."""
+        found = cards.usable()
+        return found if isinstance(found, str) else None
 
     def product(self) -> str:
-        """The driver's name for it; the CPU's class where no driver answers, since the record
-        of a run that failed for that reason needs one."""
+        """The driver's name for it; the CPU's class where there is none, since the record of a
+        run that failed for that reason needs one."""
         found = self.gpu()
         return found[0] if found else hardware.cpu_class()
 
     def gpu(self) -> tuple[str, int, str] | None:
-        """As nvidia-smi tells."""
-        return _asked()
+        """The card that torch takes, or its slice."""
+        found = cards.usable()
+        return None if isinstance(found, str) else (found.product, found.memory_bytes, found.driver)
 
     def multiplies_bf16(self) -> tuple[bool | None, str]:
         """Whether it does, as all from Ampere on do."""
-        capability = _capability()
-        if capability is None:
+        found = cards.usable()
+        if isinstance(found, str):
             return None, "compute capability unknown"
-        said = "compute capability " + ".".join(map(str, capability))
-        if capability >= AMPERE:
+        said = "compute capability " + ".".join(map(str, found.capability))
+        if found.capability >= AMPERE:
             return True, f"{said} multiplies it"
         return False, f"{said} emulates bf16"
 
@@ -67,7 +70,7 @@ class Cuda(Device):
             return NO_NVML
         try:
             nvml.nvmlInit()
-            card = nvml.nvmlDeviceGetHandleByIndex(0)
+            card = _handle(nvml)
             reasons = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)) & ~_HARMLESS
             return GpuState(
                 sm_mhz=int(nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM)),
@@ -81,25 +84,14 @@ class Cuda(Device):
             return f"not available: {error}"
 
 
-@cache
-def _capability() -> tuple[int, int] | None:
-    """Of the first NVIDIA GPU; None where the driver does not say."""
-    line = hardware.first_line("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
-    found = re.fullmatch(r"(\d+)\.(\d+)", line or "")
-    return (int(found[1]), int(found[2])) if found else None
-
-
-@cache
-def _asked() -> tuple[str, int, str] | None:
-    """(product, memory in bytes, driver) of the first NVIDIA GPU."""
-    line = hardware.first_line(
-        "nvidia-smi", "--query-gpu=name,memory.total,driver_version",
-        "--format=csv,noheader,nounits",
-    )  # fmt: skip
-    if line is None:
-        return None
-    name, memory, driver = (part.strip() for part in line.split(","))
-    return name, int(float(memory)) * 2**20, driver
+def _handle(nvml: Any) -> Any:
+    """NVML's card that is torch's first, whatever CUDA_VISIBLE_DEVICES makes the first."""
+    found = cards.usable()
+    uuid = "" if isinstance(found, str) else found.uuid
+    if not uuid:
+        return nvml.nvmlDeviceGetHandleByIndex(0)
+    named = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+    return nvml.nvmlDeviceGetHandleByUUID(named)
 
 
 DEVICE = Cuda()
