@@ -8,6 +8,7 @@ name's page is its docstring. A new page in docs/, a new command and a new name 
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ FIRST = (
     "stages",
     "models",
     "records",
+    "frames",
 )
 """Written pages that a reader takes in this order; the others follow by name."""
 LAST = ("numerics", "architecture")
@@ -37,6 +39,8 @@ BEYOND = {
     "harness.data.sources": ("Kind",),
     "harness.report.columns": ("Measure", "of_ends", "spread", "tabulate"),
     "harness.records.schema": ("Record",),
+    "harness.report.frames": ("Results",),
+    "harness.launch.tracking": ("Tracker", "Tracked", "TrackedPoint"),
 }
 """Public names that live in a room: what a user's own part, view or script is made of."""
 
@@ -49,11 +53,12 @@ def on_config(config: Any) -> Any:
     }
     known = [page for page in FIRST if page in here]
     end = [page for page in LAST if page in here]
+    books = [f"notebooks/{book.stem}.md" for book in _notebooks()]
     others = sorted(here - {*known, *end})
     written = [f"{page}.md" for page in (*known, *others, *end)]
     commands = ["commands/index.md", *(f"commands/{_slug(words)}.md" for words, _ in commands_of())]
     names = ["names/index.md", *(f"names/{place}.md" for place in _places().values())]
-    config["nav"] = [*written, {"Commands": commands}, {"Names": names}]
+    config["nav"] = [*written, {"Notebooks": books}, {"Commands": commands}, {"Names": names}]
     return config
 
 
@@ -61,9 +66,27 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the pages that are made here."""
     from mkdocs.structure.files import File
 
-    for place, text in {**command_pages(), **name_pages()}.items():
+    for place, text in {**command_pages(), **name_pages(), **notebook_pages()}.items():
         files.append(File.generated(config, place, content=text))
     return files
+
+
+def _notebooks() -> list[Path]:
+    return sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+def notebook_pages() -> dict[str, str]:
+    """Place -> text of a page a notebook: its cells, without what they give."""
+    pages = {}
+    for book in _notebooks():
+        cells = json.loads(book.read_text("utf-8"))["cells"]
+        texts = [
+            text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+            for cell in cells
+            if (text := "".join(cell["source"]))
+        ]
+        pages[f"notebooks/{book.stem}.md"] = "\n\n".join(texts) + "\n"
+    return pages
 
 
 # -- commands -----------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def _of_losses(section: Section, a: str, b: str, metric: Metric) -> list[Compari
     known = differences(section) if question.metric == metric else []
     asked = {(d.against, d.arm, d.horizon): d for one in known for d in (one.turned(), one)}
     return [
-        _summary(
+        summary(
             asked.get((a, b, horizon))
             or unasked(
                 section,
@@ -241,7 +241,8 @@ def _where(
     return said + nearest(name, known)
 
 
-def _summary(one: Difference, metric: Metric) -> Comparison:
+def summary(one: Difference, metric: Metric) -> Comparison:
+    """A difference as a comparison: without a number where none may be printed."""
     verdict = one.verdict.text if one.verdict else UNASKED
     comparable = one.verdict is not None and one.verdict.kind != "not comparable"
     return Comparison(

@@ -15,7 +15,7 @@ PAGES = sorted(
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )  # fmt: skip
 LINK = re.compile(r"\]\(([^()\s]+)\)")
-GENERATED = ("commands/", "names/")
+GENERATED = ("commands/", "names/", "notebooks/")
 """Below docs/: made by `docs/generate.py`; the site's own build follows links to them."""
 
 
