@@ -34,15 +34,14 @@ def source_digest(root: Path = ROOT) -> str:
     Comments, docstrings and layout do not count: only what changes behaviour may change it.
     """
     digest = hashlib.sha256()
-    for module in sorted(_closure(root)):
-        text = normal_form(_file(root, module).read_text("utf-8"))
-        digest.update(f"{module}\n{text}\n".encode())
+    for module, tree in sorted(_closure(root).items()):
+        digest.update(f"{module}\n{_shape(tree)!r}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _closure(root: Path) -> set[str]:
+def _closure(root: Path) -> dict[str, ast.Module]:
     """The modules of `ROOMS` reached from ENTRY by import statements, wherever they stand."""
-    found: set[str] = set()
+    found: dict[str, ast.Module] = {}
     files = [file for folder in WALKED for file in sorted((root / folder).glob("*.py"))]
     walked = [".".join(file.relative_to(root).with_suffix("").parts) for file in files]
     waiting = [ENTRY, *(name for name in walked if not name.endswith(".__init__"))]
@@ -50,14 +49,14 @@ def _closure(root: Path) -> set[str]:
         module = waiting.pop()
         if module in found:
             continue
-        found.add(module)
-        waiting += [name for name in _imports(root, module) if name.startswith(ROOMS)]
+        found[module] = ast.parse(_file(root, module).read_text("utf-8"))
+        waiting += [name for name in _imports(root, found[module]) if name.startswith(ROOMS)]
     return found
 
 
-def _imports(root: Path, module: str) -> set[str]:
+def _imports(root: Path, tree: ast.Module) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(_file(root, module).read_text("utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -154,7 +154,7 @@ class Split:
         if pa.types.is_fixed_size_list(chunk.type):
             lengths = {chunk.type.list_size}
         else:
-            lengths = set(np.unique(np.diff(chunk.offsets.to_numpy())).tolist())
+            lengths = set(np.unique(np.diff(np.from_dlpack(chunk.offsets))).tolist())
         values = chunk.flatten()
         if len(lengths) > 1:
             raise RequestError(self._uneven(column, lengths))
@@ -162,7 +162,8 @@ class Split:
             values = values.cast(pa.int8())
         if values.null_count or not pa.types.is_integer(values.type):
             raise RequestError(f"{self.folder}: column '{column}' must hold lists of token ids")
-        return values.to_numpy(zero_copy_only=True).reshape(len(chunk), lengths.pop())
+        # Not `to_numpy`, which imports pandas first: a second of every run's start.
+        return np.from_dlpack(values).reshape(len(chunk), lengths.pop())
 
     def _uneven(self, column: str, lengths: set[int]) -> str:
         return (

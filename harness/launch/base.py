@@ -73,7 +73,7 @@ class Launcher(ABC):
         """Make ready to start jobs of this code. Raises RequestError where that cannot be."""
 
     def close(self) -> None:  # noqa: B027
-        """Let go of what `open` took; no job is running any more."""
+        """Let go of what `open` or `start` took; no job is running any more."""
 
     def at_once(self, here: int, runs: Sequence[Run]) -> int:
         """How many of the runs to start at a time, where this machine holds `here`. Asked between

@@ -25,9 +25,11 @@ def draw(metrics: Path, target: Path, title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 6), layout="constrained")
+    figure = Figure(figsize=(8, 6))
     FigureCanvasAgg(figure)
     (losses, rates), (norms, speed) = figure.subplots(2, 2)
+    # Fixed: to find a layout is to draw twice, while the launcher's runs wait to be looked after.
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.08, top=0.93, wspace=0.28, hspace=0.16)
     updates = [point["update"] for point in training]
     losses.plot(updates, [p["loss"] for p in training], lw=0.8, label="training")
     if validation:

@@ -34,7 +34,7 @@ from harness.optim import build
 from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status
 from harness.seeds import derive
-from harness.train import allocator, compiled, handover, samples, seal, state
+from harness.train import allocator, compiled, determinism, handover, samples, seal, state
 from harness.train.loop import Diverged, Loop, Stopped, Workplace
 from harness.train.progress import Progress
 from harness.train.ranks import ALONE, Ranks
@@ -132,7 +132,7 @@ class Worker:
     def _train(self) -> None:
         run, config = self.run, self.run.config
         torch.set_num_threads(config.train.threads)
-        torch.use_deterministic_algorithms(devices.of(run.device).deterministic)
+        determinism.ask(devices.of(run.device).deterministic, config.train.compile != "eager")
         # It would fill every new tensor with NaN: a tenth of an update, to find errors of ours.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         device = torch.device(run.device)

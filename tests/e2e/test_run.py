@@ -209,7 +209,7 @@ def _reach(workspace: Workspace, arm: str, stage: str, after: int) -> Path:
 
 
 def test_ctrl_c_leaves_records_and_the_same_command_goes_on(workspace):
-    process = workspace.start("run", "tiny_rates", "--set", "train.tokens=51200", "--seeds", "1")
+    process = workspace.start("run", "tiny_rates", "--set", "train.tokens=12800", "--seeds", "1")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         # Not rglob: the code's own copies come and go beside the runs.
@@ -222,7 +222,7 @@ def test_ctrl_c_leaves_records_and_the_same_command_goes_on(workspace):
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert {r.status for r in workspace.records()} == {"killed"}
-    workspace.smol("run", "tiny_rates", "--set", "train.tokens=51200", "--seeds", "1")
+    workspace.smol("run", "tiny_rates", "--set", "train.tokens=12800", "--seeds", "1")
     ended = {(r.arm, r.stage): r for r in workspace.records() if r.status == "ok"}
     assert len(ended) == 4
     assert any(r.timing.resumed for r in ended.values())

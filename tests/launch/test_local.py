@@ -82,6 +82,7 @@ class Quiet:
 
 def start_as(program: str, monkeypatch) -> None:
     """Children are this program instead, which gets `job.json`'s path."""
+    monkeypatch.setattr(local.warm, "possible", lambda: False)
     real = subprocess.Popen
 
     def popen(command, **options):

@@ -39,6 +39,7 @@ def started(monkeypatch):
         return SimpleNamespace(poll=lambda: None)
 
     monkeypatch.setattr(local.subprocess, "Popen", popen)
+    monkeypatch.setattr(local.warm, "possible", lambda: False)
     monkeypatch.setattr(base.surroundings, "wait_for_calm", lambda device: CALM)
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     return seen
