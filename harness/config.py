@@ -384,4 +384,4 @@ def _assign(data: dict[str, Any], path: str, value: Any) -> None:
         value = {"name": value, **copy.deepcopy(PART_OF_NAME)}  # a part by its name alone
     if leaf == "name" and value != node[leaf]:
         node.update(copy.deepcopy({k: v for k, v in PART_OF_NAME.items() if k in node}))
-    node[leaf] = value
+    node[leaf] = copy.deepcopy(value)  # later paths may assign inside it, and it is the caller's

@@ -66,17 +66,24 @@ class Axis:
     """One thing that varies: its named values, and the fields that they may touch.
 
     `fields` are dotted paths; a trailing `*` stands for all below. A value is a mapping of dotted
-    paths, a configuration section (with `fields=["section.*"]`), or a plain value (with one
-    field).
+    paths, a configuration section (with `fields=["section.*"]`), a plain value (with one field), or
+    a function of the configuration that the axes before it make, which gives a mapping.
     """
 
     name: str
     fields: Sequence[str]
     values: Mapping[str, Any]
 
-    def changes(self, value_name: str) -> dict[str, Any]:
-        """The dotted paths that a value sets. Raises RequestError for a value of another form."""
+    def changes(self, value_name: str, before: Callable[[], RunConfig]) -> dict[str, Any]:
+        """The dotted paths that a value sets, after what is `before` it. Raises RequestError for a
+        value of another form."""
         value = self.values[value_name]
+        if callable(value):
+            try:
+                with users_code():
+                    value = value(before())
+            except UsersFault as fault:
+                raise RequestError(f"axis '{self.name}', value '{value_name}': {fault}") from None
         if isinstance(value, BaseModel):
             if len(self.fields) != 1 or not self.fields[0].endswith(".*"):
                 raise RequestError(

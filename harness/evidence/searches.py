@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.config import identity
 from harness.evidence.sections import Section
-from harness.optim.tuning import DECAY, DECAYS, FIELDS, RATE, RATES
+from harness.optim.tuning import DECAY, OWN, RATE, is_setting, number
 from harness.records.schema import Record
 from harness.records.store import path_of
 
@@ -54,9 +54,24 @@ class Point:
         """The mean over seeds; infinite where one diverged."""
         return float("inf") if self.diverged else statistics.fmean(self.losses)
 
-    def setting(self, fields: Sequence[str]) -> tuple[float, ...]:
-        """The values of dotted fields."""
-        return tuple(float(self.fields[field]) for field in fields)
+    @property
+    def place(self) -> tuple[float, float]:
+        """Where it stands in the grid: the numbers of its rate and its weight decay."""
+        return number(self.rate), number(self.decay)
+
+    def reads(self, path: str) -> bool:
+        """Whether its optimizer reads a field: of settings of its own those alone."""
+        return path.startswith(OWN) or not any(p.startswith(OWN) for p in self.settings)
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """What a search varies, by dotted path."""
+        return settings_of(self.fields)
+
+
+def settings_of(fields: Mapping[str, Any]) -> dict[str, float]:
+    """The learning rates and weight decays of a configuration, by dotted path."""
+    return {path: float(value) for path, value in fields.items() if is_setting(path)}
 
 
 @dataclass(frozen=True)
@@ -88,15 +103,11 @@ class Search:
         if (best := self.best) is None:
             return ()
         found = []
-        for fields, name, what in (
-            (RATES, best.rate, "rate"),
-            (DECAYS, best.decay, "weight decay"),
-        ):
-            values = sorted({point.setting(fields) for point in self.points})
-            own = best.setting(fields)
-            if own == values[-1]:
+        for axis, name, what in ((0, best.rate, "rate"), (1, best.decay, "weight decay")):
+            values = [point.place[axis] for point in self.points]
+            if best.place[axis] == max(values):
                 found.append(f"{name} is the highest {what} searched")
-            if own == values[0] and any(own):
+            if best.place[axis] == min(values) and best.place[axis]:
                 found.append(f"{name} is the lowest {what} searched")
         return tuple(found)
 
@@ -119,7 +130,7 @@ def searches(section: Section) -> dict[str, Search]:
     return {
         arm: Search(
             arm,
-            tuple(sorted(found[arm], key=lambda p: (p.setting(RATES), p.setting(DECAYS)))),
+            tuple(sorted(found[arm], key=lambda point: point.place)),
             asked[arm],
         )
         for arm in order
@@ -192,12 +203,12 @@ def standing(section: Section, arm: str) -> Standing:
     strange = _strange(ours, best.fields)
     if strange:
         return Standing(UNTUNED, f"{name} ran {arm} with other {', '.join(strange)}")
-    if (own := tuple(float(ours[field]) for field in FIELDS)) != best.setting(FIELDS):
-        same = [point.name for point in one.points if point.setting(FIELDS) == own]
+    if (own := settings_of(ours)) != best.settings:
+        same = [point.name for point in one.points if point.settings == own]
         differing = [
             f"{field.removeprefix('optim.')} {mine:g}"
-            for field, mine, found in zip(FIELDS, own, best.setting(FIELDS), strict=True)
-            if mine != found
+            for field, mine in own.items()
+            if mine != best.settings.get(field)
         ]
         shown = same[0] if same else " and ".join(differing)
         return Standing(OTHER, f"{arm} uses {shown}, found {best.name}")
@@ -208,8 +219,7 @@ def standing(section: Section, arm: str) -> Standing:
 
 def _strange(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Fields outside a search's business in which its runs differ from the comparison's."""
-    left_out = {*FIELDS, *BUDGET}
-    paths = [path for path in {**ours, **theirs} if path not in left_out]
+    paths = [path for path in {**ours, **theirs} if path not in BUDGET and not is_setting(path)]
     return [path for path in paths if ours.get(path) != theirs.get(path)]
 
 
@@ -217,7 +227,7 @@ def reason(section: Section, arms: Sequence[str]) -> str | None:
     """Why a verdict on these arms is not one between tuned arms; None where it is, or where the
     settings that a search would choose are all that the arms differ in: they are the question."""
     differ = {field for r in section.group.records if r.arm in arms for field in r.diff}
-    if differ and differ <= set(FIELDS):
+    if differ and all(map(is_setting, differ)):
         return None
     found = [standing(section, arm) for arm in arms]
     for kind in (UNTUNED, OTHER, EDGE):

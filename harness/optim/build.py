@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -39,6 +40,28 @@ class Optimizers:
         """One optimizer step of each part."""
         for part in self.parts.values():
             part.step()
+
+    @contextlib.contextmanager
+    def judged(self) -> Iterator[None]:
+        """Inside, the weights are those to be judged and kept. An optimizer that takes gradients at
+        one point and gives another (Schedule-Free, a running average) is asked for it by `eval()`,
+        and goes on from where it was, to the last bit, after `train()`; others have neither."""
+        both = [
+            part
+            for part in self.parts.values()
+            if callable(getattr(part, "eval", None)) and callable(getattr(part, "train", None))
+        ]
+        held = [p for part in both for group in part.param_groups for p in group["params"]]
+        before = [parameter.detach().clone() for parameter in held]
+        with torch.no_grad():
+            for part in both:
+                part.eval()  # type: ignore[attr-defined]  # torch's own class has none
+        yield
+        with torch.no_grad():
+            for part in both:
+                part.train()  # type: ignore[attr-defined]
+            for parameter, weights in zip(held, before, strict=True):
+                parameter.copy_(weights)
 
     def state_dict(self) -> dict[str, Any]:
         """The states by the parts' names."""

@@ -22,6 +22,7 @@ from harness.data.cache import cache_root
 from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.optim import registry
+from harness.optim.tuning import OWN, is_setting
 from harness.parts import files
 from models.config import Part
 
@@ -77,12 +78,38 @@ def settle(config: RunConfig, beside: Sequence[Path], wishes: Mapping[str, Any])
 
 
 def _remembered(question: dict[str, Any]) -> dict[str, Any]:
-    """A part is tried once for each text, model and code of ours; faults are not remembered."""
+    """A part is tried once for each text, model and code of ours; faults are not remembered. Nor
+    is it tried again at another learning rate or weight decay: a search's trials are one trial.
+    """
+    given = question["config"]["optim"]["settings"]
+    wished = {path.removeprefix(OWN): v for path, v in question["wishes"].items()}
+    found = _tried(question)
+    if (settings := found["changes"].get("optim.settings")) is not None:
+        for name, value in {**given, **wished}.items():
+            if name in settings and is_setting(f"{OWN}{name}"):
+                settings[name] = value
+    return found
+
+
+def _unvaried(settings: Mapping[str, Any], before: str = OWN) -> dict[str, Any]:
+    """Settings, or wishes by dotted path, without the numbers that a search varies."""
+    return {
+        name: type(value).__name__ if is_setting(f"{before}{name}") else value
+        for name, value in settings.items()
+    }
+
+
+def _tried(question: dict[str, Any]) -> dict[str, Any]:
     prober = Path(__file__).with_name("probe.py").read_text("utf-8")
     versions = provenance.software()
     code = [provenance.source_digest(), prober, [versions["python"], versions["torch"]]]
     config = question["config"]
-    asked = {**question, "config": [config["model"], config["optim"], config["data"]["seq_len"]]}
+    optim = {**config["optim"], "settings": _unvaried(config["optim"]["settings"])}
+    asked = {
+        **question,
+        "wishes": _unvaried(question["wishes"], ""),
+        "config": [config["model"], optim, config["data"]["seq_len"]],
+    }
     memory = cache_root() / "parts" / f"{digest([asked, code])}.json"
     if memory.is_file():
         found: dict[str, Any] = json.loads(memory.read_text("utf-8"))

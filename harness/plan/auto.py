@@ -80,7 +80,9 @@ def _has_torch_muon(recipe: Recipe, overrides: Mapping[str, Any]) -> bool:
     """Whether some arm trains with PyTorch's Muon."""
     if "optim.name" in overrides:
         return bool(overrides["optim.name"] == "torch-muon")
-    changes = [axis.changes(value) for axis in recipe.axes for value in axis.values]
+    changes = [
+        axis.changes(value, lambda: recipe.base) for axis in recipe.axes for value in axis.values
+    ]
     whole = [change["optim"] for change in changes if "optim" in change]
     names = {change.get("optim.name") for change in changes}
     names |= {optim.name for optim in whole if isinstance(optim, OptimConfig)}

@@ -61,7 +61,7 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any], beside: Sequence[Path] = 
         name = "-".join(point) if point else "base"
         changes: dict[str, Any] = {}
         for axis in recipe.axes:
-            changes.update(axis.changes(values[axis.name]))
+            changes.update(axis.changes(values[axis.name], partial(replace, base, changes)))
         try:
             # At once: an axis's value alone may not fit a base that was overridden.
             found = settled(replace(base, {**changes, **overrides}))

@@ -102,7 +102,8 @@ class Loop:
 
     def _answers(self) -> list[dict[str, Any]]:
         started = time.perf_counter()
-        answers = self.at.answer(self.model)
+        with self.optimizers.judged():
+            answers = self.at.answer(self.model)
         self.progress.eval_seconds += time.perf_counter() - started
         return answers
 
@@ -152,9 +153,10 @@ class Loop:
     def _validate(self) -> tuple[dict[str, Any], Score]:
         config, progress = self.run.config, self.progress
         started = time.perf_counter()
-        score = evaluate(
-            self.model, self.validation, config.train.eval_batch, self.device, self.ranks
-        )
+        with self.optimizers.judged():
+            score = evaluate(
+                self.model, self.validation, config.train.eval_batch, self.device, self.ranks
+            )
         progress.eval_seconds += time.perf_counter() - started
         point = {
             "update": progress.update,
@@ -173,9 +175,11 @@ class Loop:
         parts = by_document(score, self.validation)
         self.progress.ends = [{"horizon": e.horizon, **point, **parts} for e in self.run.endpoints]
         started = time.perf_counter()
-        use = expert_use(
-            self.model, self.validation, self.run.config.train.eval_batch, self.device, self.ranks
-        )
+        with self.optimizers.judged():
+            use = expert_use(
+                self.model, self.validation, self.run.config.train.eval_batch, self.device,
+                self.ranks,
+            )  # fmt: skip
         self.progress.eval_seconds += time.perf_counter() - started
         self.progress.experts = use.model_dump() if use else None
 

@@ -191,9 +191,10 @@ class Worker:
         if not self.ranks.leads:
             return
         metrics = {"ends": progress.ends, "last_update": progress.update}
-        state.save_final(
-            self.files.final, run.key, digest, config, model, metrics, validation, device
-        )
+        with optimizers.judged():
+            state.save_final(
+                self.files.final, run.key, digest, config, model, metrics, validation, device
+            )
 
     def _resumable(self, origin: state.Origin) -> state.Rolling | None:
         """What this run goes on from: of its own checkpoint, and those that it left with another

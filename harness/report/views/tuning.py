@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from harness.config import Frozen
 from harness.evidence.searches import EDGE, Point, Search, searches
 from harness.evidence.sections import Section
-from harness.optim.tuning import DECAYS, RATES
+from harness.optim.tuning import is_rate
 from harness.report.columns import Found, Measure, given, tabulate, text
 from harness.report.draw import Figure, Shown, figure_of
 from harness.report.table import ABSENT, Cell, Table, estimate, plain
@@ -50,14 +50,10 @@ def _grid(section: Section, found: Sequence[Search]) -> Table:
         f"{section.name}.tuning",
         f"The search: validation loss at horizon `{question.at}`, mean over seeds "
         f"({', '.join(map(str, question.frozen_seeds))}) ± half-width of its 95 % t interval "
-        "(number of seeds), by factor on both learning rates and by weight decay.",
+        f"(number of seeds), by factor on {_rates(found)} and by weight decay{_decays(found)}.",
         "arm, weight decay",
-        [_at_rate(rate) for rate in _names(found, RATES, lambda p: p.rate)],
-        [
-            (f"{one.arm}, {decay}", (one, decay))
-            for one in found
-            for decay in _names([one], DECAYS, lambda p: p.decay)
-        ],
+        [_at_rate(rate) for rate in _names(found, 0)],
+        [(f"{one.arm}, {decay}", (one, decay)) for one in found for decay in _names([one], 1)],
         notes=("best: the lowest of its arm.",),
         command=section.group.command,
     )
@@ -95,8 +91,7 @@ def grids(section: Section) -> Grids | None:
     found = list(searches(section).values())
     if not found:
         return None
-    rates = _names(found, RATES, lambda p: p.rate)
-    decays = _names(found, DECAYS, lambda p: p.decay)
+    rates, decays = _names(found, 0), _names(found, 1)
     return Grids(
         title=section.title,
         rates=tuple(rates),
@@ -119,12 +114,28 @@ def _drawn(one: Search, rates: Sequence[str], decays: Sequence[str]) -> Grid:
     )
 
 
-def _names(
-    found: Sequence[Search], fields: Sequence[str], name: Callable[[Point], str]
-) -> list[str]:
-    """The values' names along an axis, in the order of what they set."""
+def _names(found: Sequence[Search], axis: int) -> list[str]:
+    """The names of the rates (0) or the weight decays (1), in the order of their numbers."""
+    points = sorted((p for one in found for p in one.points), key=lambda p: p.place[axis])
+    return list(dict.fromkeys((p.rate, p.decay)[axis] for p in points))
+
+
+def _fields(found: Sequence[Search]) -> list[str]:
+    """The learning rates among the fields of some point."""
     points = [point for one in found for point in one.points]
-    return list(dict.fromkeys(name(p) for p in sorted(points, key=lambda p: p.setting(fields))))
+    return [p for p in dict.fromkeys(p for one in points for p in one.settings) if is_rate(p)]
+
+
+def _rates(found: Sequence[Search]) -> str:
+    ours = len(_fields(found)) == 2  # Muon's and AdamW's
+    return "both learning rates" if ours else "where the learning rates of each optimizer start"
+
+
+def _decays(found: Sequence[Search]) -> str:
+    share = any(point.decay.startswith("share") for one in found for point in one.points)
+    return (
+        " (`share`: the part of a weight that goes in an update at the peak rate)" if share else ""
+    )
 
 
 def _optima(section: Section, found: Sequence[Search]) -> Table:
@@ -133,7 +144,7 @@ def _optima(section: Section, found: Sequence[Search]) -> Table:
         "The best setting of each arm, and whether the grid goes on beyond it on every side. "
         "Weight decay 0 is a natural bound.",
         "arm",
-        OPTIMUM,
+        _optimum(found),
         [(one.arm, one) for one in found],
         command=section.group.command,
     )
@@ -160,11 +171,28 @@ def _judged(one: Search) -> str:
     return "none: every setting diverged" if complete else "not known: the search is not complete"
 
 
-OPTIMUM: tuple[Measure[Search], ...] = (
-    _of_best("rate", "factor on both learning rates", lambda best: best.rate, left=True),
-    _of_best("weight_decay", "weight decay", lambda best: best.decay, left=True),
-    _of_best("muon_lr", "Muon's learning rate", lambda best: f"{best.setting(RATES)[0]:g}"),
-    _of_best("adamw_lr", "AdamW's learning rate", lambda best: f"{best.setting(RATES)[1]:g}"),
+def _rate_of(path: str) -> Measure[Search]:
+    name = path.split(".")[-1]
+    of = {"muon_lr": "Muon's learning rate", "adamw_lr": "AdamW's learning rate"}
+
+    def value(best: Point) -> str:
+        rate = best.settings.get(path)
+        return ABSENT if rate is None or not best.reads(path) else f"{rate:.3g}"
+
+    return _of_best(name, of.get(name, f"the optimizer's own setting `{name}`"), value)
+
+
+def _optimum(found: Sequence[Search]) -> list[Measure[Search]]:
+    """The columns, of which those of learning rates are as many as some arm has."""
+    return [
+        _of_best("rate", f"factor on {_rates(found)}", lambda best: best.rate, left=True),
+        _of_best("weight_decay", "weight decay", lambda best: best.decay, left=True),
+        *map(_rate_of, _fields(found)),
+        *ENDED,
+    ]
+
+
+ENDED: tuple[Measure[Search], ...] = (
     _of_best(
         "val_loss", "mean validation loss, nats a token",
         lambda best: f"{best.loss:.{LOSS_DIGITS}f}", "nats/token",
