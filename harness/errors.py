@@ -27,6 +27,10 @@ class RequestError(Exception):
     """The request was wrong: one clear line naming what, and the nearest right thing. Exit 2."""
 
 
+class NotInstalled(RequestError):
+    """What was asked for needs a package that is not here."""
+
+
 class CheckFailed(Exception):
     """A check or a comparison says no. Exit 1."""
 

@@ -56,7 +56,7 @@ TOUCHED = ("optim.name", *tuning.FIELDS, "schedule.final_fraction")
 TUNED: Mapping[str, Mapping[str, tuple[float, float]]] = {}
 """Scale -> optimizer -> the best rate and share in the records of `SEARCH` (its view `optimum`);
 for every optimizer or for none."""
-UPDATES = {"smoke": 60, "proxy": 120}
+UPDATES = {"smoke": 30, "proxy": 60}
 """As many in the search."""
 BATCH = 8
 """Sequences an update, of 128 tokens each."""
@@ -66,11 +66,11 @@ def base(scale: Scale) -> RunConfig:
     """The run that the arms start from."""
     run = presets.run(scale)
     return replace(run, {
-        "model": models.model("dense", "smoke"), "data.seq_len": 128,
+        "model": models.model("dense", "smoke"), "data.seq_len": 128, "data.val_tokens": 16_384,
         "batch.micro_batch": BATCH, "schedule.name": "cosine",
         "schedule.warmup_updates": UPDATES[scale] // 10, "schedule.final_fraction": 0.0,
         "train.tokens": UPDATES[scale] * BATCH * 128,
-        "train.eval_every": UPDATES[scale] // 3,
+        "train.eval_every": UPDATES[scale] // 2,
     })  # fmt: skip
 
 

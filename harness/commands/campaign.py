@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ def _missing(device: Target, results: Path) -> list[Unit]:
     return planning.units(
         entries.values(), records, device, this_code,
         lambda scale, device_class: evidence(records, scale, device_class, here),
+        lambda text: print(f"campaign: {text}", file=sys.stderr),
     )  # fmt: skip
 
 

@@ -6,10 +6,11 @@ here. May not import torch.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import RequestError, nearest
+from harness.errors import NotInstalled, RequestError, nearest
 from harness.optim import registry
 from models import own
 
@@ -27,6 +28,10 @@ WHAT = {
 }
 
 
+EXTRAS = {"pytorch_optimizer": "optimizers"}
+"""Package -> the extra of ours that brings it."""
+
+
 def code_of(kind: str, name: str, beside: Sequence[Path]) -> str:
     """The text of the file that a part's name means, or `distribution version` of its package.
 
@@ -36,6 +41,11 @@ def code_of(kind: str, name: str, beside: Sequence[Path]) -> str:
     if not named.is_file:
         if not named.place or not named.found:
             raise RequestError(f"'{name}' names no {WHAT[kind]}: package.module:CLASS does")
+        top = named.place.partition(".")[0]
+        if importlib.util.find_spec(top) is None:
+            extra = EXTRAS.get(top)
+            how = f": pip install -e '.[{extra}]'" if extra else ""
+            raise NotInstalled(f"'{name}' needs the package '{top}', which is not installed{how}")
         return own.installed_version(named.place)
     if ":" not in name and not name.endswith(".py"):
         ours = {

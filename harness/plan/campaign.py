@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.config import canonical
-from harness.errors import RequestError, nearest
+from harness.errors import NotInstalled, RequestError, nearest
 from harness.evidence.query import Current, Manifests, Recorded
 from harness.machine import devices
 from harness.machine.hardware import Peak, peak_of, peaks
@@ -140,10 +140,12 @@ def units(
     device: Target,
     current: Callable[[Manifests], Current],
     evidence: Evidences = lambda scale, device_class: NONE,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Unit]:
     """Everything that is missing on a device, in no order.
 
-    `current` says what a finished run must agree with, given what is known of the data.
+    `current` says what a finished run must agree with, given what is known of the data. A recipe
+    whose parts are of a package that is not installed is left out, and `say` told.
     """
     known = _Known(records, device, current, evidence)
     found: list[Unit] = []
@@ -151,8 +153,11 @@ def units(
         for scale in devices.of(device.kind).campaign_scales:
             if scale not in entry.seeds:
                 continue
-            if entry.at(scale).runs_on(device.kind):
-                found += _of_recipe(entry, scale, device, known)
+            try:
+                if entry.at(scale).runs_on(device.kind):
+                    found += _of_recipe(entry, scale, device, known)
+            except NotInstalled as error:
+                say(f"left out {entry.name}: {error}")
     return found
 
 

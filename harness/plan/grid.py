@@ -67,7 +67,7 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any], beside: Sequence[Path] = 
             found = settled(replace(base, {**changes, **overrides}))
             steps = stages.steps(recipe, name, found.config, of_stages, settled)
         except RequestError as error:
-            raise RequestError(f"arm '{name}': {error}") from None
+            raise type(error)(f"arm '{name}': {error}") from None
         taken |= found.taken
         diff = {path: shown(path, pair[1]) for path, pair in difference(base, found.config).items()}
         grid.append(Arm(name, values, found.config, diff, tuple(steps)))
