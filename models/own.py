@@ -17,6 +17,7 @@ import sys
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, NamedTuple
 
 MARK = "own part "
@@ -94,8 +95,9 @@ def _installed(named: Named, code: str) -> Any:
     return getattr(module, named.found)
 
 
+@cache
 def installed_version(module: str) -> str:
-    """`distribution version` of the package that a module belongs to."""
+    """`distribution version` of the package that a module belongs to. Half a second, once."""
     top = module.partition(".")[0]
     names = importlib.metadata.packages_distributions().get(top, [top])
     try:

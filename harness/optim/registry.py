@@ -40,6 +40,7 @@ def is_flat(name: str) -> bool:
     return "FIELDS" in declared(name)
 
 
+@cache
 def reads(name: str, field: str) -> bool:
     """Whether an optimizer reads a field of `optim`. One that nobody declares is everybody's."""
     owners = [one for one in files() if field.startswith(tuple(declared(one).get("FIELDS", ())))]
