@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import RequestError, explain, nearest
-from models.config import ModelConfig, check_settings
+from models.config import ModelConfig, NamedPart, Part, check_settings
 from models.kernels.names import KERNELS
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+=@,-]{0,99}"
@@ -178,6 +178,8 @@ class ScheduleConfig(Frozen):
     """The part of a horizon's updates over which the rate decays (`wsd`)."""
     final_fraction: float
     """The rate at the horizon's last update, as a part of the peak rate."""
+    shape: NamedPart = Part()
+    """A function of one's own in the place of that fall: progress in [0, 1) -> factor."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -224,6 +226,8 @@ class TrainConfig(Frozen):
     """Updates between progress messages on a plain terminal."""
     checkpoint_every: int
     """Updates between rolling checkpoints."""
+    loss: NamedPart = Part()
+    """A term of one's own beside the cross-entropy: (logits, targets) -> its sum over targets."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -285,6 +289,8 @@ ADDED: dict[str, Any] = {
     "optim.code": "",
     **{f"model.feed_forward{field}": value for field, value in _PART.items()},
     **{f"model.attention{field}": value for field, value in _PART.items()},
+    **{f"schedule.shape{field}": value for field, value in _PART.items()},
+    **{f"train.loss{field}": value for field, value in _PART.items()},
 }
 """Fields that the schema gained after records were written: dotted path -> the value, as JSON has
 it, that means "as before". It is also the field's default, so that older configurations can be

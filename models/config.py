@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 
 class Counted(BaseModel):
@@ -47,6 +47,12 @@ class Part(BaseModel):
     def _told_apart(cls, settings: dict[str, Any]) -> dict[str, Any]:
         check_settings(settings)
         return settings
+
+
+NamedPart = Annotated[
+    Part, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
+]
+"""A part that may be given by its name alone."""
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -97,15 +103,10 @@ class ModelConfig(BaseModel):
     """Router z-loss (ST-MoE, arXiv 2202.08906, eq. 5), summed over layers."""
     router_noise: float
     """Standard deviation of Gaussian noise on router logits in training; 0 is none."""
-    feed_forward: Part = Part()
+    feed_forward: NamedPart = Part()
     """A feed-forward in the place of the one that `activation` and `experts` imply."""
-    attention: Part = Part()
+    attention: NamedPart = Part()
     """An attention in the place of the causal grouped-query one."""
-
-    @field_validator("feed_forward", "attention", mode="before")
-    @classmethod
-    def _named(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -6,7 +6,7 @@ is the model's own choice and is not saved with them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -52,6 +52,8 @@ class LossSums(NamedTuple):
     """(layers, experts) int64: token copies to each expert; None for a dense model."""
     router_entropy: Tensor | None
     """(layers,): summed over tokens, nats, detached; None for a dense model."""
+    term: Tensor | None = None
+    """Scalar: `LanguageModel.loss_term` summed over scored targets; None without one."""
 
 
 class LanguageModel(nn.Module):
@@ -76,6 +78,8 @@ class LanguageModel(nn.Module):
         self.compute_dtype = compute_dtype
         self.recompute = recompute
         self.ops = choose(kernels)
+        self.loss_term: Callable[[Tensor, Tensor], Tensor] | None = None
+        """Beside the cross-entropy: logits (targets, vocab) fp32 and targets -> a scalar sum."""
         self.embedding = Embedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config, self.ops) for _ in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps, self.ops)
@@ -179,9 +183,10 @@ class LanguageModel(nn.Module):
             copy_of(self._head_owner, "weight", hidden.dtype),
         )  # fmt: skip
         scored = (targets != IGNORED).sum()
+        term = self._term(hidden, targets) if self.loss_term is not None else None
         if not routings:
             none = hidden.new_zeros((), dtype=reduction_dtype(hidden.dtype))
-            return LossSums(cross_entropy, scored, none, None, None)
+            return LossSums(cross_entropy, scored, none, None, None, term)
         balance = torch.stack([r.balance for r in routings]).sum()
         z = torch.stack([r.z for r in routings]).sum()
         return LossSums(
@@ -190,7 +195,14 @@ class LanguageModel(nn.Module):
             self.config.balance_weight * balance + self.config.z_weight * z,
             torch.stack([r.load for r in routings]),
             torch.stack([r.entropy for r in routings]),
+            term,
         )
+
+    def _term(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        assert self.loss_term is not None
+        scored = targets != IGNORED
+        logits = self.logits(hidden[scored]).to(reduction_dtype(hidden.dtype))
+        return self.loss_term(logits, targets[scored])
 
     @torch.no_grad()
     def token_losses(

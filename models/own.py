@@ -8,16 +8,17 @@ May not import torch: a plan asks how a name is meant.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.metadata
 import inspect
+import json
 import linecache
 import sys
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cache
 from typing import Any, NamedTuple
 
 MARK = "own part "
@@ -95,7 +96,7 @@ def _installed(named: Named, code: str) -> Any:
     return getattr(module, named.found)
 
 
-@cache
+@functools.cache
 def installed_version(module: str) -> str:
     """`distribution version` of the package that a module belongs to. Half a second, once."""
     top = module.partition(".")[0]
@@ -127,6 +128,19 @@ def _only_one(place: str, code: str) -> str:
 def arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they are handed in: JSON knows lists alone, and libraries want tuples."""
     return {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+
+
+def called(part: Any, settings: Mapping[str, Any]) -> Any:
+    """What a schedule or a loss is called as: an object of a class, which takes its settings when
+    it is made, or a function with its settings filled in."""
+    given = arguments(settings)
+    return part(**given) if isinstance(part, type) else functools.partial(part, **given)
+
+
+def plain(text: str) -> dict[str, Any]:
+    """Settings from their canonical text."""
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def where(error: BaseException, part: Any = None) -> str | None:

@@ -15,16 +15,20 @@ from harness.optim import registry
 from models import own
 
 MODELS = Path(own.__file__).parent
-FOLDERS = {
+FOLDERS: dict[str, Path | None] = {
     "optim": registry.FOLDER,
     "model.feed_forward": MODELS / "feed_forwards",
     "model.attention": MODELS / "attentions",
+    "schedule.shape": None,
+    "train.loss": None,
 }
-"""Where the configuration names a part of each kind -> the folder of ours."""
+"""Where the configuration names a part of each kind -> the folder of ours, if there is one."""
 WHAT = {
     "optim": "optimizer",
     "model.feed_forward": "feed-forward",
     "model.attention": "attention",
+    "schedule.shape": "schedule",
+    "train.loss": "loss term",
 }
 
 
@@ -48,13 +52,15 @@ def code_of(kind: str, name: str, beside: Sequence[Path]) -> str:
             raise NotInstalled(f"'{name}' needs the package '{top}', which is not installed{how}")
         return own.installed_version(named.place)
     if ":" not in name and not name.endswith(".py"):
+        folder = FOLDERS[kind]
         ours = {
             file.stem.replace("_", "-"): file
-            for file in sorted(FOLDERS[kind].glob("*.py"))
+            for file in (sorted(folder.glob("*.py")) if folder else ())
             if not file.name.startswith("_")
         }
         if name not in ours:
-            raise RequestError(f"no {WHAT[kind]} '{name}'{nearest(name, ours)}")
+            hint = nearest(name, ours) or ": FILE.py[:OBJECT], or package.module:OBJECT"
+            raise RequestError(f"no {WHAT[kind]} '{name}'{hint}")
         return _text(ours[name])
     if Path(named.place).is_absolute():
         raise RequestError(f"{named.place}: a part is named from a folder, so that records can be")

@@ -23,8 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.config import RunConfig, flatten, replace
 from harness.errors import RequestError, nearest
-from harness.optim import build
+from harness.optim import build, schedule
 from harness.optim import own as optimizers
+from harness.parts import loss_term
 from models import own, parts
 from models.config import Counted, ModelConfig
 from models.dtypes import DTYPES
@@ -38,6 +39,10 @@ TOKENS, VOCABULARY, BATCH = 16, 64, 2
 UPDATES = 2
 KNOWN_OPS = ("aten", "prims", "prim")
 """The families of operators whose matrix products torch's counter knows."""
+CALLED = {"schedule.shape": 1, "train.loss": 2}
+"""What is called while it trains -> with how many arguments."""
+STEPS = 100
+"""A schedule is tried at so many points of its course."""
 MAKERS = {
     "model.feed_forward": parts.feed_forward,
     "model.attention": parts.attention,
@@ -57,7 +62,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     taken: list[str] = []
     objects = {}
     for kind in question["kinds"]:
-        section = config.optim if kind == "optim" else getattr(config.model, kind[6:])
+        section = _section(config, kind)
         objects[kind] = own.load(section.name, section.code)
         with _blamed_on(objects[kind]):
             settings, used = _settings(kind, section, objects[kind], question["wishes"])
@@ -72,6 +77,22 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     return {"changes": changes, "taken": taken}
 
 
+def _section(config: RunConfig, kind: str) -> Any:
+    found: Any = config
+    for step in kind.split("."):
+        found = getattr(found, step)
+    return found
+
+
+def _handed(kind: str, part: Any) -> int:
+    """How many arguments stand before a part's settings."""
+    if kind == "optim":
+        return optimizers.handed_in(part)
+    if kind in CALLED:  # a class takes its settings alone, and its objects are called
+        return 0 if isinstance(part, type) else CALLED[kind]
+    return 1
+
+
 def _settings(
     kind: str, section: Any, part: Any, wishes: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
@@ -79,7 +100,7 @@ def _settings(
     if not callable(part):
         raise Fault(f"{section.name} is {type(part).__name__}, neither class nor function")
     signature = list(inspect.signature(part).parameters.values())
-    handed = optimizers.handed_in(part) if kind == "optim" else 1
+    handed = _handed(kind, part)
     open_ended = any(one.kind is one.VAR_KEYWORD for one in signature)
     known = {
         one.name: one.default
@@ -178,12 +199,17 @@ def _try(config: RunConfig, objects: Mapping[str, Any]) -> None:
     )
     dtype = DTYPES[config.train.dtype]
     torch.manual_seed(0)
-    blocks = [part for kind, part in objects.items() if kind != "optim"]
+    blocks = [part for kind, part in objects.items() if kind in MAKERS or kind == "train.loss"]
+    if "schedule.shape" in objects:
+        with _blamed_on(objects["schedule.shape"]):
+            for step in range(STEPS):
+                schedule.own_factor(config.schedule.shape, step / STEPS)
     with _blamed_on(*blocks):
         model = LanguageModel(small, dtype)
         model.init_weights(0)
         if config.train.dtype == "fp64":
             model.double()
+        model.loss_term = loss_term.term(config.train.loss)
     for kind in MAKERS:
         if kind in objects:
             module: Any = model.blocks[0].get_submodule(kind.removeprefix("model."))
@@ -193,7 +219,7 @@ def _try(config: RunConfig, objects: Mapping[str, Any]) -> None:
     made = None
     for _ in range(UPDATES):
         with _blamed_on(*blocks), model.working_weights():
-            _finite(lambda: model.loss_sums(tokens, tokens).cross_entropy, model).backward()
+            _finite(lambda: _whole(model, tokens), model).backward()
         with _blamed_on(*(part for kind, part in objects.items() if kind == "optim")):
             made = made or build.build(config.optim, model)
             made.set_factor(0.5)
@@ -201,6 +227,11 @@ def _try(config: RunConfig, objects: Mapping[str, Any]) -> None:
             made.load_state_dict(made.state_dict())
         for parameter in model.parameters():
             parameter.grad = None
+
+
+def _whole(model: LanguageModel, tokens: Tensor) -> Tensor:
+    sums = model.loss_sums(tokens, tokens)
+    return sums.cross_entropy if sums.term is None else sums.cross_entropy + sums.term
 
 
 def _try_part(module: Any, model: ModelConfig, dtype: torch.dtype) -> None:

@@ -50,6 +50,8 @@ def settle(config: RunConfig, beside: Sequence[Path], wishes: Mapping[str, Any])
         "optim": config.optim,
         "model.feed_forward": config.model.feed_forward,
         "model.attention": config.model.attention,
+        "schedule.shape": config.schedule.shape,
+        "train.loss": config.train.loss,
     }
     own = {kind: part for kind, part in named.items() if part.name}
     if registry.is_flat(config.optim.name):
@@ -108,7 +110,13 @@ def _tried(question: dict[str, Any]) -> dict[str, Any]:
     asked = {
         **question,
         "wishes": _unvaried(question["wishes"], ""),
-        "config": [config["model"], optim, config["data"]["seq_len"]],
+        "config": [
+            config["model"],
+            optim,
+            config["data"]["seq_len"],
+            config["schedule"]["shape"],
+            config["train"]["loss"],
+        ],
     }
     memory = cache_root() / "parts" / f"{digest([asked, code])}.json"
     if memory.is_file():

@@ -21,16 +21,24 @@ def trace(results: Path, cell: str) -> str:
     """The origin of `[NAME/]ARM/SEED[/again]`. Raises RequestError for an unknown one."""
     name, arm, seed, repeat = _parse(results, cell)
     records, sources = foreign.read_name(results, name)
-    matching = [
-        r for r in records
-        if r.arm == arm and r.seed == seed and r.repeat == repeat
-    ]  # fmt: skip
+    # Arms of the very same files share their runs, which lie where the first of them ran.
+    versions: dict[str, set[str]] = {}
+    held = [(r.arm, r.arm_digest) for r in records] + [(s.arm, s.digest) for s in sources]
+    for of_arm, digest in held:
+        versions.setdefault(of_arm, set()).add(digest)
+    runs = [r for r in records if r.arm_digest in versions.get(arm, ())]
+    matching = [r for r in runs if r.seed == seed and r.repeat == repeat]
     if not matching:
-        known = sorted({f"{r.arm}/{r.seed}" for r in records if not r.repeat})
+        known = sorted(
+            f"{one}/{r.seed}" for one, digests in versions.items() for r in records
+            if r.arm_digest in digests and not r.repeat
+        )  # fmt: skip
         raise RequestError(f"no run '{arm}/{seed}' in '{name}'{nearest(f'{arm}/{seed}', known)}")
     record = max(matching, key=lambda r: (r.created, r.attempt))
     by_digest = {source.digest: source for source in sources}
-    return "\n".join([*_facts(record), *_files(record, by_digest), *_older(record, matching)])
+    shared = [] if record.arm == arm else [f"run as   {record.arm}, whose files are the very same"]
+    lines = [*_facts(record), *shared, *_files(record, by_digest), *_older(record, matching)]
+    return "\n".join(lines)
 
 
 def _parse(results: Path, cell: str) -> tuple[str, str, int, int]:

@@ -31,6 +31,7 @@ from harness.launch.parent import parent_of
 from harness.launch.protocol import Job, MetricsLog, RunFiles
 from harness.machine import devices, hardware, surroundings
 from harness.optim import build
+from harness.parts import loss_term
 from harness.records import store
 from harness.records.schema import Launch, Memory, Record, Status
 from harness.seeds import derive
@@ -149,6 +150,7 @@ class Worker:
             recompute=config.train.recompute,
         )  # fmt: skip
         model.init_weights(derive(run.seed, "init"))
+        model.loss_term = loss_term.term(config.train.loss)
         model.to(device)
         self.counted = count_parameters(model)
         if config.train.compile == "auto":

@@ -351,3 +351,11 @@ def test_a_page_of_failures_alone_can_be_drawn(tmp_path: Path):
     text = page.write(outcome).read_text()
     assert "not comparable: the baseline: seed 0: it printed no line" in text
     assert outcome.exit_code() == 3
+
+
+def test_the_trace_of_a_run_that_equal_arms_share(tmp_path: Path) -> None:
+    judged(tmp_path, arm(tmp_path, "a", GOOD), arm(tmp_path, "b", GOOD), arm(tmp_path, "c", BETTER))
+    told = [tracing.trace(tmp_path / "results", f"{one}/{s}") for one in "ab" for s in (0, 1)]
+    assert sum("scripts/test/a/" in text for text in told) == 2  # each seed ran once, for both
+    assert sum("whose files are the very same" in text for text in told) == 2
+    assert "run as" not in tracing.trace(tmp_path / "results", "c/1")
