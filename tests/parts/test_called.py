@@ -75,7 +75,7 @@ def test_both_are_tried_their_defaults_said_and_old_keys_stay():
         ("schedule.shape", "def f(p):\n    return -p\n", "mine.py:1: gives -0.01 at progress 0.01"),
         ("schedule.shape", "def f(p):\n    return 1 / p\n", "mine.py:2: ZeroDivisionError"),
         ("train.loss", "def f(x, y):\n    return x\n", "not a scalar sum over targets"),
-        ("train.loss", "def f(x, y):\n    return x.detach().sum()\n", "mine.py:1: its value has no"),
+        ("train.loss", "def f(x, y):\n    return x.detach().sum()\n", "1: its value has no"),
         ("train.loss", "def f(x, y):\n    return (x - x).sum().log()\n", "mine.py:2: Floating"),
         ("train.loss", "def f(x, y):\n    return x @ y\n", "mine.py:2: RuntimeError"),
     ],
