@@ -86,6 +86,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def survive(session: nox.Session) -> None:
+    """What runs and the door survive, with the figures: kills, full disks, flipped bits, fuzzed
+    inputs. Three quarters of an hour on two idle cores; full disks only where one may mount."""
+    call(session, "pytest", "-m", "survive", "-s", "-n", "0", "tests/survive", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff, mypy, and the arrows between rooms (import-linter)."""
     call(session, "ruff", "check", ".")

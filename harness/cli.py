@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 from harness.commands import DOOR, Command, CommandGroup
 from harness.errors import CheckFailed, RequestError, RunFailed, nearest
 from harness.launch import terminal
+from harness.records.untrusted import without_controls
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -172,7 +173,8 @@ def _check_surroundings() -> None:
 
 
 def _say(error: Exception | str, code: int) -> int:
-    text = " ".join(str(error).split())
+    # What it quotes may be a name or a word that writes over a terminal.
+    text = without_controls(" ".join(str(error).split()), kept="")
     if text:
         said = f"smol: {text}"  # one line for a program, as many as a terminal needs
         print(terminal.wrapped(said) if sys.stderr.isatty() else said, file=sys.stderr)

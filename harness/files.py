@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -16,26 +17,34 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 TEMPORARY = ".writing-"
 IDLE_SECONDS = 60.0
-"""After which a temporary file that nobody has changed is taken for a killed process's."""
+"""After which a temporary file that nobody has changed is taken for a killed process's, where the
+file system has no locks that would tell."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Put `content` at `path`: a temporary file beside it, flushed to disk, then renamed.
 
-    Missing folders are made. Raises OSError, and then leaves what was there.
+    Missing folders are made, and what killed writers left in this one is removed. Raises OSError,
+    and then leaves what was there.
     """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+    remove_litter(path.parent)
+    handle, temporary = _claimed_file(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would follow a record into a shared folder
-        os.replace(temporary, path)
+            os.chmod(temporary, 0o644)  # mkstemp's 0600 would follow a record into a shared folder
+            os.replace(temporary, path)  # with the lock still held: it is nobody's litter
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):  # a full disk names no file
@@ -52,16 +61,92 @@ def new_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
     `replace`, which removes what was there.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
-    try:
+    with temporary_folder(place.parent, f".{place.name}-") as temporary:
         fresh = temporary / "fresh"
         fresh.mkdir()  # as the user's mask has it: mkdtemp's own is for its owner alone
         yield fresh
         if replace and place.exists():
             os.rename(place, temporary / "old")
         os.replace(fresh, place)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder in `parent` for as long as this lasts, for `fresh` and `old` content alone; those
+    that killed processes left under the same prefix are removed. Raises OSError."""
+    for left in parent.glob(f"{glob.escape(prefix)}*"):
+        _remove_left(left)
+    while True:
+        temporary = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+        handle = os.open(temporary, os.O_RDONLY) if fcntl else None
+        if handle is None or _claim(handle, temporary):
+            break
+        os.close(handle)
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _claimed_file(folder: Path) -> tuple[int, str]:
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+        if _claim(handle, Path(temporary)):
+            return handle, temporary
+        os.close(handle)
+
+
+def _claim(handle: int, temporary: Path) -> bool:
+    """Lock what this process writes, until it is closed or the process ends, however it ends.
+
+    False where another process has taken it for litter in the moment before.
+    """
+    if fcntl is None:
+        return True
+    with contextlib.suppress(OSError):  # not every file system has locks
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(temporary))
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _abandoned(path: Path) -> Iterator[bool]:
+    """Whether the process that wrote there is gone: its end has released its lock, which is this
+    process's meanwhile. Raises OSError where the writer has put it in place."""
+    found = os.lstat(path)
+    gone, handle = time.time() - found.st_mtime >= IDLE_SECONDS, None
+    folder = stat.S_ISDIR(found.st_mode)
+    if fcntl is not None and (folder or stat.S_ISREG(found.st_mode)):
+        try:
+            handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            gone = True
+        except BlockingIOError:
+            gone = False
+        except OSError:  # another user's, or a file system without locks
+            pass
+    try:
+        yield gone
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _remove_left(left: Path) -> int:
+    """Remove a temporary folder that a killed process left; its bytes. One that holds anything but
+    what `new_folder` puts there is somebody else's, whatever it is called."""
+    freed = 0
+    if left.is_symlink() or not left.is_dir():
+        return freed
+    with contextlib.suppress(OSError), _abandoned(left) as gone:
+        if gone and {path.name for path in left.iterdir()} <= {"fresh", "old"}:
+            freed = sum(path.lstat().st_size for path in left.rglob("*") if path.is_file())
+            shutil.rmtree(left, ignore_errors=True)
+    return freed
 
 
 def sha256(path: Path) -> str:
@@ -88,19 +173,18 @@ def read_regular(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
-def remove_litter(folder: Path, *, idle_seconds: float = 0.0) -> int:
-    """Delete the temporary files that killed processes left directly in `folder`; their bytes.
-
-    Where another process may be writing just now, `idle_seconds` since a file's last change tell
-    litter from work.
-    """
+def remove_litter(folder: Path, *, below: bool = False) -> int:
+    """Delete what killed processes left half-written in `folder`, and in all folders `below` it
+    where that is asked; its bytes. What a process writes just now stays."""
     freed = 0
-    for path in folder.glob(f"{TEMPORARY}*"):
-        with contextlib.suppress(FileNotFoundError):  # its writer has put it in place
-            found = path.stat()
-            if time.time() - found.st_mtime >= idle_seconds:
+    for path in folder.glob(f"**/{TEMPORARY}*" if below else f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError), _abandoned(path) as gone:
+            size = path.lstat().st_size
+            if gone:
                 path.unlink()
-                freed += found.st_size
+                freed += size
+    if below:
+        freed += sum(map(_remove_left, folder.glob("**/.*-????????")))  # as mkdtemp names them
     return freed
 
 

@@ -19,7 +19,7 @@ def results_folder(scale: str | None, chosen: Path | None) -> Path:
     folder = chosen or (Path("results") / "smoke" if scale == "smoke" else Path("results"))
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
-            raise RequestError(f"cannot write results to {folder}: {place} is not a folder")
+            raise RequestError(f"{folder} cannot be a results folder: {place} is not a folder")
     return folder
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.commands import places
 from harness.commands.options import JsonOption, ReadResultsOption
-from harness.files import IDLE_SECONDS, remove_litter
+from harness.data.cache import cache_root
+from harness.files import remove_litter
 from harness.launch.protocol import RunFiles
 from harness.records import store
 
@@ -41,9 +41,8 @@ def records_clean(options: Options) -> None:
                 path.unlink()
                 count += 1
     litter = sum(
-        remove_litter(Path(place), idle_seconds=IDLE_SECONDS)
-        for root in {folder, checkpoints}
-        for place, _, _ in os.walk(root)
+        remove_litter(root, below=True)
+        for root in dict.fromkeys([folder, checkpoints, cache_root()])
     )
     if options.as_json:
         said = {"results": str(folder), "deleted": count, "bytes": freed, "litter_bytes": litter}

@@ -178,8 +178,11 @@ def ask(request: Request) -> Asked:
 
     Raises RequestError for a recipe, an arm, a stage or a field that is not there.
     """
+    from harness.report import cells
+
     options, device = request.options, devices.of(request.device)
     records = store.read_all(request.results)
+    cells.refuse_edited(request.results)
     resolved = resolve(
         find(options.recipe), request.scale, request.overrides, device_profile(request.device),
         evidence(records, request.scale, device.product(), request.device),

@@ -23,7 +23,7 @@ from harness.errors import RequestError
 from harness.evidence import precision
 from harness.launch import terminal
 from harness.launch.base import opened
-from harness.launch.protocol import Job, run_folder
+from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
 from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
@@ -79,6 +79,7 @@ def _execute(request: Request, asked: Asked) -> list[Record]:
         terminal.note(slow)
     todo = select(plan, asked.records, prepared, request)
     places.remember(request.results)
+    _draw_missing(plan, request)
     if todo:
         return _launch(todo, plan, prepared, request)
     limited = options.keep or options.stage or request.only
@@ -88,6 +89,17 @@ def _execute(request: Request, asked: Asked) -> list[Record]:
         else "nothing to do: every run of this recipe is finished under this code and data"
     )
     return []
+
+
+def _draw_missing(plan: Plan, request: Request) -> None:
+    """The pictures of runs whose launcher ended after their record and before it had drawn them."""
+    checkpoints = places.checkpoints_folder(request.results)
+    for run in plan.runs:
+        files = RunFiles(run_folder(checkpoints, run))
+        if files.summary.is_file() and not files.plot.exists():
+            from harness.report.run_plot import draw
+
+            draw(files.summary, files.plot, run.name)
 
 
 def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import RequestError
-from harness.files import IDLE_SECONDS, remove_litter
+from harness.files import remove_litter
 from harness.plan.runs import Plan
 from harness.records import store
 
@@ -28,8 +28,8 @@ def alone(checkpoints: Path, results: Path, plan: Plan) -> Iterator[None]:
             for lock in locks:
                 lock.parent.mkdir(parents=True, exist_ok=True)
                 held.enter_context(FileLock(lock, timeout=0))
-            for arm in records.parent.iterdir():
-                remove_litter(arm, idle_seconds=IDLE_SECONDS)
+            for place in (checkpoints / plan.entry.name, records.parent):
+                remove_litter(place, below=True)
             yield
     except Timeout:
         raise RequestError(f"another `smol run {plan.entry.name}` is at work here") from None

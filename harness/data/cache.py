@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,7 +38,5 @@ def build_once(place: Path, build: Callable[[Path], None]) -> None:
         with FileLock(place.with_name(f"{place.name}.lock")):
             if place.is_dir():
                 return
-            for left in place.parent.glob(f".{place.name}-*"):  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
             with new_folder(place) as folder:
                 build(folder)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import RequestError, nearest
+from harness.files import temporary_folder
 from harness.records.foreign import files_digest
 
 SKIPPED = frozenset(
@@ -157,18 +158,17 @@ def _copied(
     ours: Sequence[Path],
 ) -> ForeignArm:  # fmt: skip
     store.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=store, prefix=".making-"))
-    try:
-        files, texts = _copy(name, source, temporary, shared, ours)
+    with temporary_folder(store, ".making-") as temporary:
+        fresh = temporary / "fresh"
+        fresh.mkdir(mode=0o700)
+        files, texts = _copy(name, source, fresh, shared, ours)
         if not files:
             raise RequestError(f"arm '{name}': '{place}' holds no files")
         digest = files_digest(files)
         copy = store / digest
         if not copy.is_dir():
-            _protect(temporary)
-            os.rename(temporary, copy)
-    finally:
-        remove(temporary)
+            os.rename(fresh, copy)
+        _protect(copy)
     return ForeignArm(name, digest, origin, files, texts, copy, place)
 
 

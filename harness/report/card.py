@@ -59,6 +59,7 @@ def regenerate(results: Path) -> list[Path]:
 
     Raises RequestError for a broken records folder or one that cannot be written.
     """
+    cells.refuse_edited(results)
     made = _made(results)
     store.check_writable(results)
     try:

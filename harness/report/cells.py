@@ -170,6 +170,23 @@ def changed(results: Path, index: Index) -> list[str]:
     return found
 
 
+def refuse_edited(results: Path) -> None:
+    """Raises RequestError where a record is not what it was when the card was written: nobody edits
+    records, so that its numbers, and what is decided by them, are nobody's measurement."""
+    try:
+        index = load(results)
+    except RequestError:  # a card that is written anew has another
+        return
+    records = {n: d for n, d in index.sources.items() if n.startswith("records/")} if index else {}
+    for name, sha256 in records.items():
+        path = results / name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise RequestError(
+                f"{results / name} has changed since the card was written, and records are never "
+                f"edited: bring it back, or remove it and {FILE}"
+            )
+
+
 def load(results: Path) -> Index | None:
     """The index on disk; None where no card was written yet.
 

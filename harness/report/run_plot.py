@@ -15,10 +15,12 @@ from harness.optim import registry
 
 
 def draw(metrics: Path, target: Path, title: str) -> None:
-    """Draw a run's `metrics.json`; a run that left none, or made no update, has no picture."""
-    if not metrics.exists():
+    """Draw a run's `metrics.json`; a run that left none that can be read, or made no update, has no
+    picture."""
+    try:
+        summary: dict[str, Any] = json.loads(metrics.read_bytes())
+    except (FileNotFoundError, ValueError):
         return
-    summary: dict[str, Any] = json.loads(metrics.read_text("utf-8"))
     training, validation, timing = summary["training"], summary["validation"], summary["timing"]
     if not training or timing is None:
         return

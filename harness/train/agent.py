@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 
 from harness.launch.parent import PARENT
-from harness.train.__main__ import end_with
+from harness.train.__main__ import end_with, watch
 
 SAVING_SECONDS = 50
 """How long processes that were asked to stop may take: less than the launcher's own patience."""
+ORPHAN_SECONDS = 0.5
+"""How long this process outlives its launcher: those that it started have their own grace then."""
 
 
 def main() -> int:
@@ -25,6 +27,7 @@ def main() -> int:
     if not end_with(job["launcher"]):
         print(f"the launcher of this run, process {job['launcher']}, is gone", file=sys.stderr)
         return 2
+    watch(job["launcher"], ORPHAN_SECONDS)
     os.environ[PARENT] = str(os.getpid())
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -68,7 +68,6 @@ class Worker:
                         first=self.run.first_update, last=self.run.last_update)  # fmt: skip
         status, error = self._ending(self._train)
         record = self._record(status, error)
-        self._summarise(record)
         self.log.append("end", status=record.status, error=record.error)
         return record
 
@@ -102,12 +101,14 @@ class Worker:
                 parameters=self.counted, compile_seconds=compile_seconds(), launch=self._launch(),
             )  # fmt: skip
             record = account.record(self.job, status, error, attempt=attempt, observed=observed)
+            self._summarise(record)  # before it: with its record a run is finished
             store.write(results, record)
         except (store.RefusedRecord, ValidationError) as refused:
             why = explain(refused) if isinstance(refused, ValidationError) else str(refused)
             ended: Status = "failed" if status == "ok" else status
             error = f"{error or 'trained to its end'}; but its record was refused: {why}"
             record = account.record(self.job, ended, error, attempt=attempt)
+            self._summarise(record)
             store.write(results, record)
         return record
 
