@@ -128,6 +128,10 @@ def _judged(
     reading = [a for a, b in zip(after, before, strict=True) if (a.code, a.out) != (b.code, b.out)]
     if wrong := [e for e in reading if not e.code]:
         return "silent", wrong[0].out[-300:]
+    if name.name == "final_model.pt":
+        ended = place.smol("sample", str(place.root / name), "--prompt", "x")
+        noticed = ended.clear and ended.code == 2 and name.name in ended.err
+        return ("noticed", "") if noticed else ("silent", ended.out + ended.err)
     if not train:
         return ("noticed" if reading else "harmless"), ""
     logs = {log: len(events) for log, events in place.events().items()}

@@ -63,7 +63,7 @@ class Fuzz:
         total = Counter(what.rpartition(": ")[2] for what in self.done.elements())
         said = [f"{n:6} {what}" for what, n in sorted(self.done.items())]
         return [*said, f"{total.total():6} inputs: {dict(total)}; slowest {self.slowest:.1f} s",
-                f"{len(self.faults):6} faults"]  # fmt: skip
+                f"{len(self.faults):6} faults", *self.faults]  # fmt: skip
 
 
 def made(root: Path) -> Fuzz:

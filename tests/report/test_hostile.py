@@ -1,0 +1,63 @@
+"""A stranger's results folder, hostile in every text: nothing of it is markup or a control character
+in anything that we write or print, and nothing outside of the folder changes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.commands import DOOR
+from tests.report import hostile
+from tests.survive.door import Said, smol, state
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    _, taken = hostile.folder(folder)
+    assert {"error", "software.torch", "hardware.cpu"} <= taken
+    return folder
+
+
+def holds_nothing_of_it(text: str, where: str) -> None:
+    for mark in hostile.MARKS:
+        assert mark not in text.lower(), (where, text[text.lower().index(mark) - 200 :][:400])
+    odd = re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    assert not odd, (where, odd)
+
+
+def test_what_is_written_and_printed_is_no_markup(place: Path) -> None:
+    outside = state(place.parent)
+    made = smol("card", at=place)
+    assert made.code == 0, made
+    cell = "optimizers.proxy.cpu.loss/muon/val_loss@tokens"
+    said: list[Said] = [made]
+    for words in (
+        ("card", "--check"), ("records", "check"), ("records", "check", "--json"),
+        ("trace", cell), ("trace", cell, "--json"), ("show", "optimizers", "--scale", "proxy"),
+        ("compare", "optimizers/adamw", "optimizers/muon", "--scale", "proxy"),
+        ("compare", "optimizers/adamw", "optimizers/muon", "--scale", "proxy", "--json"),
+    ):  # fmt: skip
+        said.append(smol(*words, at=place))
+    if "report" in DOOR.commands:
+        said.append(smol("report", at=place))
+    for one in said:
+        assert one.faults() == []
+        text = one.out + one.err
+        if "--json" in one.words and one.code == 0:
+            text = json.dumps(json.loads(one.out), ensure_ascii=False).replace("\\n", "")
+        holds_nothing_of_it(text, " ".join(one.words))
+    for path in sorted(place.rglob("*")):
+        if path.suffix in (".md", ".html"):
+            text = path.read_text("utf-8")
+            if path.suffix == ".html":  # ours has scripts of its own
+                assert "alert(1)</script>" not in text
+                assert "onerror=alert(1)>" not in text.replace("&gt;", "")
+            else:
+                holds_nothing_of_it(text, path.name)
+    results = str(place / "results")
+    changed = {p for p, now in state(place.parent).items() if outside.get(p) != now}
+    assert {p for p in changed if not p.startswith(results)} == set()
