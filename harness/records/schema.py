@@ -38,7 +38,7 @@ class Question(Frozen):
 
     summary: str
     """The recipe's first line."""
-    metric: str
+    metric: Name
     at: Name
     """Horizon of the primary question."""
     pairs: tuple[tuple[Name, Name], ...]

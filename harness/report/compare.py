@@ -137,7 +137,11 @@ def of_section(section: Section, a: str, b: str, metric: str | None = None) -> l
 
 
 def _known(metric: str) -> Metric:
-    return next(one for one in METRICS if one == metric)
+    """Raises RequestError for a metric that is none: a stranger's record may ask for any."""
+    found = next((one for one in METRICS if one == metric), None)
+    if found is None:
+        raise RequestError(f"no metric '{metric:.60}'{nearest(metric, METRICS)}")
+    return found
 
 
 def _of_losses(section: Section, a: str, b: str, metric: Metric) -> list[Comparison]:

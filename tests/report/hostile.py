@@ -1,5 +1,5 @@
-"""A results folder whose every free text is hostile: tags, links, control and bidi characters, words
-for a shell, in each field of each record, evaluation and bench that the schema lets hold a text."""
+"""A results folder whose every free text is hostile: tags, links, control and bidi characters,
+words for a shell, in each field of each record and evaluation that the schema lets hold a text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from harness.records.schema import Record
 TEXT = (
     "<script>alert(1)</script><img src=http://h.invalid/x onerror=alert(1)>[a](javascript:alert(1))"
     "![b](http://h.invalid/i.png)</style></title><!-- x --><iframe src=x>\x1b]0;t\x07\x1b[2J\x9b31m"
-    "\u202e\u2066`id`;$(id)|x\r\n# Heading\n<a href='javascript:x'>\x00\x7f&lt;b&gt;\"'><svg/onload=x>"
+    "\u202e\u2066`id`;$(id)|x\r\n# Heading\n"
+    "<a href='javascript:x'>\x00\x7f&lt;b&gt;\"'><svg/onload=x>"
 )
 RECORDS = ("optimizers/adamw", "optimizers/muon", "pretrain_sft/base")
 MARKS = ("<script", "<img", "<iframe", "<svg", "<a href", "](javascript", "](http://h.invalid")
