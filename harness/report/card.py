@@ -59,8 +59,8 @@ def regenerate(results: Path) -> list[Path]:
 
     Raises RequestError for a broken records folder or one that cannot be written.
     """
-    cells.refuse_edited(results)
     made = _made(results)
+    cells.refuse_edited(results)
     store.check_writable(results)
     try:
         written = fresh.refresh(results, _figures(made))

@@ -161,7 +161,6 @@ def test_a_folder_in_a_figures_place_is_said_in_one_line(results: Path) -> None:
         (_remove_index, f"{FIGURE}: not in figures.json"),
         (_spoil_index, f"{FIGURE}: not in figures.json"),
         (_age_drawing_code, f"{FIGURE}: stale: the drawing code has changed"),
-        (_edit_what_no_view_shows, "records/dense_vs_moe/dense/"),
         (_edit_cells, '"n":4'),
         (_crlf, "line ends"),
     ],
@@ -173,6 +172,18 @@ def test_what_went_stale_is_shown_and_mended(
     found = card.check(results)
     assert found is not None
     assert shown in found
+    assert card.regenerate(results) != []
+    assert card.check(results) is None
+
+
+def test_no_card_is_made_of_a_record_that_was_edited_after_its_last_one(results: Path) -> None:
+    _edit_what_no_view_shows(results)
+    assert "records/dense_vs_moe/dense/" in str(card.check(results))
+    before = (results / "cells.json").read_bytes()
+    with pytest.raises(RequestError, match=r"dense/.*json has changed since the card was written"):
+        card.regenerate(results)
+    assert (results / "cells.json").read_bytes() == before
+    (results / "cells.json").unlink()  # whoever wants it all the same
     assert card.regenerate(results) != []
     assert card.check(results) is None
 
