@@ -74,6 +74,7 @@ def compare(options: Options) -> None:
     from harness.evidence.sections import sections
     from harness.report.compare import choose, of_keys, of_section
     from harness.report.sentence import sentence
+    from harness.report.table import escape
 
     first, second, metric = options.first, options.second, options.metric
     folders = [_records(folder) for folder in places.candidates(options.results)]
@@ -85,7 +86,7 @@ def compare(options: Options) -> None:
         sets = parse_overrides(options.sets) or None
         section, a, b = choose(every, first, second, scale, sets)
         found = of_section(section, a, b, metric)
-        where = f" ({section.title})"
+        where = f" ({escape(section.title)})"  # it quotes what records say was asked for
         verdicts = [sentence(section, a, b, one) for one in found if one.comparable]
     if options.as_json:
         print(json.dumps([asdict(one) for one in found], indent=1))
