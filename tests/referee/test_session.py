@@ -237,16 +237,6 @@ def test_the_text_outlives_the_files_and_the_copies(tmp_path: Path):
         tracing.trace(tmp_path / "results", "b/7")
 
 
-def test_arms_of_equal_files_share_runs_and_each_is_traced(tmp_path: Path):
-    judged(tmp_path, *(arm(tmp_path, n, t) for n, t in (("a", GOOD), ("b", BETTER), ("c", BETTER))))
-    for seed in range(3):  # whose turn it was has run it
-        told = [tracing.trace(tmp_path / "results", f"{arm}/{seed}") for arm in ("b", "c")]
-        whole, shared = sorted(told, key=lambda text: text.startswith("arm "))
-        first, _, rest = shared.partition("\n")
-        assert first.endswith(", and its runs")
-        assert rest == whole
-
-
 def test_killed_at_any_moment_it_goes_on_and_repeats_nothing(tmp_path: Path):
     """SIGKILL, so that the referee can clean up nothing; the script tells its own starts."""
     log = tmp_path / "starts.txt"
