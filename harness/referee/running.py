@@ -6,7 +6,6 @@ Whatever happens, no process of it is left when this returns or raises. POSIX on
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -146,6 +145,8 @@ def _peak(sampled: int | None, largest: int) -> int | None:
     """Peak memory from samples of the whole family and the system's account of its largest
     process. That account begins with the parent's own size, which a fork carries along, and says
     something only above it."""
+    import resource  # which Windows does not have
+
     ours = _MAXRSS_UNIT * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     known = [size for size in (sampled, largest if largest > ours else None) if size]
     return max(known, default=None)

@@ -156,7 +156,10 @@ def test_seeds_differ_and_arms_share_a_start(finished):
     assert first["low", 0] != first["low", 1]
 
 
-@pytest.mark.parametrize(("stage", "after"), [("stem", 3), ("stem", 16), ("decay-tokens", 35)])
+@pytest.mark.parametrize(
+    ("stage", "after"),
+    [("stem", 3), pytest.param("stem", 16, marks=pytest.mark.slow), ("decay-tokens", 35)],
+)
 def test_killed_and_resumed_equals_uninterrupted(workspace, finished, stage, after):
     process = workspace.start("run", "tiny_rates", "--jobs", "1", "--seeds", "1")
     _kill_worker(workspace, "low", stage, after)
