@@ -3,7 +3,7 @@
 Learning rates x0.25 to x4 of where each optimizer starts, times weight decay by the part of a
 weight that goes in an update at the peak rate, 0, 0.12 and 0.4: 15 trials an optimizer, on a seed
 that no verdict uses, as long as the runs of the verdict. Only the end is validated. A grid that
-ended at 0.12 had the best points of AdamW and Muon at its edge: in 60 updates much may be forgotten.
+ended at 0.12 had the best points of AdamW and Muon at its edge: much may go in 60 updates.
 """
 
 from harness.config import replace
