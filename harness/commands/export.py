@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands import models
+from harness.commands import models, places
 from harness.commands.options import ModelName, ModelScale, ResultsOption, TokenizerOption
+from harness.data import gguf_write
 from harness.errors import RequestError
 from harness.files import new_folder
 
 if TYPE_CHECKING:
     from harness.commands.models import Loaded
 
+NO_GGUF = "none"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
@@ -24,7 +26,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 class Options:
     """Write a folder that transformers can load.
 
-    `from_pretrained` takes it; the tokenizer is included.
+    `from_pretrained` takes it; the tokenizer is included, and a README with what was measured.
     """
 
     model: ModelName
@@ -34,6 +36,21 @@ class Options:
     scale: ModelScale = None
     results: ResultsOption = None
     tokenizer: TokenizerOption = None
+    gguf: Annotated[
+        str,
+        typer.Option(
+            "--gguf",
+            metavar="TYPE",
+            help="Write a dense model as GGUF, too, for llama.cpp: f16, f32, q8_0, or none.",
+        ),
+    ] = "f16"
+    push: Annotated[
+        str | None,
+        typer.Option(
+            "--push", metavar="OWNER/NAME", show_default=False,
+            help="Upload the folder to this repository of the Hub (or of HF_ENDPOINT).",
+        ),
+    ] = None  # fmt: skip
 
 
 def export(options: Options) -> None:
@@ -45,6 +62,10 @@ def export(options: Options) -> None:
     from models.hf import to_transformers
 
     folder = options.folder
+    if options.gguf != NO_GGUF:
+        gguf_write.check_type(options.gguf)
+    if options.push is not None:
+        _check_repository(options.push)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(f"'{folder}' is there already and is not an empty folder")
     found = models.resolve(options.model, scale=options.scale, results=options.results)
@@ -56,12 +77,62 @@ def export(options: Options) -> None:
                 loaded.model, fresh, [file for file in files if file.is_file()], **loaded.tokens
             )
             _end_turns(fresh, loaded)
+            _add_pages(fresh, folder.resolve().name, loaded, options)
     except ValueError as error:
         raise RequestError(f"{found.name}: {error}") from None
     except OSError as error:
         raise RequestError(f"cannot write '{folder}': {error.strerror or error}") from None
     print(f"{found.name}: {folder}")
+    if options.gguf != NO_GGUF and not any(folder.glob("*.gguf")):
+        print("  without GGUF: it is written of dense models")
     print(f'  transformers.AutoModelForCausalLM.from_pretrained("{folder}")')
+    if options.push is not None:
+        print(f"  pushed: {_push(folder, options.push)}")
+
+
+def _check_repository(name: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise RequestError(f"--push {name}: {str(error).splitlines()[0]}") from None
+    if "/" not in name:
+        raise RequestError(f"--push {name}: say whose it is, OWNER/{name}")
+
+
+def _add_pages(folder: Path, name: str, loaded: Loaded, options: Options) -> None:
+    """GGUF, README.md and `.eval_results/`, from what is known of the model."""
+    from harness.records import evaluation
+    from harness.report import exported
+
+    files, found = [], loaded.found
+    if options.gguf != NO_GGUF and gguf_write.is_expressible(folder):
+        files = [f"{name}-{options.gguf}.gguf"]
+        gguf_write.write(folder, folder / files[0], options.gguf)
+    scale = found.record.scale if found.record else options.scale
+    results = places.results_folder(scale, options.results)
+    digest = found.digest()
+    scored = [one for one in evaluation.read_all(results) if one.subject.digest == digest]
+    exported.write(folder, found.name, found.record, scored, files, options.push or name)
+
+
+def _push(folder: Path, repository: str) -> str:
+    """Its address. Raises RequestError with what the Hub says; the folder stays."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    hub = HfApi()
+    try:
+        hub.create_repo(repository, exist_ok=True)
+        hub.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export")
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RequestError(f"--push {repository}: {said}; the folder '{folder}' is there") from None
+    return f"{hub.endpoint}/{repository}"
 
 
 def _end_turns(folder: Path, loaded: Loaded) -> None:

@@ -25,11 +25,12 @@ def front_matter(records: Sequence[Record]) -> str:
         library_name=NAME,
         pipeline_tag="text-generation",
         tags=TAGS,
-        datasets=sorted({name for r in records for name in _datasets(r)}) or None,
+        datasets=sorted({name for r in records for name in datasets(r)}) or None,
     )
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _datasets(record: Record) -> list[str]:
+def datasets(record: Record) -> list[str]:
+    """The Hub's data sets that a run was trained on."""
     sources = record.config.get("data", {}).get("sources", ())
     return [source["dataset"] for source in sources if source.get("dataset")]

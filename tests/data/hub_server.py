@@ -1,10 +1,12 @@
-"""As much of the Hub as `datasets` needs to stream parquet: metadata, trees, files by range.
+"""As much of the Hub as `datasets` needs to stream parquet (metadata, trees, files by range),
+and as `huggingface_hub` needs to make a repository of a model and to commit to it.
 
 Serves from memory on loopback, counts requests, and misbehaves when told to.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -47,7 +49,41 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
-        self._answer(form=parse_qs(self.rfile.read(length).decode()))
+        body = self.rfile.read(length)
+        if urlparse(self.path).path.endswith(("/repos/create", "/validate-yaml")) or any(
+            word in self.path for word in ("/preupload/", "/commit/")
+        ):
+            return self._written(unquote(urlparse(self.path).path), body)
+        return self._answer(form=parse_qs(body.decode()))
+
+    def _written(self, path: str, body: bytes) -> None:
+        """What comes to the Hub: a new repository, and commits of small files."""
+        self.hub.requests[path] += 1
+        fault = self.hub.fault(path, sum(self.hub.requests.values()))
+        if fault is not None:
+            return self._send(int(fault), b"try again")
+        if path.endswith("/validate-yaml"):
+            return self._json({"errors": [], "warnings": []})
+        if path.endswith("/repos/create"):
+            asked = json.loads(body)
+            name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+            self.hub.repos.setdefault(name, {})
+            return self._json({"url": f"{self.hub.url}/{name}", "id": name})
+        name = "/".join(path.split("/")[3:5])
+        if "/preupload/" in path:
+            files = [
+                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for one in json.loads(body)["files"]
+            ]
+            return self._json({"files": files})
+        for line in body.splitlines():
+            one = json.loads(line)
+            if one["key"] == "file":
+                content = base64.b64decode(one["value"]["content"])
+                self.hub.repos[name][one["value"]["path"]] = content
+        return self._json(
+            {"success": True, "commitOid": SHA, "commitUrl": f"{self.hub.url}/{name}/commit/{SHA}"}
+        )
 
     def _answer(self, form: dict[str, list[str]] | None = None) -> None:
         path = unquote(urlparse(self.path).path)
@@ -60,10 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._endless()
         kind, _, rest = path.strip("/").partition("/")
         if kind == "api":
-            return self._api(rest.removeprefix("datasets/"), form or {})
+            return self._api(rest.removeprefix("datasets/").removeprefix("models/"), form or {})
         if kind == "datasets" and "/resolve/" in rest:
             name, _, path = rest.partition("/resolve/")
             return self._file(name, path, fault)
+        if "/resolve/" in rest:  # a model's
+            owner, (name, _, path) = kind, rest.partition("/resolve/")
+            return self._file(f"{owner}/{name}", path, fault)
         return self._missing("EntryNotFound")
 
     def _api(self, rest: str, form: dict[str, list[str]]) -> None:
