@@ -76,6 +76,10 @@ def blocks(text: str) -> Reading:
     return reading
 
 
+SUMMARY_ENDS = "depth"
+"""The last line of autoresearch's summary."""
+
+
 def autoresearch(text: str) -> Reading:
     """The summary that autoresearch's train.py prints after `---`; its progress lines give the
     curve of the training loss."""
@@ -83,6 +87,9 @@ def autoresearch(text: str) -> Reading:
         return Reading(fault="no summary after a line '---': not autoresearch's output, or cut off")
     reading = blocks(text)
     _progress(text, reading)
+    if not text.endswith(("\n", "\r")) and SUMMARY_ENDS not in reading.values:
+        # What is printed ends with a line's end: the last number may have lost digits.
+        reading.fault = reading.fault or f"its summary is cut off before '{SUMMARY_ENDS}'"
     return reading
 
 

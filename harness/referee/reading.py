@@ -65,6 +65,12 @@ def number(text: str) -> float | None:
     return float(text.strip().replace(",", ""))
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+"""What a terminal takes as colour, or as a movement."""
+
+
 def lines_of(text: str) -> list[str]:
-    """Lines; a carriage return, by which progress is printed over itself, ends one too."""
-    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    """Lines; a carriage return, by which progress is printed over itself, ends one too. Colours are
+    left out."""
+    lines = re.split(r"[\r\n]+", _COLOUR.sub("", text))
+    return [line.strip() for line in lines if line.strip()]

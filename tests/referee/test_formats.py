@@ -205,3 +205,19 @@ def test_numbers():
     assert number("-1e-3") == -0.001
     assert number("12%") is None
     assert number("true") is None
+
+
+def test_a_summary_cut_off_inside_a_number_is_not_taken_for_one():
+    whole = "---\nval_bpb:          0.997900\nnum_steps:        953\ndepth:            8"
+    reading = formats.named("autoresearch").read
+    assert reading(whole).fault is None  # a copy without its last line's end
+    assert reading(whole[:24]).fault == "its summary is cut off before 'depth'"
+    forks = reading("---\nval_bpb: 0.9979\n")  # prints less, and ends its line
+    assert (forks.fault, forks.finite) == (None, {"val_bpb": 0.9979})
+
+
+def test_colours_are_no_part_of_a_line():
+    log = "\x1b[32mstep:0/2 val_loss:10.5 train_time:0ms\x1b[0m\nstep:2/2 val_loss:3.5 x\n"
+    reading = formats.named("modded-nanogpt").read(log)
+    assert reading.curves["val_loss"] == [(0.0, 10.5), (2.0, 3.5)]
+    assert formats.named("metric").read("\x1b[1mMETRIC a=1\x1b[0m\n").finite == {"a": 1.0}
