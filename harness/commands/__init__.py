@@ -46,6 +46,7 @@ DOOR = CommandGroup(
         "run": Command("run", "Run a recipe and say which arm is better."),
         "new": Command("new", "Write a recipe of your own that runs, with comments."),
         "campaign": Command("campaign", "Spend a limited time on the most informative runs."),
+        "launch": Command("launch", "Write a job that spends a budget on a machine elsewhere."),
         "compare": Command("compare", "Compare two arms, or two records, with a verdict."),
         "card": Command("card", "Write the model card and its figures from the records."),
         "report": Command("report", "Write the results as one HTML page that needs no network."),

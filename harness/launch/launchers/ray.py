@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ RETRIES = 5
 """How often a run may lose its node before its launcher gives it up."""
 STORE_BYTES = 200 * 2**20
 """Of a cluster that is started here for this launch alone: pieces of files pass through it."""
+ANSWER_SECONDS = 10.0
 PROBE_SECONDS = 120.0
 THREADS = 8
 """How many workers the keeper answers at once."""
@@ -66,6 +68,7 @@ class Ray(Launcher):
 
         Raises RequestError where no cluster answers.
         """
+        _check_answers(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
@@ -203,6 +206,19 @@ class Ray(Launcher):
                 "start the runs from a machine of their kind"
             )
         return found
+
+
+def _check_answers(address: str | None) -> None:
+    """Ray would try for minutes. Raises RequestError where nothing listens at `host:port`."""
+    if address is None or address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdecimal():
+        raise RequestError(f"--address takes host:port, or auto, not '{address}'")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise RequestError(f"--address {address}: no Ray cluster answers ({error})") from None
 
 
 def _need(run: Run) -> dict[str, float]:
