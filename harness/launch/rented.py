@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from harness.files import write_atomically
-from harness.launch.templates import DONE, RESULTS, Rental, State, Template, client_environment
+from harness.launch.templates import DONE, RESULTS, JobTemplate, Rental, State, client_environment
 
 LEDGER = "spent.json"
 ANSWER_SECONDS = 600.0
@@ -74,7 +74,7 @@ class Follower:
     """Starts an order's job, and follows it to the end of its campaign or of its budget."""
 
     def __init__(
-        self, template: Template, order: Rental, say: Say, patience: Patience = Patience()
+        self, template: JobTemplate, order: Rental, say: Say, patience: Patience = Patience()
     ) -> None:
         """`order.seconds` is the budget; `order.home` holds the ledger, the job and the results."""
         self.template, self.order, self.say, self.patience = template, order, say, patience

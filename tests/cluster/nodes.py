@@ -17,7 +17,7 @@ QUIET = {
     "RAY_memory_monitor_refresh_ms": "0",  # other work on this machine is not the nodes' business
     "RAY_health_check_failure_threshold": "3",
     "RAY_health_check_period_ms": "1000",
-    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_raylet_start_wait_time_s": "300",  # nor how busy it is
 }
 
 

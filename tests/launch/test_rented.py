@@ -16,8 +16,8 @@ from harness.launch import account, templates
 from harness.launch.rented import LEDGER, Follower, Ledger, Patience
 from harness.launch.templates import (
     RESULTS,
+    JobTemplate,
     Rental,
-    Template,
     client_environment,
     hf_jobs,
     refuse_secrets,
@@ -38,7 +38,7 @@ def order(folder: Path, **changes) -> Rental:
     return Rental(**{**fields, **changes})
 
 
-class StandIn(Template):
+class StandIn(JobTemplate):
     """A provider on this machine."""
 
     name, client, install = "stand-in", sys.executable, ""
@@ -82,7 +82,7 @@ def campaign(folder: Path, budget: int = BUDGET) -> tuple[bool, float, int]:
         record = account.record(one, "failed", "x", attempt=1)
         store.write(cloud / "to-do", record)
     (home / RESULTS).mkdir(parents=True)
-    ended = Follower(StandIn(cloud), order(home, seconds=BUDGET), lambda _: None, QUICK).follow()
+    ended = Follower(StandIn(cloud), order(home, seconds=budget), lambda _: None, QUICK).follow()
     bill = cloud / "bill"
     spent = sum(map(float, bill.read_text().split())) if bill.exists() else 0.0
     found = store.read_all(home / RESULTS)

@@ -54,7 +54,7 @@ class Rental:
     """What a provider calls the machine or the part of a cluster, where that must be said."""
 
 
-class Template(ABC):
+class JobTemplate(ABC):
     """One provider's kind of job."""
 
     name: ClassVar[str]
@@ -119,7 +119,7 @@ class Template(ABC):
 
 
 @cache
-def templates() -> Mapping[str, Template]:
+def templates() -> Mapping[str, JobTemplate]:
     """Every template by name."""
     found = [
         importlib.import_module(f"{__name__}.{module.name}").TEMPLATE
@@ -128,7 +128,7 @@ def templates() -> Mapping[str, Template]:
     return {one.name: one for one in found}
 
 
-def find(name: str) -> Template:
+def find(name: str) -> JobTemplate:
     """The template of that name. Raises RequestError for one that is not there."""
     if name not in templates():
         raise RequestError(f"no template '{name}'{nearest(name, templates())}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 from harness.errors import RequestError, nearest
-from harness.launch.templates import RESULTS, Rental, State, Template, script
+from harness.launch.templates import RESULTS, JobTemplate, Rental, State, script
 
 FLAVORS = {"a100-80gb": "a100-large", "l40s": "l40sx1", "h200": "h200"}
 """Beginnings of names in hardware.toml -> the machine with one such card."""
 IMAGE = "python:3.12"
 
 
-class HfJobs(Template):
+class HfJobs(JobTemplate):
     """`hf jobs run`: it ends at its own limit, whoever is looking."""
 
     name = "hf-jobs"

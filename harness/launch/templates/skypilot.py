@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from harness.errors import RequestError
-from harness.launch.templates import RESULTS, Rental, State, Template, script
+from harness.launch.templates import RESULTS, JobTemplate, Rental, State, script
 
 CARDS = {
     "h100": "H100", "a100-80gb": "A100-80GB", "a100-40gb": "A100", "rtx-4090": "RTX4090",
@@ -22,7 +22,7 @@ IDLE_MINUTES = 5
 """After which a cluster ends that nobody hears of."""
 
 
-class SkyPilot(Template):
+class SkyPilot(JobTemplate):
     """`sky launch --down`: the machine ends when its job has ended, whoever is looking."""
 
     name = "skypilot"

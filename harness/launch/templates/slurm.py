@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from harness.launch.templates import RESULTS, Rental, State, Template, script
+from harness.launch.templates import RESULTS, JobTemplate, Rental, State, script
 
 WAITING = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED"})
 CONFIG = "check.conf"
@@ -13,7 +13,7 @@ NO_ANSWER = ("Unable to contact", "Connection refused", "Communication connectio
 """What the client says once it has read the script and looks for a controller."""
 
 
-class Slurm(Template):
+class Slurm(JobTemplate):
     """`sbatch`; results stand in the shared folder at once."""
 
     name = "slurm"
