@@ -50,6 +50,7 @@ DOOR = CommandGroup(
         "compare": Command("compare", "Compare two arms, or two records, with a verdict."),
         "card": Command("card", "Write the model card and its figures from the records."),
         "report": Command("report", "Write the results as one HTML page that needs no network."),
+        "watch": Command("watch", "Watch runs while they go on, in a browser or a terminal."),
         "trace": Command("trace", "Say which runs a number of the card comes from."),
         "audit": Command("audit", "Check published claims against arithmetic and physics."),
         "referee": Command("referee", "Judge training scripts that are not ours."),

@@ -22,6 +22,7 @@ from harness.data.prepare import Prepared
 from harness.errors import RequestError
 from harness.evidence import precision
 from harness.launch import terminal
+from harness.launch.announce import announced
 from harness.launch.base import opened
 from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
@@ -141,6 +142,7 @@ def _launch(
         )
         try:
             with (
+                announced(checkpoints, jobs, workers, devices.of(request.device).product()),
                 ProgressDisplay(runs) as progress,
                 Sinks(
                     progress, request.trackers, places.trackers_folder(request.results)
