@@ -24,7 +24,8 @@ LIGHT = [
     "harness.commands.evaluate", "harness.records.evaluation", "harness.commands.bench_step",
     "harness.commands.campaign", "harness.bench.contest", "harness.bench.saved",
     "harness.plan.campaign", "harness.plan.profiles", "harness.commands.referee",
-    "harness.parts.settle", "harness.optim.registry", "models.own",
+    "harness.parts.settle", "harness.optim.registry", "models.own", "harness.html.build",
+    "harness.html.server", "harness.html.terminal", "harness.launch.announce",
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "seaborn", "matplotlib")
 

@@ -34,7 +34,7 @@ class Server(ThreadingHTTPServer):
         self._made: tuple[str, bytes] | None = None
         self._lock = threading.Lock()
         try:
-            super().__init__((HERE, port), Reader)
+            super().__init__((HERE, port), PageRequest)
         except OSError as error:
             raise RequestError(
                 f"port {port} cannot be listened on: {error.strerror}; --port takes another, and "
@@ -55,7 +55,7 @@ class Server(ThreadingHTTPServer):
             return self._made[1]
 
 
-class Reader(BaseHTTPRequestHandler):
+class PageRequest(BaseHTTPRequestHandler):
     """One request."""
 
     server: Server

@@ -32,7 +32,7 @@ QUIET_SECONDS = 120.0
 
 
 @dataclass
-class Log:
+class RunLog:
     """A run's `metrics.jsonl`, read as it grows."""
 
     path: Path
@@ -99,7 +99,7 @@ class Watch:
         if results.exists() and not results.is_dir():
             raise RequestError(f"results folder '{results}' is a file")
         self.results, self.checkpoints = results, checkpoints
-        self._logs: dict[str, Log] = {}
+        self._logs: dict[str, RunLog] = {}
         self._records: dict[tuple[str, float], dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._last: tuple[float, dict[str, Any]] | None = None
@@ -186,8 +186,8 @@ class Watch:
             "spark": [loss for _, loss in _thinned(log.losses, 32)],
         }  # fmt: skip
 
-    def _log(self, due: Due) -> Log:
-        log = self._logs.setdefault(due.folder, Log(RunFiles(Path(due.folder)).metrics))
+    def _log(self, due: Due) -> RunLog:
+        log = self._logs.setdefault(due.folder, RunLog(RunFiles(Path(due.folder)).metrics))
         log.read()
         return log
 

@@ -15,7 +15,7 @@ import pytest
 from harness.errors import RequestError
 from harness.html.server import HERE, Server
 from harness.html.terminal import sparkline
-from harness.html.watch import Log, Watch
+from harness.html.watch import RunLog, Watch
 from harness.launch.announce import FILE, Announced, Due
 
 NOBODY = 2**22 + 1
@@ -96,7 +96,7 @@ def test_another_folders_launch_is_not_shown(tmp_path: Path) -> None:
 
 def test_a_log_follows_a_resumed_run_back_to_its_checkpoint(tmp_path: Path) -> None:
     path = launch(tmp_path) / "metrics.jsonl"
-    log = Log(path)
+    log = RunLog(path)
     log.read()
     with path.open("a") as file:  # the torn line is closed off, as the next process does
         file.write("\n" + line("resume", update=3) + line("update", update=4, loss=1.0, seconds=1))
