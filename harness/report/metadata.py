@@ -6,6 +6,7 @@ under a name that many arms would share. Nothing here reaches a network.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from huggingface_hub.repocard_data import ModelCardData
@@ -13,6 +14,8 @@ from huggingface_hub.repocard_data import ModelCardData
 from harness.records.schema import Record
 
 NAME = "smol-harness"
+_ON_THE_HUB = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""What can be a data set's name there: a folder's path is none, nor is what a stranger wrote."""
 TAGS = ["pytorch", "smollm2", "comparison"]
 
 
@@ -33,4 +36,5 @@ def front_matter(records: Sequence[Record]) -> str:
 def datasets(record: Record) -> list[str]:
     """The Hub's data sets that a run was trained on."""
     sources = record.config.get("data", {}).get("sources", ())
-    return [source["dataset"] for source in sources if source.get("dataset")]
+    named = [source.get("dataset") for source in sources]
+    return [name for name in named if name and _ON_THE_HUB.fullmatch(name)]
