@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 import typer
@@ -121,7 +122,7 @@ class LiveChat:
         s = self.sampling
         self.turns.append({"role": "user", "content": words})
         tokens = self._fitting()
-        stops = self.loaded.stops
+        stops = self.loaded.stops | self._turn_end
         try:
             stream = generate(
                 self.loaded.model, tokens, s.max_tokens,
@@ -141,6 +142,14 @@ class LiveChat:
         print(f"[{count} tokens; ended {why}]", file=sys.stderr)
         self.turns.append({"role": "assistant", "content": said})
         return said
+
+    @cached_property
+    def _turn_end(self) -> frozenset[int]:
+        """What the template ends turns with: some folders name it nowhere else."""
+        try:
+            return frozenset([self.template.end_of_turn])
+        except RequestError:
+            return frozenset()
 
     def _fitting(self) -> list[int]:
         """The prompt's tokens; the oldest exchange is forgotten, and said so, until they fit."""

@@ -255,9 +255,10 @@ def load(
     if not tokens:
         end = fitted.token_to_id(END_OF_TEXT)
         tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end)
-        turn = fitted.token_to_id(_END_OF_TURN)
-        if config is not None and config.data.format == "chat" and None not in (end, turn):
-            tokens["eos_token_id"] = [end, turn]  # a model of conversations ends turns with it
+        if config is not None and config.data.format == "chat":
+            turn = _end_of_turn(folder, fitted)
+            if None not in (end, turn) and end != turn:
+                tokens["eos_token_id"] = [end, turn]  # a model of conversations ends turns with it
     rows, added = model.config.vocab_size, fitted.get_added_tokens_decoder()
     beyond = {i: name for name, i in fitted.get_vocab(True).items() if i >= rows}
     if learnt := [name for i, name in beyond.items() if i not in added or not added[i].special]:
@@ -267,6 +268,17 @@ def load(
         )
     model = model.to(device).eval()
     return Loaded(found, model, dtype, context, folder, fitted, prepared, config, tokens)
+
+
+def _end_of_turn(folder: Path, fitted: Tokenizer) -> int | None:
+    """What the template of a tokenizer's folder ends turns with; without one, ChatML's."""
+    from harness.data.chat import ChatFormat
+
+    try:
+        return ChatFormat(folder).end_of_turn
+    except RequestError:
+        token: int | None = fitted.token_to_id(_END_OF_TURN)
+        return token
 
 
 def check_rows(tokenizer: Tokenizer, ids: Sequence[int], rows: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,7 +120,22 @@ def tables(
             shares, strict=True,
         )
     ]  # fmt: skip
+    for table, _ in found:
+        check_there(table)
     names = [table.name for table, _ in found]
     if len(set(names)) < len(names):
         raise RequestError(f"two sources of one name: {', '.join(names)}")
     return found
+
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def check_there(table: DataTable) -> None:
+    """Raises RequestError for what is a path rather than an id on the Hub, and is not there."""
+    from harness.data.rows import ENDINGS
+
+    name = table.dataset
+    path = name.startswith(("/", ".", "~")) or not _HUB_ID.fullmatch(name)
+    if not table.local and (path or Path(name).suffix.lower() in ENDINGS):
+        raise RequestError(f"no file or folder '{name}', and that is no id of the Hub either")

@@ -55,7 +55,11 @@ def command(request: Request, entry: Entry) -> str:
     ]
     if request.options.seeds is not None and request.options.seeds != entry.seeds[request.scale]:
         words += ["--seeds", str(request.options.seeds)]
+    for text in request.options.text:
+        words += ["--text", Path(text).name]
     for path, value in request.overrides.items():
+        if path == "data.sources" and request.options.text:
+            continue  # what --text stands for
         words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
     for pair in request.options.data:
         name, equals, folder = pair.rpartition("=")

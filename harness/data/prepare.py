@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -173,13 +174,17 @@ def _pinned(
 
     plain = json.loads(json.dumps(asked))  # as it is read again: without tuples
     with resumable(out, plain, pin, progress, mark=mark) as (work, revisions):
-        yield (
-            work,
-            [
-                one.stream(request.seed, revision)
-                for one, revision in zip(wanted, revisions, strict=True)
-            ],
-        )
+        streams = [
+            one.stream(request.seed, revision)
+            for one, revision in zip(wanted, revisions, strict=True)
+        ]
+        try:
+            yield work, streams
+        except RequestError:
+            # Files of this machine are read again once they are mended; a Hub may come back.
+            if all((table := getattr(one, "table", None)) and table.local for one in wanted):
+                shutil.rmtree(work, ignore_errors=True)
+            raise
 
 
 def _tokenizer(data: DataConfig, progress: Callable[[str], None]) -> Path:

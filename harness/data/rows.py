@@ -54,10 +54,21 @@ def is_readable(path: Path) -> bool:
 def inside(folder: Path) -> tuple[list[Path], str]:
     """The readable files of a folder and those below it, in the order of their paths; and how many
     of which other endings are passed over, empty where none is."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = sorted(
+        path for path in folder.rglob("*") if path.is_file() and not _aside(path, folder)
+    )
     others = Counter(path.suffix.lower() or "no ending" for path in found if not is_readable(path))
     said = ", ".join(f"{number:,} {ending}" for ending, number in sorted(others.items()))
     return [path for path in found if is_readable(path)], said
+
+
+_OF_RUNS = {"metrics.jsonl", "left_out.jsonl"}
+
+
+def _aside(path: Path, folder: Path) -> bool:
+    """Whether a file is no text of anybody's: hidden, or a log of a run or preparation of ours."""
+    below = path.relative_to(folder).parts
+    return path.name in _OF_RUNS or any(part.startswith(".") for part in below)
 
 
 def either() -> str:

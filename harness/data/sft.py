@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -125,15 +125,18 @@ def _read(
     work: Path | None,
 ) -> list[ConversationPool]:
     """Of each source, what one epoch needs, or all that there is."""
-    pools, cut = [], Cut(request.seq_len, request.val_fraction, request.seed)
+    pools: list[ConversationPool] = []
+    cut = Cut(request.seq_len, request.val_fraction, request.seed)
     for number, source in enumerate(sources):
         enough = math.inf
         if request.conversations is not None:
             # One even where none is wanted, so that only a source without any is refused.
             enough = max(1, round(source.share * request.conversations))
+        # Few conversations may all fall on one side; the last source then reads on.
+        last = number == len(sources) - 1 and not any(pool.val for pool in pools)
         pools.append(
             sft_pool.read(
-                source, number, chat, progress, cut, enough=enough, work=work,
+                source, number, chat, progress, replace(cut, one=last), enough=enough, work=work,
                 part=request.part_conversations,
             )
         )  # fmt: skip

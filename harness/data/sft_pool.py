@@ -171,6 +171,8 @@ class Cut:
     """The share of the units that is held out."""
     seed: int
     """Decides which units these are."""
+    one: bool = False
+    """Whether to read on until one is held out."""
 
 
 def read(
@@ -201,7 +203,7 @@ def read(
                 one.messages for one in talks if isinstance(one, Talk) and _answered(one)
             ])  # fmt: skip
             for one, place in zip(talks, batch.places, strict=True):
-                if len(pool.train) >= enough:
+                if len(pool.train) >= enough and (pool.val or not cut.one):
                     break
                 pool.rows += 1
                 if isinstance(one, Refused):
@@ -212,10 +214,11 @@ def read(
                     found = _fit(one.messages, next(usable), cut.seq_len, chat, pool.counts)
                     if isinstance(found, Encoded):
                         held = held_out(cut.seed, one.unit, cut.val_fraction)
-                        reading.take(held, found)
+                        if held or len(pool.train) < enough:
+                            reading.take(held, found)
                     elif found is not None:
                         reading.leave_out(place, found)
-            if len(pool.train) >= enough:
+            if len(pool.train) >= enough and (pool.val or not cut.one):
                 break
         reading.keep(None, done=True)
     if not pool.train:
@@ -248,10 +251,12 @@ def _fit(
     template does not take it."""
     if isinstance(whole, RequestError):
         return Refused("not taken by the chat template", str(whole))
+    if not whole.targets:
+        return Refused("with nothing of the assistant's that the template writes")
     if len(whole.tokens) <= limit:
         return whole
     answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    for last, end in reversed(list(zip(answers, whole.turn_ends, strict=True))):
+    for last, end in reversed(list(zip(answers, whole.turn_ends, strict=False))):
         if end > limit:
             continue
         try:

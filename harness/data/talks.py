@@ -20,6 +20,9 @@ FORMS = (
 `from` and `value`), or what is asked (Alpaca's with an input, which may be missing) and what is
 answered."""
 _OPTIONAL = ("input",)
+_BESIDE = ("system", "system_prompt", "tools", "history")
+"""Columns that say more of a conversation, where a data set has them: a system turn, functions that
+the model may call, exchanges before (Alpaca's pairs)."""
 _SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
 """ShareGPT's names; others are as they are."""
 
@@ -28,7 +31,8 @@ def form_of(columns: Sequence[str]) -> str:
     """The form of a data set's conversations, by its columns. Raises RequestError for none."""
     for form in FORMS:
         if all(name in columns for name in form.split("+") if name not in _OPTIONAL):
-            return form
+            beside = [name for name in _BESIDE if name in columns and name not in form.split("+")]
+            return "+".join([form, *beside])
     raise RequestError(
         f"no conversations in the columns {', '.join(columns) or '(none)'}: known are "
         f"{', '.join(FORMS)}; --column names another column of messages"
@@ -49,10 +53,19 @@ def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
 
     Its unit is what the user first says, so that answers to one question stay on one side.
     """
+    opening: list[Any] = []
     if isinstance(messages, dict):
-        messages = _asked_and_answered(messages)
+        row = dict(messages)
+        beside = {name: row.pop(name) for name in _BESIDE if name in row}
+        if not _empty(beside.get("tools")):
+            return Refused("with tools, which are not read", selection=True)
+        opening = _before(beside)
+        messages = next(iter(row.values())) if len(row) == 1 else _asked_and_answered(row)
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         return Refused("no list of messages", type(messages).__name__)
+    if opening and isinstance(messages[0], dict) and _said(messages[0])[0] == "system":
+        opening = [turn for turn in opening if turn["role"] != "system"]
+    messages = [*opening, *messages]
     plain = []
     for message in messages:
         if not isinstance(message, dict):
@@ -64,10 +77,40 @@ def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
             return Refused("without a content", f"of the {role}")
         if fault := text_fault(content):
             return Refused(f"a content that is {fault}", f"of the {role}")
-        plain.append({"role": role, "content": content})
+        if not _empty(message.get("tool_calls")):
+            return Refused("with tool calls, which are not read", selection=True)
+        if role == "assistant" and (message.get("weight") == 0 or message.get("train") is False):
+            return Refused("with an answer that is not to be learnt", selection=True)
+        turn = {"role": role, "content": content}
+        reasoning = next((message[k] for k in _REASONING if not _empty(message.get(k))), None)
+        if reasoning is not None:
+            if text_fault(reasoning):
+                return Refused(f"reasoning that is {text_fault(reasoning)}", f"of the {role}")
+            turn["reasoning_content"] = reasoning
+        plain.append(turn)
     first = next((m["content"] for m in plain if m["role"] == "user"), "")
     name = unit or "talk:" + hashlib.sha256(" ".join(first.split()).lower().encode()).hexdigest()
     return Talk(name, tuple(plain))
+
+
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+
+
+def _empty(value: Any) -> bool:
+    """Whether a field says nothing: missing, null, an empty text or list (also as JSON)."""
+    return value is None or (isinstance(value, str | Sequence) and str(value).strip() in ("", "[]"))
+
+
+def _before(beside: dict[str, Any]) -> list[dict[str, Any]]:
+    """The turns that the columns beside a conversation stand for."""
+    system = next(
+        (beside[k] for k in ("system", "system_prompt") if not _empty(beside.get(k))), None
+    )
+    turns = [] if system is None else [{"role": "system", "content": system}]
+    for pair in beside.get("history") or ():
+        roles = ("user", "assistant")
+        turns += [{"role": r, "content": c} for r, c in zip(roles, pair, strict=False)]
+    return turns
 
 
 def _asked_and_answered(row: dict[str, Any]) -> list[Any]:

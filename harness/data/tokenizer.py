@@ -1,13 +1,15 @@
 """The byte-level BPE: fitting, saving, loading, and how many bytes each token stands for.
 
-Deterministic: the same texts in the same order give the same file. May not import transformers;
-the folder it writes is one that transformers' AutoTokenizer loads.
+Deterministic: the same texts in the same order give the same file. The folder it writes is one
+that transformers' AutoTokenizer loads; transformers is imported only for a folder that names a
+class of its own.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,8 @@ def save(tokenizer: Tokenizer, folder: Path, seq_len: int) -> None:
 
 
 def load(folder: Path) -> Tokenizer:
-    """The tokenizer of a prepared folder, for text: special tokens' names are ordinary text.
+    """The tokenizer of a prepared folder, for text: special tokens' names are ordinary text, and
+    nothing is cut off or filled up, whatever its file asks for.
 
     Raises RequestError when there is none or it cannot be read.
     """
@@ -91,8 +94,57 @@ def load(folder: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception
         raise RequestError(f"{path} is not a tokenizer ({error})") from None
+    if (config := _class_of(folder)) and not _is_its_file(config, tokenizer):
+        named, changed = config["tokenizer_class"], path.stat().st_mtime_ns
+        tokenizer = Tokenizer.from_str(_as_transformers(folder, named, changed))
+    tokenizer.no_truncation()  # as transformers does it: these are settings of one call
+    tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""The classes of transformers that take tokenizer.json as it is; so is a folder without one."""
+
+
+def _class_of(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json, where it names a class of transformers that may read the file its own
+    way; else empty."""
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_bytes())
+        named = config.get("tokenizer_class")
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return dict(config) if isinstance(named, str) and named not in PLAIN else {}
+
+
+def _is_its_file(config: dict[str, Any], tokenizer: Tokenizer) -> bool:
+    """Whether GPT-2's class makes what the file says: of byte-level BPE without a space in front
+    it does, and SmolLM2 names it; asking it would take seconds."""
+    stored = json.dumps(json.loads(tokenizer.to_str())["pre_tokenizer"])
+    return (
+        config["tokenizer_class"] in ("GPT2Tokenizer", "GPT2TokenizerFast")
+        and isinstance(tokenizer.decoder, decoders.ByteLevel)
+        and not config.get("add_prefix_space")
+        and '"add_prefix_space": true' not in stored
+    )
+
+
+@lru_cache(maxsize=8)
+def _as_transformers(folder: Path, named: str, changed: int) -> str:
+    """The tokenizer that the class named in tokenizer_config.json makes of the folder: it may build
+    normalizer and first tokens anew. Raises RequestError."""
+    from transformers import AutoTokenizer
+
+    try:
+        made = AutoTokenizer.from_pretrained(folder).backend_tokenizer
+        made.encode("é 1\n")  # some cannot take any text: a token that they need is not there
+        return str(made.to_str())
+    except Exception as error:  # whatever it meets in a user's files
+        raise RequestError(
+            f"{folder}: transformers cannot make the {named} of tokenizer_config.json "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from None
 
 
 def token_bytes(tokenizer: Tokenizer) -> np.ndarray:

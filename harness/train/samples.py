@@ -31,6 +31,8 @@ def answer(
     format_ = ChatFormat(tokenizer) if chat else None
     known = (spoken.token_to_id(name) for name in (END_OF_TEXT, END_OF_TURN))
     stops = {token for token in known if token is not None}
+    if format_ is not None:
+        stops.add(format_.end_of_turn)
     answers = []
     for prompt in prompts:
         if format_ is not None:

@@ -290,3 +290,45 @@ def test_weights_in_several_files_are_one_model(tmp_path: Path) -> None:
     parts[0].unlink()
     with pytest.raises(RequestError, match=f"holds no {parts[0].name}"):
         models.load(models.resolve(str(place)), dtype="fp32")
+
+
+CLASSES = ("GPT2Tokenizer", "LlamaTokenizerFast", "Qwen2Tokenizer", "T5Tokenizer",
+           "GPTNeoXTokenizerFast", "GemmaTokenizer")  # fmt: skip
+ODD = ("global with return", " two  spaces\n\n 12345 é", "<s> hi </s>x", "")
+
+
+@pytest.mark.parametrize("make", MAKES, ids=lambda make: make.__name__)
+def test_a_class_that_reads_the_file_its_own_way_is_asked(tmp_path: Path, make: Make) -> None:
+    """A folder may name a class of transformers that builds parts of the tokenizer anew."""
+    fitted, names = make()
+    for number, (named, more) in enumerate(
+        (named, more)
+        for named in (*CLASSES[MAKES.index(make) % 5 :][:2], None)
+        for more in ({}, {"add_bos_token": True}, {"add_prefix_space": True})
+    ):
+        place = tmp_path / str(number)
+        place.mkdir()
+        fitted.save(str(place / "tokenizer.json"))
+        config = names | more | ({"tokenizer_class": named} if named else {})
+        (place / "tokenizer_config.json").write_text(json.dumps(config))
+        try:
+            peer = transformers.AutoTokenizer.from_pretrained(place)
+            theirs = [peer(text)["input_ids"] for text in ODD]
+        except Exception:  # what the class cannot make of this file
+            with pytest.raises(RequestError, match="transformers cannot make the"):
+                ours.load(place)
+            continue
+        mine = ours.load(place)
+        mine.encode_special_tokens = False
+        assert [mine.encode(text).ids for text in ODD] == theirs, config
+
+
+def test_what_a_tokenizer_cuts_and_fills_is_not_taken(tmp_path: Path) -> None:
+    """Settings of somebody's last call, that `save` keeps: texts would end after 4 tokens."""
+    fitted = ours.fit(texts(50, seed=1), 350)
+    fitted.enable_truncation(4)
+    fitted.enable_padding(length=64)
+    ours.save(fitted, tmp_path, 64)
+    text = "global with return " * 9
+    peer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert ours.load(tmp_path).encode(text).ids == peer(text)["input_ids"]

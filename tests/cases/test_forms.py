@@ -14,8 +14,10 @@ from harness.commands.data_sft import Options, data_sft
 from harness.commands.data_show import Options as Show
 from harness.commands.data_show import data_show
 from harness.data import tokenizer
-from harness.data.left_out import FILE
+from harness.data.chat import ChatFormat
+from harness.data.left_out import FILE, Refused
 from harness.data.manifest import load_folder
+from harness.data.talks import form_of, talk
 from harness.errors import RequestError
 
 PAIRS = [(f"What is number {i}?", f"It is {i * 7} of {i}." + "!" * (i % 3)) for i in range(60)]
@@ -127,3 +129,65 @@ def test_what_is_learnt_and_what_was_left_out_is_shown(
     assert {one.removesuffix("<|im_end|>") for one in learnt} <= answers
     assert all(one.endswith("<|im_end|>") for one in learnt)
     assert "What is number" in re.sub("«.*?»", "", shown, flags=re.DOTALL)
+
+
+def _talk(row: dict[str, Any]) -> Any:
+    """What a row with these columns is taken for."""
+    form = form_of(tuple(row))
+    names = form.split("+")
+    return talk(row[form] if len(names) == 1 else {name: row.get(name) for name in names})
+
+
+def test_columns_that_say_more_are_read_or_the_row_is_counted() -> None:
+    asked = _turns("q", "a")
+    system = {"role": "system", "content": "s"}
+    pairs = [["x", "y"]]
+    assert _talk({"conversations": asked, "system": "s"}).messages == (system, *asked)
+    assert _talk({"messages": [system, *asked], "system": "t"}).messages == (system, *asked)
+    assert _talk({"messages": asked, "system": "", "tools": "[]"}).messages == tuple(asked)
+    row = {"instruction": "q", "input": "", "output": "a", "system": "s", "history": pairs}
+    assert _talk(row).messages == (system, *_turns("x", "y"), *asked)
+    row = {"system_prompt": "s", "question": "q", "answer": "a"}
+    assert _talk(row).messages == (system, *asked)
+    assert "with tools" in _talk({"messages": asked, "tools": '[{"name": "f"}]'}).why
+
+
+def test_fields_of_a_message_that_carry_meaning_are_read_or_the_row_is_counted() -> None:
+    asked = _turns("q", "a")
+    assert talk([asked[0], asked[1] | {"thinking": "hm"}]).messages[1] == {
+        "role": "assistant", "content": "a", "reasoning_content": "hm"
+    }  # fmt: skip
+    empty = {"tool_calls": [], "reasoning_content": None, "weight": 1, "train": None}
+    assert talk([m | empty for m in asked]).messages == tuple(asked)
+    for field in ({"tool_calls": [{"name": "f"}]}, {"weight": 0}, {"train": False}):
+        assert isinstance(talk([asked[0], asked[1] | field]), Refused)
+
+
+def test_reasoning_that_the_template_does_not_write_is_refused(fitted: Path) -> None:
+    talk_ = [_turns("q", "a")[0], _turns("q", "a")[1] | {"reasoning_content": "hm"}]
+    with pytest.raises(RequestError, match="does not write reasoning_content"):
+        ChatFormat(fitted).encode(talk_)
+
+
+def test_a_path_that_is_not_there_is_no_id_and_a_refusal_leaves_nothing(
+    tmp_path: Path, fitted: Path
+) -> None:
+    for name in ("/nope", "../nope", "nope.jsonl", "a/b/c"):
+        with pytest.raises(RequestError, match="no file or folder"):
+            _prepared(Path(name), fitted, tmp_path / "out")
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"messages": [{"role": "user", "content": "q"}]}\n')
+    with pytest.raises(RequestError, match="1 without an answer"):
+        _prepared(path, fitted, tmp_path / "out")
+    assert {one.name for one in tmp_path.iterdir()} == {"own.jsonl"}
+
+
+def test_few_conversations_hold_one_out(tmp_path: Path, fitted: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    rows = [FORMS["messages"](*pair) for pair in PAIRS]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    options = Options(out=tmp_path / "out", datasets=[str(path)], tokenizer=str(fitted),
+                      seq_len=64, conversations=1)  # fmt: skip
+    data_sft(options)
+    said = json.loads((tmp_path / "out" / "preparation.json").read_text())["sources"][0]
+    assert (said["conversations"], said["validation"]) == (1, 1)
