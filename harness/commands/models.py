@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from harness.commands import places
+from harness.commands import places, special
 from harness.config import RunConfig, digest
 from harness.data import assets
 from harness.data.manifest import Prepared, load_folder
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from models.lm import LanguageModel
 
 FINAL = "final_model.pt"
-_END_OF_TURN = "<|im_end|>"
 TRUST = "SMOL_TRUST"
 """The environment's variable that holds the digest of code that a checkpoint may bring."""
 DTYPES = ("bf16", "fp32")
@@ -115,7 +114,7 @@ class Loaded:
     def prefix(self) -> int:
         """The token before a text without context: as `HFLM` takes it of a folder's tokenizer,
         its first token or else its last; of ours, the end of another document."""
-        names = _tokenizer_names(self.tokenizer_folder) if self.adds else {}
+        names = special.tokenizer_names(self.tokenizer_folder) if self.adds else {}
         for role in ("bos_token", "eos_token"):
             token: int | None = self.tokenizer.token_to_id(names.get(role, ""))
             if token is not None:
@@ -136,7 +135,7 @@ class Loaded:
         """The tokens that end a text or a turn."""
         ends = self.tokens.get("eos_token_id")
         known = set(ends if isinstance(ends, list) else [ends])
-        known |= {self.tokenizer.token_to_id(name) for name in (END_OF_TEXT, _END_OF_TURN)}
+        known |= {self.tokenizer.token_to_id(name) for name in (END_OF_TEXT, special.END_OF_TURN)}
         return frozenset(token for token in known if token is not None)
 
 
@@ -239,8 +238,8 @@ def load(
             raise RequestError(str(error)) from None
         context = model.config.max_seq_len
         folder = tokenizer or found.path
-        tokens = _generation_tokens(found.path)
-        _check_tokens(found.path, tokens, model.config.vocab_size)
+        tokens = special.generation_tokens(found.path)
+        special.check_tokens(found.path, tokens, model.config.vocab_size)
     else:
         model, config = _from_checkpoint(found, dtype)
         dtype = dtype or config.train.dtype
@@ -256,7 +255,7 @@ def load(
         end = fitted.token_to_id(END_OF_TEXT)
         tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end)
         if config is not None and config.data.format == "chat":
-            turn = _end_of_turn(folder, fitted)
+            turn = special.end_of_turn(folder, fitted)
             if None not in (end, turn) and end != turn:
                 tokens["eos_token_id"] = [end, turn]  # a model of conversations ends turns with it
     rows, added = model.config.vocab_size, fitted.get_added_tokens_decoder()
@@ -268,17 +267,6 @@ def load(
         )
     model = model.to(device).eval()
     return Loaded(found, model, dtype, context, folder, fitted, prepared, config, tokens)
-
-
-def _end_of_turn(folder: Path, fitted: Tokenizer) -> int | None:
-    """What the template of a tokenizer's folder ends turns with; without one, ChatML's."""
-    from harness.data.chat import ChatFormat
-
-    try:
-        return ChatFormat(folder).end_of_turn
-    except RequestError:
-        token: int | None = fitted.token_to_id(_END_OF_TURN)
-        return token
 
 
 def check_rows(tokenizer: Tokenizer, ids: Sequence[int], rows: int) -> None:
@@ -375,38 +363,3 @@ def _of_cache(config: RunConfig) -> Prepared | None:
         return find_prepared(config.data)
     except RequestError:
         return None  # its files were moved or changed since: not there, as the caller will say
-
-
-def _tokenizer_names(folder: Path) -> dict[str, str]:
-    """Role -> special token, as tokenizer_config.json says."""
-    try:
-        content = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        found = {role: content.get(role) for role in ("bos_token", "eos_token")}
-    except (OSError, ValueError, AttributeError):
-        return {}
-    named = {r: v.get("content") if isinstance(v, dict) else v for r, v in found.items()}
-    return {role: name for role, name in named.items() if isinstance(name, str)}
-
-
-def _check_tokens(folder: Path, tokens: dict[str, Any], vocabulary: int) -> None:
-    """Raises RequestError for an id that the model has no row for."""
-    for role, ids in tokens.items():
-        for token in ids if isinstance(ids, list) else [ids]:
-            if not isinstance(token, int) or not 0 <= token < vocabulary:
-                raise RequestError(
-                    f"{folder}: {role} {token} is no token of the model, which has {vocabulary:,}"
-                )
-
-
-def _generation_tokens(folder: Path) -> dict[str, Any]:
-    """From generation_config.json, else config.json."""
-    names = ("bos_token_id", "eos_token_id", "pad_token_id")
-    for file in ("generation_config.json", "config.json"):
-        try:
-            content = json.loads((folder / file).read_text(encoding="utf-8"))
-            known = {n: content[n] for n in names if content.get(n) is not None}
-        except (OSError, ValueError, AttributeError):
-            continue
-        if "eos_token_id" in known:
-            return known
-    return {}

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tokenizers import Tokenizer
 
@@ -31,7 +32,10 @@ _LOGITS_AT_ONCE = 1024
 """Positions whose logits are in memory together: 200 MB of fp32 at 49,152 tokens."""
 MAX_NEW_TOKENS = 256
 """Where a task does not say, as in `HFLM`."""
-_GENERATION = {"until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p"}
+_GENERATION = {"until", "do_sample", "temperature", "top_k", "top_p"}
+
+
+_BOUNDS = {"max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"}
 
 
 class HarnessModel(TemplateLM):
@@ -179,11 +183,13 @@ class HarnessModel(TemplateLM):
         return found
 
     def _continue(self, text: str, settings: dict[str, Any]) -> str:
+        # A bound has several names; the library says which stands above which.
+        limit = normalize_gen_kwargs(settings, MAX_NEW_TOKENS)["max_gen_toks"]
+        settings = {name: value for name, value in settings.items() if name not in _BOUNDS}
         if unknown := sorted(set(settings) - _GENERATION):
             raise ValueError(f"generation settings that are not known here: {', '.join(unknown)}")
         until = settings.get("until") or []
         until = [until] if isinstance(until, str) else until
-        limit = settings.get("max_gen_toks") or MAX_NEW_TOKENS
         room = self.max_length - limit
         if room < 1:
             raise ValueError(

@@ -1,0 +1,60 @@
+"""The special tokens of a model's folder: what begins and ends its texts and its turns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import RequestError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+END_OF_TURN = "<|im_end|>"
+
+
+def end_of_turn(folder: Path, fitted: Tokenizer) -> int | None:
+    """What the template of a tokenizer's folder ends turns with; without one, ChatML's."""
+    from harness.data.chat import ChatFormat
+
+    try:
+        return ChatFormat(folder).end_of_turn
+    except RequestError:
+        token: int | None = fitted.token_to_id(END_OF_TURN)
+        return token
+
+
+def tokenizer_names(folder: Path) -> dict[str, str]:
+    """Role -> special token, as tokenizer_config.json says."""
+    try:
+        content = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        found = {role: content.get(role) for role in ("bos_token", "eos_token")}
+    except (OSError, ValueError, AttributeError):
+        return {}
+    named = {r: v.get("content") if isinstance(v, dict) else v for r, v in found.items()}
+    return {role: name for role, name in named.items() if isinstance(name, str)}
+
+
+def check_tokens(folder: Path, tokens: dict[str, Any], vocabulary: int) -> None:
+    """Raises RequestError for an id that the model has no row for."""
+    for role, ids in tokens.items():
+        for token in ids if isinstance(ids, list) else [ids]:
+            if not isinstance(token, int) or not 0 <= token < vocabulary:
+                raise RequestError(
+                    f"{folder}: {role} {token} is no token of the model, which has {vocabulary:,}"
+                )
+
+
+def generation_tokens(folder: Path) -> dict[str, Any]:
+    """From generation_config.json, else config.json."""
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    for file in ("generation_config.json", "config.json"):
+        try:
+            content = json.loads((folder / file).read_text(encoding="utf-8"))
+            known = {n: content[n] for n in names if content.get(n) is not None}
+        except (OSError, ValueError, AttributeError):
+            continue
+        if "eos_token_id" in known:
+            return known
+    return {}
