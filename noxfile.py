@@ -113,9 +113,35 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Acceptance on one CUDA card in under ten minutes: parity, kernels, benches, a short run of
-    each recipe. Fails where there is no card; `-- --rehearse` does the same on the CPU, tiny."""
+    """Acceptance on one CUDA card in some twenty minutes: parity, kernels, training, benches, a
+    short run of each recipe. Fails where there is no card; `-- --rehearse` does the same on the
+    CPU, tiny."""
     call(session, "python", "-m", "bench.acceptance", *session.posargs)
+
+
+@nox.session
+def fakegpu(session: nox.Session) -> None:
+    """SmolLM2-135M and its mixtures at full size on fake CUDA tensors, with PyPI's CUDA build of
+    torch (about 3 GB, once) in an environment of its own, `.venv-cuda`. No card is needed."""
+    place = ROOT / ".venv-cuda"
+    python = str(place / BIN.name / "python")
+    stamp = place / "smol-stamp"
+    content = b"".join((ROOT / name).read_bytes() for name in DEFINES)
+    wanted = hashlib.sha256(content + sys.version.encode()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        session.run(sys.executable, "-m", "venv", str(place), external=True)
+        # PyPI's own build, whatever this machine's settings would put before it.
+        session.run(
+            python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "-c", "constraints.txt", "-e", ".", "pytest", "pytest-timeout", external=True,
+            env={"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": ""},
+        )  # fmt: skip
+        stamp.write_text(wanted)
+    session.run(
+        python, "-m", "pytest", "-m", "fakegpu", "-s", "--timeout=1800",
+        *(session.posargs or ["tests/bench/test_fake_cuda.py"]), external=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
 
 
 @nox.session
@@ -143,6 +169,8 @@ def kernels(session: nox.Session) -> None:
     """What is known of the Triton kernels without a GPU: errors, builds, predicted times;
     `-- --write` keeps it in results/bench/kernels.json."""
     call(session, "python", "-m", "harness.bench.kernels.lab", *session.posargs)
+    if not session.posargs:
+        call(session, "python", "-m", "harness.bench.kernels.first_update")
 
 
 @nox.session

@@ -228,6 +228,8 @@ class TrainConfig(Frozen):
     """Updates between rolling checkpoints."""
     loss: NamedPart = Part()
     """A term of one's own beside the cross-entropy: (logits, targets) -> its sum over targets."""
+    autotune: bool = False
+    """What is compiled tries several implementations of each product, which takes minutes."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -287,6 +289,7 @@ _PART: dict[str, Any] = {"": {}, ".name": "", ".settings": {}, ".code": "", ".co
 ADDED: dict[str, Any] = {
     "optim.settings": {},
     "optim.code": "",
+    "train.autotune": False,
     **{f"model.feed_forward{field}": value for field, value in _PART.items()},
     **{f"model.attention{field}": value for field, value in _PART.items()},
     **{f"schedule.shape{field}": value for field, value in _PART.items()},

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 try:
     import fcntl
@@ -34,13 +35,20 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Missing folders are made, and what killed writers left in this one is removed. Raises OSError,
     and then leaves what was there.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with written_atomically(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """The temporary file of `write_atomically`, to be written inside: what is too large to be in
+    memory at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_litter(path.parent)
     handle, temporary = _claimed_file(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
             os.chmod(temporary, 0o644)  # mkstemp's 0600 would follow a record into a shared folder

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from models.block import Block
 from models.config import ModelConfig
 from models.dtypes import reduction_dtype
-from models.kernels.cross_entropy import IGNORED, linear_cross_entropy
+from models.kernels.cross_entropy import IGNORED
 from models.kernels.document_mask import borders_of
 from models.layers import (
     Embedding,
@@ -28,7 +28,7 @@ from models.layers import (
     positions_within,
     rotary_angles,
 )
-from models.ops import choose
+from models.ops import choose, head_losses
 from models.roles import Role, collect
 from models.routing import Routing
 from models.working import copy_of, refreshed
@@ -213,7 +213,7 @@ class LanguageModel(nn.Module):
         Without gradient, and without ever holding all logits. `documents` as in `hidden`.
         """
         hidden, _ = self.hidden(tokens, documents)
-        losses = linear_cross_entropy(hidden.flatten(0, 1), self.head_weight, targets.flatten())
+        losses = head_losses(hidden.flatten(0, 1), self.head_weight, targets.flatten())
         return losses.view(targets.shape)
 
 

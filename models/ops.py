@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +16,8 @@ from torch import Tensor
 
 from models.dtypes import reduction_dtype
 from models.kernels import rms_norm_eager
-from models.kernels.cross_entropy import linear_cross_entropy_sum
-from models.kernels.grouped_mm import grouped_mm
+from models.kernels.cross_entropy import linear_cross_entropy, linear_cross_entropy_sum
+from models.kernels.grouped_mm import GPU, grouped_mm
 from models.kernels.names import KERNELS
 
 
@@ -54,6 +56,30 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return turned.to(x.dtype)
 
 
+def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, narrow: Tensor | None) -> Tensor:
+    """The cross-entropy of all rows, summed, chunk by chunk of logits: on a GPU with the softmax in
+    one Triton kernel, where Triton is there, else `linear_cross_entropy_sum`."""
+    if hidden.device.type in GPU and (fused := _fused_head()) is not None:
+        return fused.head_cross_entropy_sum(hidden, weight, targets)
+    return linear_cross_entropy_sum(hidden, weight, targets, narrow)
+
+
+def head_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """The same row by row, without gradient: a GPU does not compute one and throw it away."""
+    if hidden.device.type in GPU and (fused := _fused_head()) is not None:
+        return fused.head_cross_entropy(hidden, weight, targets)
+    return linear_cross_entropy(hidden, weight, targets)
+
+
+@cache
+def _fused_head() -> Any:
+    try:
+        from models.kernels import head_cross_entropy
+    except ModuleNotFoundError:
+        return None
+    return head_cross_entropy
+
+
 @dataclass(frozen=True)
 class Ops:
     """One implementation of each op; the plain ones unless said otherwise."""
@@ -62,9 +88,7 @@ class Ops:
     add_rms_norm: Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]] = add_rms_norm
     swiglu: Callable[[Tensor], Tensor] = swiglu
     rope: Callable[[Tensor, Tensor, Tensor], Tensor] = rotate
-    head_cross_entropy_sum: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor] = (
-        linear_cross_entropy_sum
-    )
+    head_cross_entropy_sum: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor] = head_loss
     grouped_mm: Callable[[Tensor, Tensor, Tensor], Tensor] = grouped_mm
 
 

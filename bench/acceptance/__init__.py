@@ -1,1 +1,1 @@
-"""Acceptance on one CUDA card in under ten minutes, or its rehearsal on a CPU: `nox -s gpu`."""
+"""Acceptance on one CUDA card in some twenty minutes, or its rehearsal on a CPU: `nox -s gpu`."""

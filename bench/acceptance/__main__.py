@@ -17,8 +17,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-MINUTES = 10
-"""All of it together."""
+MINUTES = 20
+"""What all of it together should take: more is a warning, as a slow disk says nothing of a card."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ def checks(rehearse: bool) -> list[Check]:
             {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"} if rehearse else {},
         ),
         Check(
+            "every configuration",
+            ["-m", f"{here}.configurations", device],
+            {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"} if rehearse else {},
+        ),
+        Check("training", ["-m", f"{here}.training", device]),
+        Check(
             "benches",
             [
                 "-m",
@@ -62,7 +68,7 @@ def checks(rehearse: bool) -> list[Check]:
             ],
         ),
         # The last and the longest: most of it is compiling, anew for each timed run.
-        Check("a short run of each recipe", ["-m", f"{here}.recipes", device], minutes=7),
+        Check("a short run of each recipe", ["-m", f"{here}.recipes", device], minutes=12),
     ]
 
 
@@ -102,7 +108,7 @@ def main() -> int:
     what = "rehearsal on the CPU" if rehearse else "acceptance"
     print(f"\n{what}: {minutes:.1f} minutes")
     if minutes > MINUTES:
-        failed.append(f"the {MINUTES} minutes that it may take")
+        print(f"warning: more than {MINUTES} minutes", file=sys.stderr)
     if failed:
         print(f"FAILED: {', '.join(failed)}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harness.code import provenance
 from harness.launch.protocol import Job
 from harness.machine import devices, flops
-from harness.records.schema import DataUse, Launch, Memory, Record, Status
+from harness.records.schema import Compilation, DataUse, Launch, Memory, Record, Status
 from models.config import active_parameters, expected_initial_loss, total_parameters
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Observed:
     parameters: tuple[int, int] | None = None
     """Total and active parameters of the model that was built; None takes the formula's."""
     compile_seconds: float | None = None
+    compilation: Compilation | None = None
+    """None where nothing was to be compiled."""
     launch: Launch | None = None
     """A timed job's launch, with what was seen around and after it."""
 
@@ -102,6 +104,7 @@ def record(
         ends=ends,
         experts=progress.expert_use() if progress else None,
         timing=timing,
+        compilation=observed.compilation,
         memory=observed.memory,
         flops=flops.account(
             config,

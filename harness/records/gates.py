@@ -35,9 +35,15 @@ GIVEN_TOLERANCE = 1e-2
 thousand tokens averages most of that away. Weights that did not arrive differ by whole nats."""
 
 
-def handed_over(before: float, after: float, *, given: bool) -> bool:
+UNORDERED_TOLERANCE = 1e-3
+"""The same where the device has no fixed order: each process tunes its kernels anew, and a token
+whose experts are nearly tied may take another."""
+
+
+def handed_over(before: float, after: float, *, given: bool, device: str = "cpu") -> bool:
     """Whether a probe's loss before saving and after loading is that of the same model."""
-    return math.isclose(before, after, rel_tol=GIVEN_TOLERANCE if given else HANDOVER_TOLERANCE)
+    ours = HANDOVER_TOLERANCE if device == "cpu" else UNORDERED_TOLERANCE
+    return math.isclose(before, after, rel_tol=GIVEN_TOLERANCE if given else ours)
 
 
 def check(record: Record) -> list[str]:
@@ -212,7 +218,7 @@ def _losses(r: Record) -> list[str]:
                 )
     if r.handover_loss is not None and r.status == "ok":
         before, after = r.handover_loss
-        if not handed_over(before, after, given=r.given is not None):
+        if not handed_over(before, after, given=r.given is not None, device=r.device):
             faults.append(
                 f"hand-over: probe loss {before:g} before saving, {after:g} after loading"
             )

@@ -235,6 +235,20 @@ class Timing(Frozen):
     """What a launch saw around itself; there exactly where the run is `timed`."""
 
 
+class Compilation(Frozen):
+    """What torch's compiler did in the process that ended the run."""
+
+    graphs: int
+    """Forward graphs that were compiled: one for each function and set of shapes."""
+    breaks: int
+    """Places at which a graph broke into two."""
+    last_update: int | None
+    """Updates that were done when the last graph was there; None where there was none."""
+    uncompiled: str | None
+    """Why the run, or a part of it, ran uncompiled although it was to be compiled; None where
+    nothing did."""
+
+
 class Memory(Frozen):
     """Peak memory of the process or its device."""
 
@@ -362,6 +376,8 @@ class Record(Frozen):
     experts: ExpertUse | None = None
     """How a mixture of experts used its experts, where a horizon ended."""
     timing: Timing | None
+    compilation: Compilation | None = None
+    """None where nothing was to be compiled, and in records from before it was looked at."""
     memory: Memory | None
     flops: Flops | None
     data: DataUse | None

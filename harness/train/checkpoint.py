@@ -5,24 +5,60 @@ The digest is `harness.train.seal`'s.
 
 from __future__ import annotations
 
+import errno
 import io
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.errors import RequestError
-from harness.files import write_atomically
+from harness.files import written_atomically
 from harness.train import seal
 from models.config import ModelConfig
 from models.lm import LanguageModel
 
+SPARE_BYTES = 64 * 2**20
+"""Left free beside a checkpoint, for logs and records."""
+
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values to `path`."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomically(path, seal.close(buffer.getvalue()))
+    """Write tensors and plain values to `path`, as they are serialised: the file is never in
+    memory beside them.
+
+    Raises OSError, naming the path, where there is no room for it, and then leaves what was there.
+    """
+    _check_room(path, content)
+    with written_atomically(path) as file:
+        sealed = seal.Closing(file)
+        torch.save(content, sealed)
+        sealed.end()
+
+
+def _check_room(path: Path, content: dict[str, Any]) -> None:
+    """Before a byte is written: a disk that is filled takes other runs with it."""
+    needed = sum(_bytes_of(content, set()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed + SPARE_BYTES:
+        why = f"a checkpoint of {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+        raise OSError(errno.ENOSPC, why, str(path))
+
+
+def _bytes_of(content: Any, seen: set[int]) -> Iterator[int]:
+    if isinstance(content, torch.Tensor):
+        storage = content.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            yield storage.nbytes()
+    elif isinstance(content, dict):
+        for value in content.values():
+            yield from _bytes_of(value, seen)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _bytes_of(value, seen)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def from_final(
     _load(path, content["model"], model)
     documents = None if probe["documents"] is None else probe["documents"].numpy()
     batch = Batch(probe["tokens"].long().numpy(), probe["targets"].long().numpy(), documents)
-    return _proven(path, probe["loss"], probe_loss(model, batch, device), given=parent is None)
+    after = probe_loss(model, batch, device)
+    return _proven(path, probe["loss"], after, given=parent is None, device=device.type)
 
 
 def from_given(
@@ -87,10 +88,18 @@ def _load(place: Path, weights: dict[str, torch.Tensor], model: LanguageModel) -
         raise RequestError(f"{place.name} is of another architecture: {why}") from None
 
 
-def _proven(place: Path, before: float, after: float, *, given: bool) -> Progress:
-    if not gates.handed_over(before, after, given=given):
+def check(place: Path, before: float, after: float, *, given: bool, device: str) -> None:
+    """Before anything is trained from it. Raises RequestError where the losses are of two models,
+    by the bound of the kind of device."""
+    if not gates.handed_over(before, after, given=given, device=device):
         raise RequestError(
             f"the hand-over from {place.name} failed: its probe batch had the loss {before:.6f} "
             f"before saving and has {after:.6f} after loading"
         )
+
+
+def _proven(
+    place: Path, before: float, after: float, *, given: bool, device: str = "cpu"
+) -> Progress:
+    check(place, before, after, given=given, device=device)
     return Progress(update=0, seconds_before=0.0, handover_loss=(before, after))

@@ -20,6 +20,7 @@ from harness.records import gates
 from harness.seeds import derive
 from harness.train import state
 from harness.train.evaluate import Score, by_document, evaluate, expert_use
+from harness.train.graphs import Watch
 from harness.train.progress import Progress
 from harness.train.ranks import Ranks
 from harness.train.update import update
@@ -50,6 +51,7 @@ class Workplace:
     """Asked before each update."""
     answer: Callable[[LanguageModel], list[dict[str, Any]]]
     """What the model says to the stage's prompts."""
+    watch: Watch
 
 
 class Loop:
@@ -141,6 +143,8 @@ class Loop:
         }
         progress.training.append(point)
         self.at.log.append("update", **point, seconds=round(seconds, 6))
+        if (why := self.at.watch.look(progress.update)) is not None:
+            self.at.log.append("uncompiled", note=f"{run.name}: {why}")
 
     def _check_initial(self, loss: float, targets: np.ndarray) -> None:
         """Before the rest is computed: a record could not be kept. Raises RequestError."""

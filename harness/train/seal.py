@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from harness.errors import RequestError
 
@@ -28,6 +29,37 @@ def close(body: bytes) -> bytes:
         raise RuntimeError("torch.save wrote a ZIP file with a comment: where does the digest go?")
     comment = _MARK + hashlib.sha256(body).hexdigest().encode()
     return body[:-_LENGTH_FIELD] + len(comment).to_bytes(_LENGTH_FIELD, "little") + comment
+
+
+class Closing:
+    """What `close` does, for an archive that is written piece by piece into a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self._digest, self._last = file, hashlib.sha256(), b""
+
+    def write(self, piece: Any) -> int:
+        """Pass on all but the last bytes so far, which hold the length of a comment."""
+        whole = memoryview(piece).cast("B")
+        self._digest.update(whole)
+        if len(whole) >= _LENGTH_FIELD:
+            self.file.write(self._last)
+            self.file.write(whole[:-_LENGTH_FIELD])
+            self._last = bytes(whole[-_LENGTH_FIELD:])
+        else:
+            both = self._last + bytes(whole)
+            self.file.write(both[:-_LENGTH_FIELD])
+            self._last = both[-_LENGTH_FIELD:]
+        return len(whole)
+
+    def flush(self) -> None:
+        """Nothing: the file is flushed when it is whole."""
+
+    def end(self) -> None:
+        """Write the digest as the archive's comment."""
+        if self._last != b"\0\0":
+            raise RuntimeError("torch.save wrote a ZIP file with a comment: where does it go?")
+        comment = _MARK + self._digest.hexdigest().encode()
+        self.file.write(len(comment).to_bytes(_LENGTH_FIELD, "little") + comment)
 
 
 def read(path: Path) -> bytes:

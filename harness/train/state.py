@@ -43,7 +43,7 @@ def save_rolling(
     optimizers: Optimizers,
     progress: Progress,
 ) -> None:
-    """Everything needed to resume bit for bit."""
+    """Everything needed to resume, on a CPU bit for bit."""
     content = {
         **_common(key, model, optimizers),
         "origin": origin.model_dump(),

@@ -10,7 +10,7 @@ from harness.data.batches import Batch
 from harness.errors import RequestError
 from harness.optim.build import Optimizers
 from harness.train.ranks import ALONE, Ranks
-from harness.train.tensors import tensors
+from harness.train.tensors import cut, tensors
 from models.lm import LanguageModel
 
 
@@ -53,9 +53,10 @@ def accumulate(
     routing = torch.zeros((), device=device)
     with model.working_weights():
         mine = ranks.part(sequences)
-        for start in mine[::micro_batch]:
-            rows = slice(start, min(start + micro_batch, mine.stop))
-            tokens, targets, documents = tensors(batch, device, rows)
+        # Once an update: a transfer in each micro-step would make the host wait in each.
+        whole = tensors(batch, device, slice(mine.start, mine.stop))
+        for start in range(0, len(mine), micro_batch):
+            tokens, targets, documents = cut(whole, slice(start, start + micro_batch))
             sums = model.loss_sums(tokens, targets, documents)
             cross_entropy = sums.cross_entropy / targets_in_update
             routing_share = sums.routing / sequences

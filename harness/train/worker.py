@@ -33,9 +33,9 @@ from harness.machine import devices, hardware, surroundings
 from harness.optim import build
 from harness.parts import loss_term
 from harness.records import store
-from harness.records.schema import Launch, Memory, Record, Status
+from harness.records.schema import Compilation, Launch, Memory, Record, Status
 from harness.seeds import derive
-from harness.train import allocator, compiled, determinism, handover, samples, seal, state
+from harness.train import allocator, determinism, graphs, handover, samples, seal, state
 from harness.train.loop import Diverged, Loop, Stopped, Workplace
 from harness.train.progress import Progress
 from harness.train.ranks import ALONE, Ranks
@@ -58,6 +58,7 @@ class Worker:
         self.prepared: Prepared | None = None
         self.counted: ParameterCount | None = None
         self.load_before = hardware.load_average()
+        self.watch = graphs.Watch(self.run.config.train.compile)
         self.meter = surroundings.Meter.read() if job.launch else None
         self._stop = False
 
@@ -98,7 +99,8 @@ class Worker:
                 progress=self.progress,
                 manifest=self.prepared.manifest if self.prepared else None,
                 memory=peak_memory(run.device, earlier), load_before=self.load_before,
-                parameters=self.counted, compile_seconds=compile_seconds(), launch=self._launch(),
+                parameters=self.counted, compile_seconds=compile_seconds(),
+                compilation=self._compilation(), launch=self._launch(),
             )  # fmt: skip
             record = account.record(self.job, status, error, attempt=attempt, observed=observed)
             self._summarise(record)  # before it: with its record a run is finished
@@ -156,7 +158,7 @@ class Worker:
         self.counted = count_parameters(model)
         if config.train.compile == "auto":
             raise RequestError("train.compile=auto is for the plan to resolve")
-        compiled.apply(model, config.train.compile, device)
+        graphs.apply(model, config, device)
         optimizers = build.build(config.optim, model)
         optimizers.share(self.ranks)
         digest = self.job.code.source_digest
@@ -172,6 +174,8 @@ class Worker:
             self.log.append("resume", update=progress.update)
         self.progress = progress
         self.ranks.check_equal("the update to go on from", progress.update)
+        if not progress.finished:
+            graphs.warm(model, config, validation, device)
         progress.setup_seconds += time.monotonic() - self.job.launched_at
 
         def save() -> None:
@@ -187,7 +191,7 @@ class Worker:
 
         workplace = Workplace(
             device=device, ranks=self.ranks, files=self.files, log=self.log, source_digest=digest,
-            save=save, should_stop=self._should_stop, answer=self._answer,
+            save=save, should_stop=self._should_stop, answer=self._answer, watch=self.watch,
         )  # fmt: skip
         Loop(run, model, optimizers, stream, validation, progress, workplace).go()
         self.ranks.leave()
@@ -285,10 +289,22 @@ class Worker:
             if final:
                 known = (run.parent, code)
                 return handover.from_final(place, model, device, parent=known)
-            return state.start_from_branch(place, run.parent, model, optimizers, validation, device)
+            begun = state.start_from_branch(
+                place, run.parent, model, optimizers, validation, device
+            )
         except seal.Damaged as error:
             self._set_aside(place, str(error))
             raise RequestError(f"{error}; the same command makes it again") from None
+        if begun.handover_loss is not None:
+            before, after = begun.handover_loss
+            handover.check(place, before, after, given=False, device=run.device)
+        return begun
+
+    def _compilation(self) -> Compilation | None:
+        """None where nothing was to be compiled, or the run did not get that far."""
+        if self.watch.mode == "eager" or not self.progress or not self.progress.update_seconds:
+            return None
+        return self.watch.found()
 
     def _launch(self) -> Launch | None:
         """A timed job's launch, with what was seen around it and after it."""
@@ -302,6 +318,8 @@ class Worker:
         reason = surroundings.contamination(
             self.run.device, launch.before, during, after, resumed=resumed, cores=hardware.cores()
         )
+        if reason is None and (compilation := self._compilation()) is not None:
+            reason = compilation.uncompiled
         return launch.model_copy(update={"after": after, "contaminated": reason})
 
     def _summarise(self, record: Record) -> None:

@@ -29,6 +29,9 @@ WEIGHT_ROWS = 8192
 """How many rows of the weight's gradient one product makes, so that the sum with what earlier
 chunks gave happens in the cache too."""
 
+ROUND = 64
+"""Rows of a GPU's chunk are a multiple of this: whole tiles of its matrix products."""
+
 IGNORED = -100
 """The target of a position that is not scored."""
 
@@ -58,9 +61,21 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 
 
 def rows_a_chunk(hidden: Tensor, vocab: int) -> int:
-    """How many rows of logits the device's budget holds."""
+    """How many rows of logits are held at once: on a CPU what the budget holds; on a GPU as much
+    in even chunks, or the last would read the whole weight for a few rows."""
+    rows = hidden.shape[0]
     budget = LOGITS_BYTES.get(hidden.device.type, LOGITS_BYTES["cuda"])
-    return max(1, min(hidden.shape[0], budget // (vocab * hidden.element_size())))
+    most = max(1, min(rows, budget // (vocab * hidden.element_size())))
+    return most if hidden.device.type == "cpu" else even(rows, most)
+
+
+def even(rows: int, most: int) -> int:
+    """The size of as few chunks of at most about `most` rows as hold all, alike but for rounding
+    up to ROUND rows."""
+    if rows <= most:
+        return max(1, rows)
+    size = -(-rows // -(-rows // most))
+    return -(-size // ROUND) * ROUND
 
 
 class _Chunk(NamedTuple):
@@ -135,9 +150,8 @@ class _LinearCrossEntropySum(torch.autograd.Function):
 
 def _add_products(total: Tensor, gradient: Tensor, hidden: Tensor) -> None:
     """total (vocab, width) += gradientᵀ (rows, vocab) hidden (rows, width)."""
-    for part, columns in zip(
-        total.split(WEIGHT_ROWS), gradient.split(WEIGHT_ROWS, dim=1), strict=True
-    ):
+    rows = WEIGHT_ROWS if total.device.type == "cpu" else len(total)
+    for part, columns in zip(total.split(rows), gradient.split(rows, dim=1), strict=True):
         if total.dtype == hidden.dtype:
             part.addmm_(columns.T, hidden)
         else:  # widened before it is added: a sum of two dtypes takes a slow path on the CPU

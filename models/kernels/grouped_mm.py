@@ -1,8 +1,10 @@
 """Matrix products of row groups with a matrix each: the mixture of experts' product.
 
-`grouped_mm` picks the way: torch's own grouped product on CUDA, a loop of matrix products into
-preallocated outputs elsewhere. The loop is registered as an operator, so that torch.compile
-keeps the graph whole although the loop reads the group ends. May not know of routing.
+`grouped_mm` picks the way: on CUDA torch's own grouped product where the card has one, else ours in
+Triton (torch's is a loop there, which waits for the device 180 times in a micro-step of 30 layers);
+a loop of matrix products into preallocated outputs elsewhere. The loop is registered as an
+operator, so that torch.compile keeps the graph whole although the loop reads the group ends. May
+not know of routing.
 """
 
 from __future__ import annotations
@@ -16,6 +18,31 @@ from torch import Tensor
 ALIGNMENT_BYTES = 16
 """torch's grouped product wants every row to start at a multiple of this."""
 
+GPU = ("cuda", "meta")
+"""Tensors of these kinds take a GPU's way; `meta` has shapes alone, by which the way is counted."""
+OWN_PRODUCTS = (9, 10)
+"""Major compute capabilities for which torch 2.13 has a grouped product that does not wait."""
+
+
+# A constant to torch.compile, which would trace the question, and could not the import.
+@torch.compiler.assume_constant_result
+def has_grouped_products(device: torch.device) -> bool:
+    """Whether torch multiplies groups on this device without reading their ends on the host."""
+    try:
+        return torch.cuda.get_device_capability(device)[0] in OWN_PRODUCTS
+    except (RuntimeError, AssertionError, ValueError):  # no such device: shapes alone
+        return False
+
+
+@torch.compiler.assume_constant_result
+def has_ours() -> bool:
+    """Whether our product in Triton is there, as it is where Triton is."""
+    try:
+        import models.kernels.grouped_gemm  # noqa: F401 - registers the operator
+    except ModuleNotFoundError:
+        return False
+    return True
+
 
 def grouped_mm(x: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
     """Row i of x times the matrix of its group, transposed: (n, outputs).
@@ -24,8 +51,11 @@ def grouped_mm(x: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
     each group's rows end: group g is rows ends[g-1] .. ends[g]-1, none where they are equal, and
     ends[-1] is n.
     """
-    if x.is_cuda and _fits_torch(x, weights):
-        return F.grouped_mm(x, weights.transpose(-2, -1), offs=ends)
+    if x.device.type in GPU:
+        if _fits_torch(x, weights) and has_grouped_products(x.device):
+            return F.grouped_mm(x, weights.transpose(-2, -1), offs=ends)
+        if x.dtype != torch.float64 and has_ours():
+            return torch.ops.smol.grouped_gemm(x, weights, ends)
     return torch.ops.smol.grouped_mm_loop(x, weights, ends)
 
 

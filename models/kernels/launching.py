@@ -56,6 +56,21 @@ def recorded() -> Iterator[list[Launch]]:
         _record = before
 
 
+_forced: triton.Config | None = None
+
+
+@contextmanager
+def forced(config: triton.Config | None) -> Iterator[None]:
+    """Inside the context, every launch takes this configuration, tuned or not: so that the numbers
+    of each can be seen, and not the winner's alone."""
+    global _forced
+    before, _forced = _forced, config
+    try:
+        yield
+    finally:
+        _forced = before
+
+
 def label(config: triton.Config) -> str:
     """A configuration in one line: its block sizes, warps and pipeline stages."""
     sizes = [f"{name}={value}" for name, value in config.kwargs.items()]
@@ -95,7 +110,8 @@ class TritonKernel:
         if _record is not None:
             _record.append(Launch(self, arguments))
         elif INTERPRETED:
-            self.function[grid](**arguments, **self.interpreted)
+            sizes = _forced.kwargs if _forced else self.interpreted
+            self.function[grid](**arguments, **sizes)
         else:
             where = {t.device.type for t in arguments.values() if isinstance(t, Tensor)}
             if where != {"cuda"}:
@@ -103,7 +119,10 @@ class TritonKernel:
                     f"the Triton kernel {self.name} runs on cuda, not on {' and '.join(where)}: "
                     "turn kernels off, or set TRITON_INTERPRET=1 before they are imported"
                 )
-            self._tuned[grid](**arguments)
+            if _forced is None:
+                self._tuned[grid](**arguments)
+            else:
+                self.function[grid](**arguments, **_forced.all_kwargs())
 
     def _fitting(self, configs: list[triton.Config], _: Any, **__: Any) -> list[triton.Config]:
         major, minor = torch.cuda.get_device_capability()

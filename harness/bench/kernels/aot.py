@@ -39,10 +39,13 @@ class Limits:
 
 
 # CUDA C++ Programming Guide, "Compute Capabilities", technical specifications: shared memory a
-# block (99 KB and 227 KB) and registers a thread.
+# block (163, 99, 99, 227 and 99 KB) and registers a thread.
 LIMITS = {
-    "sm_89": Limits(89, 101_376, 255),
-    "sm_90": Limits(90, 232_448, 255),
+    "sm_80": Limits(80, 166_912, 255),  # A100
+    "sm_86": Limits(86, 101_376, 255),  # RTX 3090, A6000
+    "sm_89": Limits(89, 101_376, 255),  # RTX 4090, L40S
+    "sm_90": Limits(90, 232_448, 255),  # H100, H200
+    "sm_120": Limits(120, 101_376, 255),  # RTX 5090
 }
 CARDS = {"rtx-4090": "sm_89", "h100-sxm": "sm_90"}
 """The cards of `facts/hardware.toml` that builds and predictions are shown for."""
@@ -171,8 +174,10 @@ def _widest(ptx: str) -> int:
     return max([asynchronous, *(int(count or 1) * int(bits) // 8 for count, bits in found)])
 
 
-def _tool(name: str) -> str:
-    return str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name)
+def _tool(name: str, capability: int = 0) -> str:
+    folder = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    newer = folder / f"{name}-blackwell"  # Triton's own choice from sm_100 up
+    return str(newer if capability >= 100 and newer.exists() else folder / name)
 
 
 def _usage(cubin: bytes) -> tuple[int, int]:
@@ -199,7 +204,7 @@ def _spills(ptx: str, arch: str) -> int:
         file.flush()
         text = subprocess.run(
             [
-                _tool("ptxas"), "-v", "-lineinfo", "--regAllocOptLevel=2",
+                _tool("ptxas", LIMITS[arch].capability), "-v", "-lineinfo", "--regAllocOptLevel=2",
                 f"--gpu-name={variant}", file.name, "-o", "/dev/null",
             ],
             capture_output=True, text=True, check=True, timeout=300,

@@ -56,7 +56,9 @@ def builds(ops: Sequence[str]) -> list[dict[str, Any]]:
 
     from harness.bench.kernels import aot
 
-    return [asdict(b) | {"misfit": b.misfit} for b in aot.builds(list(ops), list(aot.LIMITS))]
+    return [
+        asdict(b) | {"misfit": b.misfit} for b in aot.builds(list(ops), list(aot.CARDS.values()))
+    ]
 
 
 def predictions(ops: Sequence[str]) -> list[dict[str, Any]]:

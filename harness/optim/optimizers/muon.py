@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.config import OptimConfig
-from harness.optim import groups
+from harness.optim import groups, stacked
 from harness.optim.newton_schulz import HALVED_ROWS, orthogonalise
 from harness.optim.optimizers import adamw
 from harness.optim.peers import Peers, shares
@@ -83,10 +83,10 @@ class Muon(torch.optim.Optimizer):
         super().__init__(list(params), defaults)
         self.peers: Peers | None = None
         """The processes that take each step together: each does its share of the iterations."""
-        self._slices = [tuple(rows) for rows in slices]
-        self._nesterov = nesterov
+        self.slices = [tuple(rows) for rows in slices]
+        self.nesterov = nesterov
         self._scale = scale
-        self._newton_schulz: dict[str, Any] = dict(
+        self.newton_schulz: dict[str, Any] = dict(
             iterations=ns_iterations, coefficients=ns_coefficients, eps=ns_eps, dtype=ns_dtype
         )
 
@@ -101,11 +101,15 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("Muon takes no closure")
         (group,) = self.param_groups
+        alone = self.peers is None or self.peers.count == 1
+        if alone and group["params"][0].device.type in stacked.GPU:
+            stacked.step(self, group)
+            return None
         matrices = list(self._matrices(group))
         if self.peers is None or self.peers.count == 1:
             for weight, gradient, average in matrices:
                 direction = self._direction(gradient, average, group)
-                self._move(weight, orthogonalise(direction, **self._newton_schulz), group)
+                self._move(weight, orthogonalise(direction, **self.newton_schulz), group)
             return None
         # Where it is another's the update is 0, so that the sum is exact, and the same for all.
         owners = shares([_work(weight) for weight, _, _ in matrices], self.peers.count)
@@ -114,9 +118,9 @@ class Muon(torch.optim.Optimizer):
             direction = self._direction(gradient, average, group)
             mine = owner == self.peers.rank
             updates.append(
-                orthogonalise(direction, **self._newton_schulz)
+                orthogonalise(direction, **self.newton_schulz)
                 if mine
-                else torch.zeros_like(direction, dtype=self._newton_schulz["dtype"])
+                else torch.zeros_like(direction, dtype=self.newton_schulz["dtype"])
             )
         self.peers.add_up(updates)
         for (weight, _, _), orthogonal in zip(matrices, updates, strict=True):
@@ -125,7 +129,7 @@ class Muon(torch.optim.Optimizer):
 
     def _matrices(self, group: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Weight, gradient and momentum, (..., rows, cols), of what takes a step together."""
-        for parameter, rows in zip(group["params"], self._slices, strict=True):
+        for parameter, rows in zip(group["params"], self.slices, strict=True):
             gradient = parameter.grad
             if gradient is None:
                 continue
@@ -141,7 +145,7 @@ class Muon(torch.optim.Optimizer):
         """The momentum with this gradient, in place, and the direction of the step."""
         momentum = group["momentum"]
         average.lerp_(gradient, 1.0 - momentum)
-        return gradient.lerp(average, momentum) if self._nesterov else average
+        return gradient.lerp(average, momentum) if self.nesterov else average
 
     def _move(self, weight: Tensor, orthogonal: Tensor, group: dict[str, Any]) -> None:
         """One step of (..., rows, cols), in place."""

@@ -1,0 +1,113 @@
+"""Each check of the acceptance catches a fault that is planted for it, and passes without one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.acceptance import training
+from bench.acceptance.verdicts import Verdicts
+from harness.plan import profiles
+from harness.train import graphs
+from models.kernels import document_mask
+from models.lm import LanguageModel
+
+QUICK = ("grouped", "documents", "muon", "peak", "recompute")
+
+
+def failed(name: str) -> int:
+    verdicts = Verdicts()
+    training.CHECKS[name]("cpu", verdicts)
+    return verdicts.failed
+
+
+def wrong_groups(monkeypatch):
+    right = training.grouped_mm
+    monkeypatch.setattr(
+        training, "grouped_mm", lambda x, w, ends: right(x, w, (ends - 1).clamp(min=0))
+    )
+
+
+def mask_without_borders(monkeypatch):
+    right = document_mask.visible
+    monkeypatch.setattr(document_mask, "visible", lambda first: right(torch.zeros_like(first)))
+
+
+def unscaled(monkeypatch):
+    monkeypatch.setattr(training.stacked, "matrices", lambda t, rows: [t] if t.ndim == 2 else [*t])
+
+
+def small_estimate(monkeypatch):
+    monkeypatch.setattr(profiles, "memory_bytes", lambda config, micro: 10**6)
+
+
+def recomputed_with_noise(monkeypatch):
+    right = LanguageModel.hidden
+
+    def hidden(self, *others):
+        x, routings = right(self, *others)
+        return (x * 1.01 if self.recompute else x), routings
+
+    monkeypatch.setattr(LanguageModel, "hidden", hidden)
+
+
+def other_blocks(monkeypatch):
+    right = graphs.apply
+
+    def apply(model, config, device):
+        right(model, config, device)
+        if config.train.compile != "eager":
+            model.final_norm.weight.data.mul_(1.5)
+
+    monkeypatch.setattr(graphs, "apply", apply)
+
+
+def never_compiled(monkeypatch):
+    monkeypatch.setattr(graphs, "apply", lambda *_: None)
+
+
+def forgotten_momentum(monkeypatch):
+    right = training.state.resume
+
+    def resume(found, model, optimizers):
+        for part in optimizers.parts.values():
+            part.load_state_dict = lambda state: None
+        return right(found, model, optimizers)
+
+    monkeypatch.setattr(training.state, "resume", resume)
+
+
+def a_slow_update(monkeypatch):
+    ticks = iter(range(0, 10**9, 10**6))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: float(next(ticks)))
+
+
+FAULTS = {
+    "grouped": [wrong_groups], "documents": [mask_without_borders], "muon": [unscaled],
+    "peak": [small_estimate], "recompute": [recomputed_with_noise],
+    "compiled": [other_blocks, never_compiled], "resume": [forgotten_momentum],
+    "speed": [a_slow_update],
+}  # fmt: skip
+
+
+def test_every_check_has_a_fault():
+    assert FAULTS.keys() == training.CHECKS.keys()
+
+
+def check(name: str, monkeypatch) -> None:
+    assert not failed(name)
+    for fault in FAULTS[name]:
+        with monkeypatch.context() as planted:
+            fault(planted)
+            assert failed(name), f"{name} does not see {fault.__name__}"
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_planted_fault_is_caught(name, monkeypatch):
+    check(name, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in FAULTS if name not in QUICK])
+def test_a_planted_fault_is_caught_slowly(name, monkeypatch):
+    check(name, monkeypatch)
