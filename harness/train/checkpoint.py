@@ -10,7 +10,7 @@ import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -33,7 +33,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
     _check_room(path, content)
     with written_atomically(path) as file:
         sealed = seal.Closing(file)
-        torch.save(content, sealed)
+        torch.save(content, cast(IO[bytes], sealed))
         sealed.end()
 
 
