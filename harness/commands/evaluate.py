@@ -102,6 +102,13 @@ class Options:
         bool,
         typer.Option("--chat", help="With --tasks: write prompts through the chat template."),
     ] = False
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR",
+            help="With --tasks: keep results and samples as lm-evaluation-harness writes them.",
+        ),
+    ] = None  # fmt: skip
     scale: ModelScale = None
     results: ResultsOption = None
     tokenizer: TokenizerOption = None
@@ -115,8 +122,8 @@ def evaluate(options: Options) -> None:
     if options.tasks is not None:
         _tasks(options, options.tasks)
         return
-    if options.limit is not None or options.fewshot is not None or options.chat:
-        raise RequestError("--limit, --fewshot and --chat go with --tasks")
+    if options.limit is not None or options.fewshot is not None or options.chat or options.out:
+        raise RequestError("--limit, --fewshot, --chat and --out go with --tasks")
     models.check_dtype(options.dtype)
     device = read_device(options.device)
     found = models.resolve(options.model, scale=options.scale, results=options.results)
@@ -158,6 +165,10 @@ def _tasks(options: Options, names: str) -> None:
     )
     said = tasks.summary(loaded, model, scored, chat=options.chat)
     print(json.dumps(said, indent=1) if options.as_json else tasks.text(said))
+    if options.out is not None:
+        template = model.chat_template() if options.chat else None
+        for file in tasks.keep(said, scored, template or None, options.out):
+            print(f"kept: {file}", file=sys.stderr if options.as_json else sys.stdout)
 
 
 def _wanted(text: Sequence[str]) -> texts.TextSet | None:

@@ -64,6 +64,35 @@ def text(said: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def keep(
+    said: dict[str, Any], scored: dict[str, Any], chat: str | None, folder: Path
+) -> list[Path]:
+    """Write results and samples below `folder` as lm-evaluation-harness writes them, with its own
+    writer: `<model>/results_<time>.json` and `samples_<task>_<time>.jsonl`. Returns the files.
+
+    Raises RequestError where they could not be written.
+    """
+    from lm_eval.loggers import EvaluationTracker
+
+    before = set(folder.rglob("*.json*"))
+    tracker = EvaluationTracker(output_path=str(folder))
+    tracker.general_config_tracker.log_experiment_args(
+        "smol-harness", f"pretrained={said['model']}", None, chat, False
+    )
+    about = {"model": "smol-harness", "model_args": {"pretrained": said["model"]}}
+    told = {**about, "model_sha": said["digest"], "model_dtype": said["dtype"]}
+    results = {name: value for name, value in scored.items() if name != "samples"}
+    results["config"] = results.get("config", {}) | told
+    samples = scored["samples"]
+    tracker.save_results_aggregated(results=results, samples=samples)
+    for task in samples:
+        tracker.save_results_samples(task_name=task, samples=samples[task])
+    files = sorted(set(folder.rglob("*.json*")) - before)
+    if len(files) != 1 + len(samples):  # the writer logs what it cannot do, and goes on
+        raise RequestError(f"--out {folder}: lm_eval could not write there")
+    return files
+
+
 def harness_model(loaded: models.Loaded, *, context: int | None = None) -> HarnessModel:
     """The loaded model behind lm-evaluation-harness's interface. Raises RequestError."""
     from harness.data.chat import ChatFormat

@@ -167,3 +167,16 @@ def test_without_the_package_one_line_says_how_to_get_it(place, monkeypatch):
 
     with pytest.raises(RequestError, match=r"pip install 'smol-harness\[eval\]'"):
         evaluate(Options(RUN, tasks=cloze.NAME))
+
+
+def test_results_and_samples_are_kept_as_the_harness_keeps_them(place):
+    place.smol("eval", "exported", "--tasks", cloze.NAME, "--limit", "6", "--out", "kept")
+    (file,) = (place.folder / "kept" / "exported").glob("results_*.json")
+    kept = json.loads(file.read_text())
+    assert kept["results"][cloze.NAME]["alias"] == cloze.NAME
+    assert kept["model_name"] == "exported"
+    (lines,) = file.parent.glob(f"samples_{cloze.NAME}_*.jsonl")
+    samples = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert len(samples) == 6
+    accuracy = sum(sample["acc"] for sample in samples) / 6
+    assert kept["results"][cloze.NAME]["acc,none"] == pytest.approx(accuracy)
