@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from importlib import import_module
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 DOTS_PER_INCH = 200
+NAME, TITLE = 40, 88
+"""Characters of a label and of a title that find room."""
 SIZE = (8.0, 4.4)
 """Inches; a README shows it about 800 pixels wide, so a point of type is about 1.4 pixels."""
 
@@ -130,6 +132,19 @@ def page(
         return drawn
 
     return register
+
+
+def fitted(text: str, length: int) -> str:
+    """A label that no edge cuts off: of a longer one the beginning and the end, where names that
+    were made alike differ."""
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
+
+
+def columns_for(labels: Sequence[str]) -> int:
+    """How many labels of a legend stand beside each other below a figure of `SIZE`."""
+    widest = 0.6 + 0.075 * max(map(len, labels), default=0)  # inches: a marker, and the letters
+    return max(1, min(4, len(labels), int(0.95 * SIZE[0] / widest)))
 
 
 def load() -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness.report.draw import SIZE, page, style_of
+from harness.report.draw import NAME, SIZE, TITLE, columns_for, fitted, page, style_of
 from harness.report.table import quantity
 from harness.report.views.curves import Curves
 from harness.report.views.sft import StageCurves, StagePanel
@@ -49,14 +49,14 @@ def draw_curves(data: Curves) -> Figure:
     panels[0].set_ylabel("validation loss (nats/token)")
     if data.frame is not None:
         panels[0].set_ylim(*data.frame)
-    figure.suptitle(data.title, fontsize=10)
+    figure.suptitle(fitted(data.title, TITLE), fontsize=10)
     handles = _key(data)
+    columns = columns_for([handle.get_label() for handle in handles])
     figure.legend(
-        handles=handles, loc="lower center", ncol=min(len(handles), 4), frameon=False,
-        fontsize=8.5,
+        handles=handles, loc="lower center", ncol=columns, frameon=False, fontsize=8.5
     )  # fmt: skip
     sns.despine(figure)
-    rows = -(-len(handles) // 4)
+    rows = -(-len(handles) // columns)
     figure.tight_layout(w_pad=2.0, rect=(0, 0.055 * rows, 1, 1))
     return figure
 
@@ -102,7 +102,9 @@ def _key(data: Curves) -> list[Any]:
     handles: list[Any] = []
     for arm in data.arms:
         colour, marker = style_of(data.arms.index(arm))
-        handles.append(Line2D([], [], color=colour, marker=marker, markersize=5.5, label=arm))
+        handles.append(
+            Line2D([], [], color=colour, marker=marker, markersize=5.5, label=fitted(arm, NAME))
+        )
     if any(line.stage.startswith("decay") for line in data.lines):
         handles.append(
             Line2D([], [], color="0.35", linestyle=(0, (1.5, 1.2)), label="decay to a horizon")
@@ -120,8 +122,10 @@ def draw_stages(data: StageCurves) -> Figure:
         _stage(axes, panel, data.arms)
     panels[0][0].set_ylabel("validation loss (nats/token)")
     handles, labels = panels[0][-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncol=4, frameon=False, fontsize=8.5)
-    figure.suptitle(data.title, fontsize=10)
+    figure.legend(
+        handles, labels, loc="lower center", ncol=columns_for(labels), frameon=False, fontsize=8.5
+    )
+    figure.suptitle(fitted(data.title, TITLE), fontsize=10)
     sns.despine(figure)
     figure.tight_layout(w_pad=2.0, rect=(0, 0.055, 1, 1))
     return figure
@@ -139,7 +143,8 @@ def _stage(axes: Axes, panel: StagePanel, arms: tuple[str, ...]) -> None:
         sns.lineplot(
             rows, x="tokens", y="val_loss", ax=axes, color=colour, marker=marker,
             markersize=4.5, errorbar=("pi", 100),
-            err_kws={"alpha": 0.18, "linewidth": 0}, linewidth=1.5, label=arm, legend=False,
+            err_kws={"alpha": 0.18, "linewidth": 0}, linewidth=1.5,
+            label=fitted(arm, NAME), legend=False,
         )  # fmt: skip
     if panel.unigram is not None:
         axes.axhline(
@@ -174,7 +179,7 @@ def draw_totals(data: Totals) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.grid(color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_title(data.title, fontsize=9.5)
+    axes.set_title(fitted(data.title, 64), fontsize=9.5)
     axes.legend(
         handles=_crossed_key(data, bool(data.crossings)), frameon=False, fontsize=8.5, loc="best"
     )
@@ -211,7 +216,9 @@ def _crossed_key(data: Totals, crossed: bool) -> list[Line2D]:
     handles = []
     for place, name in enumerate(data.arms):
         colour, marker = style_of(place)
-        handles.append(Line2D([], [], color=colour, marker=marker, markersize=5, label=name))
+        handles.append(
+            Line2D([], [], color=colour, marker=marker, markersize=5, label=fitted(name, 24))
+        )
     if not all(point.counted for point in data.points):
         handles.append(
             Line2D([], [], linestyle="none", color="0.35", marker="o", markersize=5,

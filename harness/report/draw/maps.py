@@ -18,7 +18,7 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from harness.report.draw import PALETTE, SIZE, page
+from harness.report.draw import PALETTE, SIZE, TITLE, fitted, page
 from harness.report.views.experts import Heat, Heats
 from harness.report.views.tuning import Grid, Grids
 
@@ -72,7 +72,7 @@ def draw_experts(data: Heats) -> Figure:
         ScalarMappable(norm, "PuOr_r"), cax=figure.add_axes(place), orientation="horizontal"
     )
     bar.set_label("load, as a share of an even load")
-    figure.suptitle(data.title, fontsize=10, y=1 - 0.08 / height, va="top")
+    figure.suptitle(fitted(data.title, TITLE), fontsize=10, y=1 - 0.08 / height, va="top")
     return figure
 
 
@@ -132,7 +132,7 @@ def draw_search(data: Grids) -> Figure:
         cax=figure.add_axes((left, bottom / height, width, thick / height)),
     )  # fmt: skip
     bar.set_label("validation loss (nats/token)")
-    figure.suptitle(data.title, fontsize=10, y=1 - 0.08 / height, va="top")
+    figure.suptitle(fitted(data.title, TITLE), fontsize=10, y=1 - 0.08 / height, va="top")
     return figure
 
 

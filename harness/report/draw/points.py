@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from harness.report.draw import PALETTE, SIZE, page, style_of
+from harness.report.draw import NAME, PALETTE, SIZE, TITLE, fitted, page, style_of
 from harness.report.views.benches import Ratios
 from harness.report.views.findings import Forest
 
@@ -20,8 +18,6 @@ TALL = 0.46
 """Inches a difference, which has two lines of words."""
 MARGIN = "#BFE3D6"
 """Green, as nothing else on the forest is."""
-LABEL = 40
-"""Characters of a label; the table beside the figure has the whole name."""
 
 
 @page(Forest, "ticks", font=9.0)
@@ -44,10 +40,13 @@ def draw_forest(data: Forest) -> Figure:
             fmt=marker, color=colour, markersize=6, capsize=3, zorder=3,
         )  # fmt: skip
     axes.axvline(0.0, color="0.35", linewidth=1.0, zorder=1)
-    axes.set_yticks(range(len(data.rows)), [f"{row.title}\n{row.section}" for row in data.rows])
+    axes.set_yticks(
+        range(len(data.rows)),
+        [f"{fitted(row.title, NAME)}\n{fitted(row.section, NAME)}" for row in data.rows],
+    )
     axes.invert_yaxis()
     axes.set_xlabel("nats/token; left of 0 the arm is better")
-    axes.set_title(data.title, fontsize=10)
+    axes.set_title(fitted(data.title, 56), fontsize=10)
     axes.grid(axis="x", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
     sns.despine(figure)
@@ -74,7 +73,7 @@ def draw_ratios(data: Ratios) -> Figure:
         of_group = [bar for bar in data.bars if bar.group == group]
         bases = ", ".join(dict.fromkeys(str(bar.base) for bar in of_group))
         axes.annotate(
-            f"{_short(group, 64)}: against {_short(bases, LABEL)}", (0.01, len(rows)),
+            f"{fitted(group, NAME)}: against {fitted(bases, 28)}", (0.01, len(rows)),
             xycoords=("axes fraction", "data"), va="center", color="0.3", fontsize=8,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )  # fmt: skip
@@ -86,7 +85,7 @@ def draw_ratios(data: Ratios) -> Figure:
                 ratio, len(rows), xerr=[[ratio - low], [high - ratio]], fmt="o", markersize=5,
                 color=PALETTE[number % len(PALETTE)], capsize=2.5,
             )  # fmt: skip
-            rows.append(_short(bar.name, LABEL))
+            rows.append(fitted(bar.name, NAME))
     axes.axvline(1.0, color="0.35", linestyle="--", linewidth=1.0)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
@@ -94,12 +93,8 @@ def draw_ratios(data: Ratios) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.5, -0.8)
     axes.set_xlabel("times as fast as the base (dashed)")
-    figure.suptitle(data.title, fontsize=10)
+    figure.suptitle(fitted(data.title, TITLE), fontsize=10)
     axes.grid(axis="x", color="0.92", linewidth=0.8)
     sns.despine(figure)
     figure.tight_layout()
     return figure
-
-
-def _short(name: str, length: int) -> str:
-    return textwrap.shorten(name, length, placeholder=" …") if " " in name else name[:length]
