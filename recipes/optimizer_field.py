@@ -6,8 +6,8 @@ settings are as their authors publish them, every one that matters said. The rat
 cosine to nothing; Schedule-Free's stays after its warm-up, which is what it is for, and is judged
 by its average. `extra`: `pip install -e '.[optimizers]'`.
 
-`proxy` is a model of 1.3M parameters, so that 120 trials and 40 runs fit into an hour or two on two
-cores: what is best here may not be at another size or length.
+`proxy` is a model of 1.3M parameters and 60 updates, so that 160 trials and 40 runs fit into half
+an hour on two idle cores: what is best here may not be at another size or length.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,10 @@
 """The search behind `optimizer_field`: as many trials for each of its optimizers, of the same form.
 
 Learning rates x0.25 to x4 of where each optimizer starts, times weight decay by the part of a
-weight that goes in an update at the peak rate, 0, 0.12 and 0.4: 15 trials an optimizer, on a seed
-that no verdict uses, as long as the runs of the verdict. Only the end is validated. A grid that
-ended at 0.12 had the best points of AdamW and Muon at its edge: much may go in 60 updates.
+weight that goes in an update at the peak rate, 0, 0.12, 0.4 and 0.8: 20 trials an optimizer, on a
+seed that no verdict uses, as long as the runs of the verdict. Only the end is validated. Grids that
+ended at 0.12 and at 0.4 had the best points of AdamW and of Muon at their edges: in 60 updates much
+may go.
 """
 
 from harness.config import replace
@@ -12,7 +13,7 @@ from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
 from recipes.optimizer_field import FIELD, TOUCHED, base, length
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-SHARES = (0.0, 0.12, 0.4)
+SHARES = (0.0, 0.12, 0.4, 0.8)
 
 
 @recipe(
