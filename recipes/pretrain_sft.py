@@ -29,17 +29,7 @@ def pretraining(scale: Scale) -> RunConfig:
     """The base at a scale; at `full` on the SmolLM corpus rather than embedded text."""
     base = presets.run(scale)
     base = replace(base, {"train.tokens": UPDATES[scale][0] * base.tokens_per_update})
-    if scale != "full":
-        return base
-    return replace(
-        base,
-        {
-            "data.sources": presets.SMOLLM_CORPUS,
-            "data.tokenizer": "smollm2",
-            "data.train_tokens": PRETRAIN_TOKENS,
-            "data.val_fraction": 0.02,
-        },
-    )
+    return presets.on_corpus(base, PRETRAIN_TOKENS) if scale == "full" else base
 
 
 def conversations(scale: Scale, texts: DataConfig) -> dict[str, Any]:

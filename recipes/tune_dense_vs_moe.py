@@ -27,7 +27,7 @@ UPDATES = {"smoke": 60, "proxy": 80, "full": 250}
 )
 def tune_dense_vs_moe(scale: Scale) -> Recipe:
     """An equal search over learning rate and weight decay for each arm of dense_vs_moe."""
-    base = presets.run(scale)
+    base = presets.question(scale)
     tokens = UPDATES[scale] * base.tokens_per_update
     base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale]})
     return Recipe(

@@ -28,7 +28,7 @@ DECAYS = (0.0, 0.1, 0.4, 1.6, 6.4, 25.6)
 )
 def tune_optimizers(scale: Scale) -> Recipe:
     """An equal search over learning rate and weight decay for each arm of optimizers."""
-    base = presets.run(scale)
+    base = presets.question(scale)
     tokens = UPDATES[scale] * base.tokens_per_update
     base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale]})
     return Recipe(

@@ -16,12 +16,10 @@ import typer
 from harness.commands import places
 from harness.commands import run as runs
 from harness.commands.options import JsonOption, ResultsOption
-from harness.commands.planned import evidence, this_code
+from harness.commands.planned import evidence, target, this_code
 from harness.errors import CheckFailed, RequestError, RunFailed
 from harness.launch import terminal
-from harness.machine import devices, hardware
-from harness.machine.hardware import peak_of
-from harness.machine.prices import price_of
+from harness.machine import devices
 from harness.plan import campaign as planning
 from harness.plan.campaign import Slot, Target, Unit
 from harness.recipe import load
@@ -37,7 +35,10 @@ class Options:
     """
 
     budget: Annotated[
-        str, typer.Option("--budget", help="The time to spend, such as 40m or 1h30m.")
+        str,
+        typer.Option(
+            "--budget", help="The time to spend, such as 40m or 1h30m, or the dollars, such as 5$."
+        ),
     ] = "40m"
     device: Annotated[
         str,
@@ -59,9 +60,14 @@ def campaign(options: Options) -> None:
 
     Raises RequestError (a wrong budget or device), or RunFailed at the end where units failed.
     """
-    seconds = planning.seconds_of(options.budget)
     folder = places.results_folder("proxy", options.results)
-    planned_for = _device(options.device, options.dry_run, folder)
+    planned_for = target(options.device, folder, None if options.dry_run else "--dry-run")
+    if devices.of(planned_for.kind).rented and planned_for.peak is None:
+        raise RequestError(
+            f"'{planned_for.name}' is not in hardware.toml: without its peak nothing can be "
+            "predicted"
+        )
+    seconds = planning.seconds_of(options.budget, planned_for.price)
     if options.dry_run:
         found = _missing(planned_for, folder)
         slots = planning.order(found, planned_for.price)
@@ -70,26 +76,6 @@ def campaign(options: Options) -> None:
     if options.as_json:
         raise RequestError("--json goes with --dry-run: a campaign leaves records")
     spend(planned_for, folder, seconds)
-
-
-def _device(text: str, dry_run: bool, results: Path) -> Target:
-    """This machine's, or for a dry run any of hardware.toml."""
-    if text in (devices.AUTO, *devices.devices()):
-        device = devices.chosen(text)
-        kind, product = device.name, device.product()
-        peak = peak_of(product)
-        if device.rented and peak is None:
-            raise RequestError(
-                f"'{product}' is not in hardware.toml: without its peak nothing can be predicted"
-            )
-        price = price_of(peak.name, results=results) if peak else None
-        name = peak.name if peak else product
-        return Target(name, kind, peak, price, hardware.cores(), product)
-    peak = planning.device_named(text)
-    if not dry_run:
-        here = devices.chosen(devices.AUTO).product()
-        raise RequestError(f"--device {text} is for --dry-run; this machine has {here}")
-    return Target(peak.name, peak.device, peak, price_of(peak.name, results=results))
 
 
 def _missing(device: Target, results: Path) -> list[Unit]:

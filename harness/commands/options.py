@@ -32,6 +32,14 @@ DeviceOption = Annotated[
         help="The device to compute on: auto, cpu or cuda.",
     ),
 ]  # fmt: skip
+ShowDeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", autocompletion=complete.devices,
+        help="The device to plan for: auto, cpu, cuda, or one that is not here, such as h100 or "
+        "rtx-4090.",
+    ),
+]  # fmt: skip
 SeedsOption = Annotated[
     int | None,
     typer.Option(

@@ -15,8 +15,10 @@ from harness.errors import RequestError, nearest
 from harness.evidence import precision, query
 from harness.files import read_regular
 from harness.machine import devices, hardware
+from harness.machine.prices import price_of
 from harness.plan import profiles
 from harness.plan.auto import Evidence
+from harness.plan.campaign import Target, device_named
 from harness.plan.profiles import Profile
 from harness.plan.runs import Run
 from harness.recipe import Scale
@@ -92,6 +94,26 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _tuples(item) for name, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def target(text: str, results: Path, only_with: str | None = None) -> Target:
+    """This machine's device, or any of hardware.toml for what starts nothing.
+
+    `only_with` is the option without which a device that is not here is refused; None takes it.
+    Raises RequestError for an unknown device.
+    """
+    if text in (devices.AUTO, *devices.devices()):
+        device = devices.chosen(text)
+        kind, product = device.name, device.product()
+        peak = hardware.peak_of(product)
+        price = price_of(peak.name, results=results) if peak else None
+        name = peak.name if peak else product
+        return Target(name, kind, peak, price, hardware.cores(), product)
+    peak = device_named(text)
+    if only_with is not None:
+        here = devices.chosen(devices.AUTO).product()
+        raise RequestError(f"--device {text} is for {only_with}; this machine has {here}")
+    return Target(peak.name, peak.device, peak, price_of(peak.name, results=results))
 
 
 def device_profile(device: str) -> Profile:

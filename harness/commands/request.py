@@ -105,6 +105,13 @@ class Options:
             "folder of them. May be repeated. Few documents are cut into spans.",
         ),
     ] = field(default_factory=list)
+    repeat_data: Annotated[
+        bool,
+        typer.Option(
+            "--repeat-data",
+            help="Train at full scale even where data is read more than four times over.",
+        ),
+    ] = False
     tokenizer: Annotated[
         str | None,
         typer.Option(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
-from harness.commands.planned import default_jobs
+from harness.commands.planned import default_jobs, target
 from harness.commands.request import Asked, Options, Request, ask, read
 from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report
@@ -28,6 +28,7 @@ from harness.launch.protocol import Job, RunFiles, run_folder
 from harness.machine import devices
 from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
+from harness.plan.needs import MAX_EPOCHS, epochs
 from harness.plan.runs import Plan, Run, Where
 from harness.recipe import Entry
 from harness.records import store
@@ -48,8 +49,10 @@ def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
 
         for folder in asked.folders.values():
             look(folder)
-        where = Where(request.device, devices.of(request.device).product(), options.processes)
-        show.say(asked.resolved, where, asked.records, options.seeds, as_json=options.as_json)
+        show.say(
+            asked.resolved, target(request.device, request.results), asked.records, options.seeds,
+            processes=options.processes, as_json=options.as_json,
+        )  # fmt: skip
         return
     # With --json all that is said on the way goes to stderr.
     with contextlib.redirect_stdout(sys.stderr) if options.as_json else contextlib.nullcontext():
@@ -79,6 +82,8 @@ def _execute(request: Request, asked: Asked) -> list[Record]:
     if slow := precision.emulated(plan.configs, precision.of_machine(request.device)):
         terminal.note(slow)
     todo = select(plan, asked.records, prepared, request)
+    if not options.repeat_data:
+        _check_epochs(plan, todo, prepared)
     places.remember(request.results)
     _draw_missing(plan, request)
     if todo:
@@ -101,6 +106,25 @@ def _draw_missing(plan: Plan, request: Request) -> None:
             from harness.report.run_plot import draw
 
             draw(files.summary, files.plot, run.name)
+
+
+def _check_epochs(plan: Plan, runs: Sequence[Run], prepared: Mapping[str, Prepared]) -> None:
+    """Raises RequestError where a run at full size would read its data more often than is of use.
+
+    At the smaller scales texts are few by design, and runs too short to learn them by heart.
+    """
+    if plan.scale != "full":
+        return
+    found = epochs(runs, lambda data: prepared[canonical(data)].manifest.train_tokens)
+    if found is None or found[0] <= MAX_EPOCHS:
+        return
+    passes, run, _ = found
+    held = prepared[canonical(run.config.data)].manifest.train_tokens
+    raise RequestError(
+        f"{run.arm}, {run.stage}: {passes:.1f} passes over {held:,} tokens, more than "
+        f"{MAX_EPOCHS:g}: it would measure who learns them by heart. Give more data (--data), "
+        "train on less (--set train.tokens=N), or say --repeat-data"
+    )
 
 
 def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:

@@ -10,29 +10,33 @@ from typing import Any
 from harness.commands import places
 from harness.commands.options import (
     ConfigOption,
-    DeviceOption,
     JsonOption,
     RecipeName,
     ResultsOption,
     ScaleOption,
     SeedsOption,
     SetOption,
+    ShowDeviceOption,
 )
 from harness.commands.planned import (
     default_jobs,
     device_profile,
     evidence,
-    read_device,
     read_overrides,
     read_scale,
+    target,
     this_code,
 )
+from harness.config import DataConfig
+from harness.data import prepare
+from harness.errors import RequestError
 from harness.evidence import precision
 from harness.evidence.query import Recorded, on
 from harness.launch import terminal
-from harness.machine import devices
+from harness.plan import needs, profiles
 from harness.plan import runs as planning
 from harness.plan.backlog import sort
+from harness.plan.campaign import Target
 from harness.plan.forecast import Forecast
 from harness.plan.profiles import memory_bytes
 from harness.plan.resolved import Resolved, resolve
@@ -55,7 +59,7 @@ class Options:
 
     recipe: RecipeName
     scale: ScaleOption = "smoke"
-    device: DeviceOption = "auto"
+    device: ShowDeviceOption = "auto"
     seeds: SeedsOption = None
     sets: SetOption = field(default_factory=list)
     config: ConfigOption = None
@@ -65,27 +69,33 @@ class Options:
 
 def show(options: Options) -> None:
     """Print the resolved plan, and what of it the records say is there. Raises RequestError."""
-    device, scale = read_device(options.device), read_scale(options.scale)
-    records = store.read_all(places.results_folder(scale, options.results))
-    product = devices.of(device).product()
+    scale = read_scale(options.scale)
+    folder = places.results_folder(scale, options.results)
+    where = target(options.device, folder)
+    records = store.read_all(folder)
+    here = where.kind if where.product else None  # a card of the table is asked nothing
+    memory = where.peak.memory_bytes if where.peak else None
     resolved = resolve(
         find(options.recipe), scale, read_overrides(options.config, options.sets),
-        device_profile(device), evidence(records, scale, product, device),
+        device_profile(here) if here else profiles.of(memory),
+        evidence(records, scale, where.product or where.name, here),
     )  # fmt: skip
-    say(resolved, Where(device, product), records, options.seeds, as_json=options.as_json)
+    say(resolved, where, records, options.seeds, as_json=options.as_json)
 
 
 def say(
     resolved: Resolved,
-    where: Where,
+    where: Target,
     records: Sequence[Record],
     seeds: int | None,
     *,
+    processes: int = 1,
     as_json: bool,
 ) -> None:
     """Print the plan that a resolved recipe has on a device, and what of it is there."""
-    data = Recorded(on(records, where.device_class))
-    plan = planning.make(resolved, where, data.tokenizer_digest, seeds=seeds)
+    data = Recorded(on(records, where.product or where.name))
+    on_device = Where(where.kind, where.product or where.name, processes)
+    plan = planning.make(resolved, on_device, data.tokenizer_digest, seeds=seeds)
     backlog = sort(plan, records, this_code(data.manifest_digest))
     rows = planning.describe(plan)
     if as_json:
@@ -98,7 +108,7 @@ def say(
         }
         print(json.dumps({**names, "arms": rows, "runs": runs}))
         return
-    _print(plan, rows, records)
+    _print(plan, rows, records, where)
     terminal.say(
         f"{len(backlog.finished)} of these runs are finished, {len(backlog.outdated)} outdated and "
         f"{len(backlog.pending)} missing"
@@ -106,20 +116,57 @@ def say(
     )
 
 
-def _time(plan: Plan, records: Sequence[Record]) -> str:
-    forecast = Forecast.of_this_machine(plan.device, records, guess=True)
-    at_once = 1 if plan.recipe.timing else default_jobs(plan.device, plan.runs)
-    seconds, basis = forecast.together(plan.runs, at_once)
+def _at_once(plan: Plan) -> int:
+    return 1 if plan.recipe.timing else default_jobs(plan.device, plan.runs)
+
+
+def _time(plan: Plan, records: Sequence[Record], where: Target) -> tuple[str, str]:
+    """Minutes, and dollars where the device has a price."""
+    mine = [record for record in records if where.ran(record)]
+    forecast = Forecast(where.name, where.peak, mine, guess=True)
+    seconds, basis = forecast.together(plan.runs, _at_once(plan))
     if seconds is None:
-        return f"time: {basis}"
-    return f"time: about {seconds / 60:,.0f} minutes, {at_once} at a time, with rates {basis}"
+        return f"time: {basis}", "dollars: no rate was measured"
+    minutes = f"time: about {seconds / 60:,.0f} minutes, {_at_once(plan)} at a time, with rates"
+    if where.price is None:
+        return f"{minutes} {basis}", f"dollars: n/a on {where.name}"
+    paid = seconds / 3600 * where.price.value
+    return f"{minutes} {basis}", f"dollars: about {paid:,.2f} at {where.price.text}"
 
 
-def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) -> None:
+def _prepared(data: DataConfig) -> int | None:
+    """The training tokens of a specification that is in the cache."""
+    try:
+        found = prepare.find_prepared(data)
+    except RequestError:  # of a source that cannot be read here; a run would say so
+        return None
+    return found.manifest.train_tokens if found else None
+
+
+def _print_needs(plan: Plan) -> None:
+    passes = needs.epochs(plan.runs, _prepared)
+    if passes is None:
+        _say("epochs: not known before the data is prepared")
+    else:
+        most, run, known = passes
+        more = "" if most <= needs.MAX_EPOCHS else f"; more than {needs.MAX_EPOCHS:g} are repeated"
+        _say(
+            f"epochs: at most {most:.1f} over the {'prepared' if known else 'asked for'} tokens "
+            f"({run.arm}, {run.stage}){more}"
+        )
+    checkpoints, data = needs.disk_bytes(plan) / 1e9, needs.data_bytes(plan, _prepared) / 1e9
+    _say(f"disk: {checkpoints:,.1f} GB of checkpoints at most, {data:,.1f} GB of prepared data")
+    host = needs.host_bytes(plan.runs, _at_once(plan)) / 1e9
+    _say(f"host memory: about {host:,.1f} GB, {_at_once(plan)} at a time")
+
+
+def _print(
+    plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record], where: Target
+) -> None:
     base = plan.arms[0].config
     primary = plan.entry.primary
     pairs = ", ".join(f"{b} against {a}" for a, b in primary.pairs)
-    terminal.say(f"{plan.entry.name} at {plan.scale} on {devices.of(plan.device).product()}")
+    terminal.say(f"{plan.entry.name} at {plan.scale} on {where.product or where.name}")
     terminal.say(plan.entry.summary, "  ")
     _say(f"question: {primary.metric} at {primary.at}: {pairs or 'of one arm, none compared'}")
     frozen = plan.entry.seeds[plan.scale]
@@ -133,7 +180,8 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
         + (f"cut for the {plan.profile} device profile" if plan.profile else "the recipe's split")
     )
     _print_memory(plan)
-    if slow := precision.emulated(plan.configs, precision.of_machine(plan.device)):
+    _print_needs(plan)
+    if slow := precision.emulated(plan.configs, _native(where)):
         print(f"  note: {slow}")
     for path, choice in plan.choices.items():
         _say(f"{path}=auto: {choice}")
@@ -161,10 +209,13 @@ def _print(plan: Plan, rows: list[dict[str, Any]], records: Sequence[Record]) ->
                 f"{flops}"
             )
     runs = plan.runs
-    terminal.say(_time(plan, records))
-    rented = devices.of(plan.device).rented
-    terminal.say("dollars: no rate was measured" if rented else f"dollars: n/a on {plan.device}")
+    for line in _time(plan, records, where):
+        terminal.say(line)
     terminal.say(f"{len(runs)} runs, {_total_flops(plan)}; nothing was started")
+
+
+def _native(where: Target) -> precision.Native:
+    return precision.of_machine(where.kind) if where.product else precision.unasked()
 
 
 def _say(text: str) -> None:

@@ -10,10 +10,14 @@ Pure planning: it starts nothing. The rule, in numbers that are choices and stan
   interval, which goes with 1/sqrt(n): the seed after n is worth 1 - sqrt(n / (n + 1)), up to the
   number that the recipe froze. What asks no pair (a noise floor, a search, a pipeline) is worth
   half an answer, spread over its seeds; arms that no question names a quarter of those it names.
+  A question of speed chooses a setting of ours, and is worth a quarter of one about models.
   `proxy` answers for a model a twentieth the size: half of `full`. A loss that is recorded for
   another device is worth a quarter here: it hardly depends on the device, as speed does.
-- **Order**: by value per predicted minute, a recipe's seeds in their order. A unit that does not
-  fit what is left of the budget is passed over.
+- **Order**: what measures a rate and asks no pair comes first, since every prediction and price
+  rests on it; the rest by value per predicted minute, a recipe's seeds in their order.
+- **Budget**: a unit that does not fit what is left is passed over. The seeds of a first answer
+  are bought together or not at all: two of three answer nothing.
+- On a device that is rented nothing is timed at `proxy`: how fast a 5M model is there helps nobody.
 
 What is missing is said by `harness.plan.backlog`, as for `smol run`: what is outdated is missing
 too. Of the data, which need not be prepared, the device's records tell.
@@ -44,9 +48,9 @@ from harness.records.schema import Record
 
 FIRST_ANSWER = 3
 """Seeds below which nothing is compared."""
-UNASKED, UNNAMED, PROXY, ELSEWHERE = 0.5, 0.25, 0.5, 0.25
-"""The worth of what asks no pair, of arms outside the question, of the smaller scale, and of
-losses that another device has."""
+UNASKED, UNNAMED, PROXY, ELSEWHERE, SETTING = 0.5, 0.25, 0.5, 0.25, 0.25
+"""The worth of what asks no pair, of arms outside the question, of the smaller scale, of losses
+that another device has, and of a question of speed."""
 PREPARING_SECONDS = 120.0
 """Assumed for data that is needed for the first time: a download, a tokenizer, packing."""
 
@@ -90,6 +94,15 @@ class Unit:
     basis: str
     """Where the rate comes from."""
     why: str
+    first: bool = False
+    """Whether it is one of the seeds that a first answer needs all of."""
+    rate: bool = False
+    """Whether it measures how fast the device is, and asks no pair."""
+
+    @property
+    def group(self) -> tuple[str, str, tuple[str, ...]]:
+        """The same for all seeds of the same arms."""
+        return self.recipe, self.scale, self.arms
 
     @property
     def identity(self) -> tuple[str, str, int, tuple[str, ...]]:
@@ -121,11 +134,22 @@ def device_named(text: str) -> Peak:
     raise RequestError(f"no device '{text}' in hardware.toml{nearest(text, known)}")
 
 
-def seconds_of(text: str) -> float:
-    """`40m`, `1h30m`, `90s`. Raises RequestError for another form."""
+def seconds_of(text: str, price: Price | None = None) -> float:
+    """`40m`, `1h30m`, `90s`; or `5$`, the time that so many dollars buy at the device's price.
+
+    Raises RequestError for another form, and for dollars where the device has no price.
+    """
+    if money := re.fullmatch(r"\$?(\d+(?:\.\d+)?)\$?", text.strip() if "$" in text else ""):
+        if price is None:
+            raise RequestError(
+                f"--budget {text}: this device has no price: give a time, such as 40m"
+            )
+        return 3600.0 * float(money[1]) / price.value
     found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip())
     if not found or not any(found.groups()):
-        raise RequestError(f"--budget takes a time such as 40m or 1h30m, not '{text}'")
+        raise RequestError(
+            f"--budget takes a time such as 40m or 1h30m, or dollars such as 5$, not '{text}'"
+        )
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return 3600.0 * hours + 60.0 * minutes + seconds
 
@@ -149,12 +173,15 @@ def units(
     """
     known = _Known(records, device, current, evidence)
     found: list[Unit] = []
+    on = devices.of(device.kind)
     for entry in entries:
-        for scale in devices.of(device.kind).campaign_scales:
+        for scale in on.campaign_scales:
             if scale not in entry.seeds:
                 continue
             try:
-                if entry.at(scale).runs_on(device.kind):
+                recipe = entry.at(scale)
+                idle = recipe.timing is not None and scale != "full" and on.rented
+                if recipe.runs_on(device.kind) and not idle:
                     found += _of_recipe(entry, scale, device, known)
             except NotInstalled as error:
                 say(f"left out {entry.name}: {error}")
@@ -211,12 +238,19 @@ def _of_recipe(entry: Entry, scale: Scale, device: Target, known: _Known) -> lis
             missing = tuple(run for run in wanted if run.key in keys)
             if not missing:
                 continue
-            value, why = _value(plan, named, seed - entry.first_seed)
+            place = seed - entry.first_seed
+            value, why = _value(plan, named, place)
             if plan.recipe.timing is None and all(map(known.elsewhere, wanted)):
                 value, why = ELSEWHERE * value, f"{why}, its losses are known of another device"
             at_once = _at_once(plan, missing, device.cores)
             seconds, basis = known.forecast.together(missing, at_once)
-            found.append(Unit(entry.name, scale, arms, seed, missing, value, seconds, basis, why))
+            asks = bool(entry.primary.pairs)
+            unit = Unit(
+                entry.name, scale, arms, seed, missing, value, seconds, basis, why,
+                first=asks and place < _needed(plan),
+                rate=plan.recipe.timing is not None and not asks,
+            )  # fmt: skip
+            found.append(unit)
     return found
 
 
@@ -242,10 +276,11 @@ def _value(plan: Plan, named: bool, place: int) -> tuple[float, str]:
     """Of the seed at this place (from 0) among those that the recipe froze, and why."""
     frozen = plan.entry.seeds[plan.scale]
     scale = PROXY if plan.scale == "proxy" else 1.0
+    if plan.recipe.timing is not None:
+        scale *= SETTING
     if not plan.entry.primary.pairs:
         return scale * UNASKED / frozen, f"seed {place + 1} of {frozen}, asks no pair"
-    timing = plan.recipe.timing
-    needed = min(timing.fewest if timing else FIRST_ANSWER, frozen)
+    needed = _needed(plan)
     if place < needed:
         value, why = 1.0 / needed, f"seed {place + 1} of {needed} to a first answer"
     else:
@@ -253,6 +288,12 @@ def _value(plan: Plan, named: bool, place: int) -> tuple[float, str]:
     if named:
         return scale * value * math.sqrt(len(plan.entry.primary.pairs)), why
     return scale * UNNAMED * value, f"{why}, arms outside the question"
+
+
+def _needed(plan: Plan) -> int:
+    """Seeds, or blocks of launches, below which a question has no answer."""
+    timing = plan.recipe.timing
+    return min(timing.fewest if timing else FIRST_ANSWER, plan.entry.seeds[plan.scale])
 
 
 def order(found: Sequence[Unit], price: Price | None = None) -> list[Slot]:
@@ -266,7 +307,7 @@ def order(found: Sequence[Unit], price: Price | None = None) -> list[Slot]:
     ends = 0.0
     while waiting:
         ready = [unit for unit in waiting if not any(_before(o, unit) for o in waiting)]
-        unit = max(ready, key=lambda u: (u.value / _total(u, prepared), u.recipe))
+        unit = max(ready, key=lambda u: (u.rate, u.value / _total(u, prepared), u.recipe))
         waiting.remove(unit)
         seconds = _total(unit, prepared)
         prepared |= _data(unit)
@@ -281,21 +322,33 @@ def within(slots: Sequence[Slot], budget: float) -> list[Slot]:
     come after it."""
     chosen: list[Slot] = []
     passed: list[Unit] = []
-    spent = 0.0
+    answers = {slot.unit.group: 0.0 for slot in slots}
     for slot in slots:
-        late = any(_before(unit, slot.unit) for unit in passed)
-        if late or spent + slot.seconds > budget:
-            passed.append(slot.unit)
+        answers[slot.unit.group] += slot.seconds if slot.unit.first else 0.0
+    begun: set[tuple[str, str, tuple[str, ...]]] = set()
+    spent = reserved = 0.0
+    for slot in slots:
+        unit = slot.unit
+        late = any(_before(other, unit) for other in passed)
+        new = unit.first and unit.group not in begun
+        # An answer that was begun has its seconds set aside, whatever comes between its seeds.
+        wanted = answers[unit.group] if new else 0.0 if unit.first else slot.seconds
+        if late or spent + reserved + wanted > budget:
+            passed.append(unit)
             continue
+        if new:
+            begun.add(unit.group)
+            reserved += wanted
+        if unit.first:
+            reserved -= slot.seconds
         spent += slot.seconds
-        chosen.append(Slot(slot.unit, slot.seconds, spent, slot.dollars))
+        chosen.append(Slot(unit, slot.seconds, spent, slot.dollars))
     return chosen
 
 
 def _before(first: Unit, second: Unit) -> bool:
     """Whether `first` must come earlier: an earlier seed of the same arms."""
-    same = (first.recipe, first.scale, first.arms) == (second.recipe, second.scale, second.arms)
-    return same and first.seed < second.seed
+    return first.group == second.group and first.seed < second.seed
 
 
 def _data(unit: Unit) -> set[str]:

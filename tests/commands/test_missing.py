@@ -17,8 +17,7 @@ from harness.commands.show import Options as ShowOptions
 from harness.commands.show import show
 from harness.config import canonical
 from harness.evidence import query
-from harness.machine import hardware
-from harness.machine.devices import cuda
+from harness.machine import cards, hardware
 from harness.plan import backlog as backlogs
 from harness.plan.campaign import Target
 from harness.plan.runs import Run
@@ -42,7 +41,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Record]], None]:
     known, newest = behaviour.committed(), max(COMMITTED, key=lambda record: record.created)
     assert known is not None
     monkeypatch.setattr(hardware, "cpu_class", lambda: newest.hardware.device_class)
-    monkeypatch.setattr(cuda, "_asked", lambda: None)
+    monkeypatch.setattr(cards, "usable", lambda: cards.NO_DRIVER)
     monkeypatch.setattr(provenance, "software", lambda: newest.software)
     monkeypatch.setattr(behaviour, "of_code", lambda: known.digest)
     data = query.Recorded(COMMITTED)

@@ -48,6 +48,35 @@ def test_what_does_not_fit_is_passed_over_with_what_must_follow_it():
     assert [(s.unit.recipe, s.ends) for s in chosen] == [("y", 60.0)]
 
 
+def test_the_seeds_of_a_first_answer_are_bought_together_or_not_at_all():
+    def asked(seed: int) -> Unit:
+        return dataclasses.replace(unit("x", seed, 9.0), first=seed < 3)
+
+    found = [*map(asked, range(4)), unit("y", 0, 0.5)]
+    slots = campaign.order(found)
+    names = [(s.unit.recipe, s.unit.seed) for s in campaign.within(slots, 150.0)]
+    assert names == [("y", 0)]  # two of three seeds answer nothing
+    names = [(s.unit.recipe, s.unit.seed) for s in campaign.within(slots, 200.0)]
+    assert names == [("x", 0), ("x", 1), ("x", 2)]
+    names = [(s.unit.recipe, s.unit.seed) for s in campaign.within(slots, 250.0)]
+    assert names == [("x", 0), ("x", 1), ("x", 2), ("x", 3)]
+
+
+def test_what_others_need_between_the_seeds_does_not_take_their_minutes():
+    first = [dataclasses.replace(unit("x", seed, 9.0 - 5 * seed), first=True) for seed in (0, 1)]
+    slots = campaign.order([*first, unit("y", 0, 6.0)])
+    assert [s.unit.recipe for s in slots] == ["x", "y", "x"]
+    assert [s.unit.recipe for s in campaign.within(slots, 130.0)] == ["x", "x"]
+
+
+def test_a_rate_comes_first_and_nothing_is_timed_on_a_small_model_of_a_rented_card():
+    rate = dataclasses.replace(unit("rate", 0, 0.001), rate=True)
+    assert campaign.order([unit("x", 0, 9.0), rate])[0].unit is rate
+    found = campaign.units([find("cost"), find("kernels")], [], H100, current)
+    assert {u.scale for u in found} == {"full"}
+    assert {u.recipe for u in found if u.rate} == {"cost"}
+
+
 def test_without_a_rate_there_is_no_place_in_a_budget():
     assert campaign.order([unit("x", 0, 1.0, None)]) == []
 
@@ -100,7 +129,8 @@ def test_launches_that_are_timed_in_blocks_stay_together_and_need_them_all():
     found = campaign.units([find("kernels")], [], H100, current)
     full = [u for u in found if u.scale == "full"]
     assert {len(u.arms) for u in full} == {7}
-    assert [u.value for u in full] == pytest.approx([6**0.5 / 5] * 5)  # six pairs, five blocks
+    # Six pairs, five blocks, and a quarter of a question about models.
+    assert [u.value for u in full] == pytest.approx([6**0.5 / 20] * 5)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("40m", 2400), ("1h30m", 5400), ("90s", 90)])
@@ -112,6 +142,9 @@ def test_wrong_requests():
     for text in ("", "40", "m", "1d"):
         with pytest.raises(RequestError, match="takes a time such as 40m"):
             campaign.seconds_of(text)
+    assert campaign.seconds_of("5$", price_of("h100-sxm")) == pytest.approx(5 / 2.69 * 3600)
+    with pytest.raises(RequestError, match="has no price"):
+        campaign.seconds_of("$5")
     assert campaign.device_named("h100").name == "h100-sxm"
     with pytest.raises(RequestError, match="did you mean 'rtx-4090'"):
         campaign.device_named("rtx4090")
@@ -130,7 +163,7 @@ def test_a_dry_run_lists_in_order_with_minutes_and_dollars(tmp_path):
     rows = listed["units"]
     assert sum(r["seconds"] for r in rows if r["within_budget"]) <= 3600.0
     assert all(r["dollars"] == pytest.approx(r["seconds"] / 3600 * 2.69) for r in rows)
-    assert {"kernels", "dense_vs_moe"} <= {r["recipe"] for r in rows if r["within_budget"]}
+    assert {"cost", "dense_vs_moe"} <= {r["recipe"] for r in rows if r["within_budget"]}
     assert list(tmp_path.iterdir()) == []
     assert smol("--dry-run", "--device", "h100").returncode == 0
     wrong = smol("--device", "h100")
