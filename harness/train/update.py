@@ -54,9 +54,9 @@ def accumulate(
     with model.working_weights():
         mine = ranks.part(sequences)
         # Once an update: a transfer in each micro-step would make the host wait in each.
-        whole = tensors(batch, device, slice(mine.start, mine.stop))
+        there = tensors(batch, device, slice(mine.start, mine.stop))
         for start in range(0, len(mine), micro_batch):
-            tokens, targets, documents = cut(whole, slice(start, start + micro_batch))
+            tokens, targets, documents = cut(there, slice(start, start + micro_batch))
             sums = model.loss_sums(tokens, targets, documents)
             cross_entropy = sums.cross_entropy / targets_in_update
             routing_share = sums.routing / sequences
