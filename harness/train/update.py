@@ -60,10 +60,10 @@ def accumulate(
             sums = model.loss_sums(tokens, targets, documents)
             cross_entropy = sums.cross_entropy / targets_in_update
             routing_share = sums.routing / sequences
-            whole = cross_entropy + routing_share
+            objective = cross_entropy + routing_share
             if sums.term is not None:  # as the cross-entropy: by the whole update's targets
-                whole = whole + sums.term / targets_in_update
-            whole.backward()
+                objective = objective + sums.term / targets_in_update
+            objective.backward()
             loss += cross_entropy.detach()
             routing += routing_share.detach()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
