@@ -256,3 +256,34 @@ def test_an_exported_chat_model_ends_where_ours_does(trained, tmp_path):
         assert peer.eos_token_id == (ends[-1] if isinstance(ends, list) else ends)
         for settings in (transformers.GenerationConfig, transformers.AutoConfig):
             assert settings.from_pretrained(folder).eos_token_id == ends
+
+
+@pytest.mark.slow
+def test_elsewhere_a_fine_tuned_model_stops_by_itself_and_says_what_ours_says(copy, tmp_path):
+    """Trained until it answers, exported, and asked through transformers' own `generate`."""
+    import transformers
+
+    # Each answer some fifty times: enough to learn by heart that an answer ends.
+    long = "sft.train.tokens=76800"
+    copy.smol("run", "tiny_stages", "--set", long, "--set", "sft.train.eval_every=300")
+    finished = copy.folder.glob("checkpoints/**/sft.*/final_model.pt")
+    newest = max(finished, key=lambda path: path.stat().st_mtime)
+    folder = tmp_path / "out"
+    copy.smol("export", str(newest), str(folder))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    question = "What is number 7?"
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], add_generation_prompt=True,
+        return_tensors="pt", return_dict=True,
+    )  # fmt: skip
+    answer = model.generate(**asked, max_new_tokens=40, do_sample=False)
+    new = answer[0, asked["input_ids"].shape[1] :].tolist()
+    assert len(new) < 40, "it never stopped"
+    assert new[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    words = tokenizer.decode(new[:-1])
+    assert "no other" in words
+    said = copy.smol(
+        "chat", str(folder), "--prompt", question, "--max-tokens", "40", "--temperature", "0",
+    )  # fmt: skip
+    assert said.strip() == words.strip()
