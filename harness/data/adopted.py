@@ -18,7 +18,7 @@ from harness.data.manifest import MANIFEST, UNKNOWN, Prepared, load_folder
 from harness.errors import RequestError
 from harness.files import sha256
 
-VAL_NAMES = ("validation", "val", "valid", "test", "eval")
+VAL_NAMES = ("validation", "val", "valid", "dev", "test", "eval")
 """What a validation split may be called, the first that is there is taken."""
 _FORMAT = 2
 """Raised with every change of what is made of the same folder."""
@@ -76,6 +76,8 @@ def adopt(folder: Path, tokenizer: str | None, progress: Progress) -> Prepared:
 
     source = _tokenizer(folder, tokenizer, progress)
     parts = _parts(folder)
+    if aside := _passed_over(folder, parts):
+        progress(f"{folder}: splits that are passed over: {', '.join(aside)}")
     place = cache_root() / "data" / f"adopted-{_key(parts, source)}"
 
     def fill(temporary: Path) -> None:
@@ -117,13 +119,25 @@ def _parts(folder: Path) -> dict[str, Path]:
     if not isinstance(names, list):
         raise RequestError(f"{folder / 'dataset_dict.json'} does not list its splits")
     if "train" not in names:
-        raise RequestError(f"{folder} has no split 'train', only {', '.join(map(str, names))}")
+        raise RequestError(
+            f"{folder} has no split 'train', only {', '.join(map(str, names))}; name it so, or "
+            "give the split's own folder"
+        )
     held = next((name for name in VAL_NAMES if name in names), None)
     parts = {"train": folder / "train"} | ({"validation": folder / held} if held else {})
     for place in parts.values():
         if not place.is_dir():
             raise RequestError(f"{folder} names a split '{place.name}', whose folder is missing")
     return parts
+
+
+def _passed_over(folder: Path, parts: dict[str, Path]) -> list[str]:
+    """The splits that are neither trained on nor validated on."""
+    used = {place.name for place in parts.values()}
+    if parts["train"] == folder:
+        return []
+    names = json.loads((folder / "dataset_dict.json").read_bytes())["splits"]
+    return [str(name) for name in names if name not in used]
 
 
 def _key(parts: dict[str, Path], tokenizer: Path | None) -> str:

@@ -24,6 +24,8 @@ from harness.errors import RequestError
 VAL_FRACTION = 0.02
 VAL_TOKENS = 1_048_576
 """Validation tokens at most."""
+LARGEST_ID = 2**24 - 1
+"""Of a token: no vocabulary is near it, and a table over all ids must fit into memory."""
 _BLOCK = 4096
 """Rows that are in memory at once."""
 
@@ -46,6 +48,10 @@ class _Checked:
 def _check(split: Split) -> _Checked:
     """Raises RequestError for ids or labels that cannot be trained on."""
     columns.check(split)
+    if split.seq_len < 2:
+        raise RequestError(
+            f"{split.folder}: its sequences have {split.seq_len} tokens; a target needs two"
+        )
     largest, masked = -1, False
     trainable = np.ones(split.rows, dtype=bool)
     whole = hashlib.sha256()
@@ -54,6 +60,10 @@ def _check(split: Split) -> _Checked:
         if tokens.min() < 0:
             raise RequestError(f"{split.folder} has negative token ids in 'input_ids'")
         largest = max(largest, int(tokens.max()))
+        if largest > LARGEST_ID:
+            raise RequestError(
+                f"{split.folder} has token id {largest} in 'input_ids', beyond any vocabulary"
+            )
         whole.update(np.ascontiguousarray(tokens, dtype="<i4").data)
         if not columns.has_targets(split):
             continue
@@ -79,6 +89,7 @@ def build(
     """
     splits = {part: Split(place) for part, place in parts.items()}
     seq_len = splits["train"].seq_len
+    columns.same(*splits.values())
     if splits.get("validation", splits["train"]).seq_len != seq_len:
         raise RequestError(
             f"{folder}: training sequences have {seq_len} tokens, validation sequences "

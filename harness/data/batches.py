@@ -150,7 +150,7 @@ class Split:
 
     def _rectangle(self, column: str, chunk: pa.Array) -> np.ndarray:
         if chunk.null_count or not pa.types.is_nested(chunk.type):
-            raise RequestError(f"{self.folder}: column '{column}' must hold lists of token ids")
+            raise RequestError(self._no_ids(column, chunk))
         if pa.types.is_fixed_size_list(chunk.type):
             lengths = {chunk.type.list_size}
         else:
@@ -161,9 +161,17 @@ class Split:
         if pa.types.is_boolean(values.type):  # a mask
             values = values.cast(pa.int8())
         if values.null_count or not pa.types.is_integer(values.type):
-            raise RequestError(f"{self.folder}: column '{column}' must hold lists of token ids")
+            raise RequestError(self._no_ids(column, chunk))
         # Not `to_numpy`, which imports pandas first: a second of every run's start.
         return np.from_dlpack(values).reshape(len(chunk), lengths.pop())
+
+    def _no_ids(self, column: str, chunk: pa.Array) -> str:
+        holes = chunk.null_count or (pa.types.is_nested(chunk.type) and chunk.flatten().null_count)
+        found = "a null" if holes else str(chunk.type)
+        return (
+            f"{self.folder}: column '{column}' must hold lists of token ids (whole numbers), "
+            f"not {found}"
+        )
 
     def _uneven(self, column: str, lengths: set[int]) -> str:
         return (

@@ -63,6 +63,19 @@ def _leaves(kind: Any) -> list[str]:
     return [str(kind)]
 
 
+def same(first: Split, *others: Split) -> None:
+    """Raises RequestError where one part says which tokens are learnt and another does not: their
+    losses would be of different tokens."""
+    says = {LABELS, *MASKS}
+    for other in others:
+        for name in sorted((first.names ^ other.names) & says):
+            has, lacks = (first, other) if name in first.names else (other, first)
+            raise RequestError(
+                f"{has.folder} has a column '{name}', and {lacks.folder} has not: both sides must "
+                "say alike what is a target"
+            )
+
+
 def has_targets(split: Split) -> bool:
     """Whether any column says which tokens are targets; else all of them are."""
     return not split.names.isdisjoint({LABELS, *MASKS})
@@ -92,6 +105,11 @@ def labels(split: Split, rows: np.ndarray, tokens: np.ndarray) -> np.ndarray:
             raise RequestError(
                 f"{split.folder}: '{name}' is 0 before a token where it is not; the text would "
                 "see its padding, so pad on the right (padding_side='right')"
+            )
+        if (values < 0).any() or (name != _PADS_BEFORE and (values > 1).any()):
+            odd = values[(values < 0) | (values > 1)][0]  # attention's may count packed documents
+            raise RequestError(
+                f"{split.folder}: '{name}' holds {odd}; a mask is 1 where there is a target, else 0"
             )
         found = np.where(values == 0, IGNORED, found)
     return found

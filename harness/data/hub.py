@@ -70,7 +70,8 @@ def pin(table: DataTable, progress: Callable[[str], None]) -> DataTable:
 def columns(table: DataTable, progress: Callable[[str], None]) -> tuple[str, ...]:
     """The names of a table's columns. Raises RequestError for one that cannot be had."""
     if table.local:
-        return local_rows.columns_of(_files(table)[0])
+        names = (name for file in _files(table) for name in local_rows.columns_of(file))
+        return tuple(dict.fromkeys(names))
     return _opened(table, lambda: tuple(next(iter(_load(table)), ())), progress)
 
 

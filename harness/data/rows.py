@@ -149,14 +149,17 @@ def values(batch: Any, schema: Any, column: str) -> list[Any]:
 
 
 def columns_of(path: Path) -> tuple[str, ...]:
-    """The names of a file's columns; of .jsonl, those of its first row. Raises RequestError."""
+    """The names of a file's columns; of .jsonl, those that any row has. Raises RequestError."""
     if path.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(path) as file:
             return tuple(file.schema_arrow.names)
-    first = next(read(path, "\0"), FileRow("", ""))  # a name that no column has
-    return first.value.others if isinstance(first.value, Absent) else ()
+    found: dict[str, None] = {}
+    for row in read(path, "\0"):  # a name that no column has
+        if isinstance(row.value, Absent):
+            found |= dict.fromkeys(row.value.others)
+    return tuple(found)
 
 
 def decoder(schema: Any, column: str) -> Callable[[list[Any]], list[Any]]:

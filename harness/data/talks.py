@@ -14,23 +14,41 @@ from harness.errors import RequestError
 
 FORMS = (
     "messages", "conversations", "conversation", "prompt+completion", "prompt+response",
-    "instruction+input+output", "instruction+output", "instruction+response", "question+answer",
+    "instruction+input+output", "instruction+context+response", "instruction+output",
+    "instruction+response", "question+context+answer", "question+answer", "question+response",
+    "input+output",
 )  # fmt: skip
 """The columns that hold a conversation: a list of messages (`role` and `content`, or ShareGPT's
 `from` and `value`), or what is asked (Alpaca's with an input, which may be missing) and what is
 answered."""
-_OPTIONAL = ("input",)
-_BESIDE = ("system", "system_prompt", "tools", "history")
-"""Columns that say more of a conversation, where a data set has them: a system turn, functions that
-the model may call, exchanges before (Alpaca's pairs)."""
-_SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
-"""ShareGPT's names; others are as they are."""
+_OPTIONAL = {"instruction+input+output": "input"}
+_UNREAD = {
+    "tools": "tools", "functions": "tools", "documents": "documents", "images": "images",
+    "image": "images", "videos": "videos", "video": "videos", "audios": "sound", "audio": "sound",
+}  # fmt: skip
+"""Columns, and fields of a message, without which the words are another thing -> what they hold."""
+_NOT_LEARNT = "with an answer that is not to be learnt"
+_SYSTEM = ("system", "system_prompt", "system_message")
+_BESIDE = (*_SYSTEM, "history", *_UNREAD, "weight", "label")
+"""Columns that say more of a conversation, where a data set has them: a system turn, exchanges
+before (Alpaca's pairs), what is not read, how much it counts, whether it is a good one (TRL's)."""
+_SPEAKERS = {
+    "human": "user",
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "model", "ai"), "assistant"),
+}
+"""ShareGPT's names, and Gemma's; others are as they are."""
+_SAID_AS = {
+    **dict.fromkeys(("weight", "loss_weight"), False),
+    **dict.fromkeys(("train", "training", "trainable", "loss", "learn"), False),
+    **dict.fromkeys(("mask", "masked"), True),
+}
+"""Fields of an answer that say whether it is learnt -> the value that says no."""
 
 
 def form_of(columns: Sequence[str]) -> str:
     """The form of a data set's conversations, by its columns. Raises RequestError for none."""
     for form in FORMS:
-        if all(name in columns for name in form.split("+") if name not in _OPTIONAL):
+        if all(name in columns for name in form.split("+") if name != _OPTIONAL.get(form)):
             beside = [name for name in _BESIDE if name in columns and name not in form.split("+")]
             return "+".join([form, *beside])
     raise RequestError(
@@ -57,12 +75,18 @@ def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
     if isinstance(messages, dict):
         row = dict(messages)
         beside = {name: row.pop(name) for name in _BESIDE if name in row}
-        if not _empty(beside.get("tools")):
-            return Refused("with tools, which are not read", selection=True)
-        opening = _before(beside)
+        if unread := _unread(beside) or _weighed(beside):
+            return unread
+        if beside.get("label") is False:
+            return Refused("labelled as no good answer", selection=True)
+        before = _before(beside)
+        if isinstance(before, Refused):
+            return before
+        opening = before
         messages = next(iter(row.values())) if len(row) == 1 else _asked_and_answered(row)
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-        return Refused("no list of messages", type(messages).__name__)
+        json_too = " (where it is JSON: as a list, not as text)" if _is_text(messages) else ""
+        return Refused("no list of messages", type(messages).__name__ + json_too)
     if opening and isinstance(messages[0], dict) and _said(messages[0])[0] == "system":
         opening = [turn for turn in opening if turn["role"] != "system"]
     messages = [*opening, *messages]
@@ -77,10 +101,12 @@ def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
             return Refused("without a content", f"of the {role}")
         if fault := text_fault(content):
             return Refused(f"a content that is {fault}", f"of the {role}")
-        if not _empty(message.get("tool_calls")):
+        if any(not _empty(message.get(name)) for name in ("tool_calls", "function_call")):
             return Refused("with tool calls, which are not read", selection=True)
-        if role == "assistant" and (message.get("weight") == 0 or message.get("train") is False):
-            return Refused("with an answer that is not to be learnt", selection=True)
+        if unread := _unread(message):
+            return unread
+        if role == "assistant" and (unlearnt := _weighed(message)):
+            return unlearnt
         turn = {"role": role, "content": content}
         reasoning = next((message[k] for k in _REASONING if not _empty(message.get(k))), None)
         if reasoning is not None:
@@ -97,19 +123,58 @@ _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
 def _empty(value: Any) -> bool:
-    """Whether a field says nothing: missing, null, an empty text or list (also as JSON)."""
-    return value is None or (isinstance(value, str | Sequence) and str(value).strip() in ("", "[]"))
+    """Whether a field says nothing: missing, null, an empty text, list or object (also as JSON)."""
+    if value is None:
+        return True
+    return isinstance(value, str | Sequence | dict) and str(value).strip() in _NOTHING
 
 
-def _before(beside: dict[str, Any]) -> list[dict[str, Any]]:
-    """The turns that the columns beside a conversation stand for."""
-    system = next(
-        (beside[k] for k in ("system", "system_prompt") if not _empty(beside.get(k))), None
-    )
+_NOTHING = ("", "[]", "{}", "null")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and all(map(_is_text, value))
+
+
+def _unread(fields: dict[str, Any]) -> Refused | None:
+    """Why a row or message cannot be taken by its words alone; None where it can."""
+    for name, holds in _UNREAD.items():
+        if not _empty(fields.get(name)):
+            return Refused(f"with {holds}, which are not read", selection=True)
+    return None
+
+
+def _weighed(fields: dict[str, Any]) -> Refused | None:
+    """Why an answer is not learnt like any other, by what its row or message says of it."""
+    for name, no in _SAID_AS.items():
+        value = fields.get(name)
+        if isinstance(value, str):
+            value = {"false": False, "true": True, "0": 0, "1": 1}.get(value.strip().lower())
+        if not isinstance(value, bool | int | float):
+            continue  # nothing, or words
+        if value == no:
+            return Refused(_NOT_LEARNT, selection=True)
+        if value not in (0, 1):
+            return Refused("with an answer of another weight than 0 or 1", selection=True)
+    return None
+
+
+def _before(beside: dict[str, Any]) -> list[dict[str, Any]] | Refused:
+    """The turns that the columns beside a conversation stand for, or why they are none."""
+    system = next((beside[k] for k in _SYSTEM if not _empty(beside.get(k))), None)
     turns = [] if system is None else [{"role": "system", "content": system}]
-    for pair in beside.get("history") or ():
+    history = beside.get("history")
+    if _empty(history):
+        return turns
+    if not isinstance(history, Sequence) or not all(map(_is_pair, history)):
+        return Refused("with a history that is no list of pairs of texts")
+    for said in history:
         roles = ("user", "assistant")
-        turns += [{"role": r, "content": c} for r, c in zip(roles, pair, strict=False)]
+        turns += [{"role": r, "content": c} for r, c in zip(roles, said, strict=True)]
     return turns
 
 
@@ -117,8 +182,11 @@ def _asked_and_answered(row: dict[str, Any]) -> list[Any]:
     """Of a row with a column (or two) that asks and one that answers, in this order."""
     *asked, answer = row.values()
     question = asked[0]
-    if len(asked) > 1 and isinstance(asked[1], str) and asked[1].strip():
-        question = f"{question}\n\n{asked[1]}"
+    if len(asked) > 1 and asked[1] is not None and isinstance(question, str):
+        if not isinstance(asked[1], str):
+            question = asked[1]  # which is no text, and is refused as such
+        elif asked[1].strip():
+            question = f"{question}\n\n{asked[1]}"
     turns: list[Any] = []
     for role, said in (("user", question), ("assistant", answer)):
         is_turns = isinstance(said, Sequence) and not isinstance(said, str)
@@ -128,10 +196,11 @@ def _asked_and_answered(row: dict[str, Any]) -> list[Any]:
 
 def _said(message: dict[str, Any]) -> tuple[Any, Any]:
     """(role, content) of a message, in either form."""
-    if "from" in message and "role" not in message:
-        speaker = message["from"]
-        return _SPEAKERS.get(speaker, speaker), message.get("value")
-    return message.get("role"), _joined(message.get("content"))
+    speaker = next((message[k] for k in ("role", "from") if message.get(k) is not None), None)
+    said = next((message[k] for k in ("content", "value") if message.get(k) is not None), None)
+    if isinstance(speaker, str):
+        speaker = _SPEAKERS.get(speaker, speaker)
+    return speaker, _joined(said)
 
 
 def _joined(content: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from harness.data import tokenizer
 from harness.data.adopted import describe, look, open_folder
@@ -109,6 +109,46 @@ def test_a_column_that_nobody_knows_is_named(tmp_path: Path, name: str, values: 
     with pytest.raises(RequestError, match=f"has a column '{name}', which may say") as caught:
         open_folder(save(tmp_path / "odd", input_ids=IDS, **{name: values}))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        ({"input_ids": IDS.astype(float)}, r"whole numbers\), not list<.*double>"),
+        ({"input_ids": np.full((ROWS, SEQ), 2**40)}, "token id 1099511627776 .* beyond any"),
+        ({"input_ids": IDS[:, :1]}, "sequences have 1 tokens"),
+        ({"input_ids": IDS, "loss_mask": np.where(REAL, 1, IGNORED)}, "'loss_mask' holds -100"),
+        ({"input_ids": IDS, "completion_mask": REAL * 2}, "'completion_mask' holds 2"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_named(
+    tmp_path: Path, columns: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(RequestError, match=line):
+        open_folder(save(tmp_path / "odd", **columns))
+
+
+def test_packed_documents_counted_in_a_mask_are_targets(tmp_path: Path) -> None:
+    """Attention's mask may number the documents of a row from 1."""
+    counted = save(tmp_path / "counted", input_ids=IDS, attention_mask=REAL * (1 + IDS[:, :1] % 3))
+    plain = save(tmp_path / "plain", input_ids=IDS, attention_mask=REAL.astype(int))
+    for a, b in zip(rows_of(counted), rows_of(plain), strict=True):
+        assert (a == b).all()
+
+
+def test_parts_say_alike_what_is_learnt_and_others_are_named(tmp_path: Path) -> None:
+    plain = Dataset.from_dict({"input_ids": IDS.tolist()})
+    told = Dataset.from_dict({"input_ids": IDS.tolist(), "labels": IDS.tolist()})
+    for number, pair in enumerate(((plain, told), (told, plain))):
+        both = tmp_path / f"{number}"
+        DatasetDict(dict(zip(("train", "dev"), pair, strict=True))).save_to_disk(str(both))
+        with pytest.raises(RequestError, match=r"has a column 'labels', and .* has not"):
+            open_folder(both)
+    DatasetDict({"train": plain, "dev": plain, "more": plain}).save_to_disk(str(tmp_path / "all"))
+    said: list[str] = []
+    held = open_folder(tmp_path / "all", progress=said.append).manifest.val_rows
+    assert held == ROWS
+    assert any(line.endswith("passed over: more") for line in said)
 
 
 def test_targets_that_are_one_token_are_named() -> None:

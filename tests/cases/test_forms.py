@@ -152,6 +152,72 @@ def test_columns_that_say_more_are_read_or_the_row_is_counted() -> None:
     assert "with tools" in _talk({"messages": asked, "tools": '[{"name": "f"}]'}).why
 
 
+ASKED = _turns("q", "a")
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"prompt": "q", "completion": "a", "label": False}, "no good answer"),
+        ({"prompt": "q", "completion": "a", "weight": 0.0}, "not to be learnt"),
+        ({"messages": ASKED, "weight": 0.5}, "another weight than 0 or 1"),
+        ({"messages": ASKED, "images": ["x.png"]}, "with images"),
+        ({"messages": ASKED, "functions": '[{"name": "f"}]'}, "with tools"),
+        ({"messages": ASKED, "documents": [{"text": "x"}]}, "with documents"),
+        ({"instruction": "q", "output": "a", "history": [["x"]]}, "no list of pairs"),
+        ({"instruction": "q", "output": "a", "history": "[[1]]"}, "no list of pairs"),
+        ({"instruction": "q", "output": "a", "history": 3}, "no list of pairs"),
+        ({"instruction": "q", "input": 7, "output": "a"}, "no text but int"),
+        ({"instruction": None, "input": "x", "output": "a"}, "without a content"),
+        ({"instruction": 5, "input": "x", "output": "a"}, "no text but int"),
+        ({"messages": json.dumps(ASKED)}, "no list of messages"),
+    ],
+)
+def test_a_column_that_changes_what_is_learnt_leaves_the_row_out(
+    row: dict[str, Any], why: str
+) -> None:
+    found = _talk(row)
+    assert isinstance(found, Refused)
+    assert why in found.why
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "completion": "a", "label": True, "weight": 1.0},
+        {"messages": ASKED, "label": 0, "images": [], "tools": "null", "functions": {}},
+        {"messages": [{"role": "human", "value": "q"}, {"from": "model", "content": "a"}]},
+        {"conversations": [{"from": "human", "value": [{"type": "text", "text": "q"}]}, ASKED[1]]},
+        {"question": "q", "response": "a"},
+        {"input": "q", "output": "a"},
+    ],
+)
+def test_what_says_nothing_more_is_the_plain_conversation(row: dict[str, Any]) -> None:
+    assert _talk(row).messages == tuple(ASKED)
+
+
+def test_a_context_is_read_as_part_of_the_question() -> None:
+    for form in (("instruction", "context", "response"), ("question", "context", "answer")):
+        row = dict(zip(form, ("q", "c", "a"), strict=True))
+        assert _talk(row).messages == tuple(_turns("q\n\nc", "a"))
+        assert _talk(row | {"context": ""}).messages == tuple(ASKED)
+
+
+def test_a_column_that_only_later_rows_have_is_read(tmp_path: Path, fitted: Path) -> None:
+    rows = [FORMS["messages"](*pair) for pair in PAIRS]
+    rows[7]["system"] = "Count."
+    place = tmp_path / "own"
+    place.mkdir()
+    for name, part in (("a", rows[:5]), ("b", rows[5:])):
+        (place / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in part))
+    out = _prepared(place, fitted, tmp_path / "out")
+    import datasets
+
+    parts = datasets.load_from_disk(str(out / "dataset"))
+    ids = [token for part in parts.values() for row in part["input_ids"] for token in row]
+    assert "Count." in tokenizer.load(out).decode(ids)
+
+
 def test_fields_of_a_message_that_carry_meaning_are_read_or_the_row_is_counted() -> None:
     asked = _turns("q", "a")
     assert talk([asked[0], asked[1] | {"thinking": "hm"}]).messages[1] == {
@@ -159,7 +225,11 @@ def test_fields_of_a_message_that_carry_meaning_are_read_or_the_row_is_counted()
     }  # fmt: skip
     empty = {"tool_calls": [], "reasoning_content": None, "weight": 1, "train": None}
     assert talk([m | empty for m in asked]).messages == tuple(asked)
-    for field in ({"tool_calls": [{"name": "f"}]}, {"weight": 0}, {"train": False}):
+    for field in (
+        {"tool_calls": [{"name": "f"}]}, {"function_call": {"name": "f"}}, {"images": ["x"]},
+        {"weight": 0}, {"weight": "0"}, {"weight": 0.5}, {"train": False}, {"training": "false"},
+        {"masked": True}, {"loss": False},
+    ):  # fmt: skip
         assert isinstance(talk([asked[0], asked[1] | field]), Refused)
 
 
