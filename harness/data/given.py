@@ -13,6 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from harness.data.pieces import alphabet
+from harness.data.template import settle
 from harness.data.tokenizer import load
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
@@ -49,6 +50,7 @@ def install(source: Path, folder: Path) -> np.ndarray:
     for name in FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
+    settle(source, folder)
     np.save(folder / "token_bytes.npy", sizes)
     return sizes
 

@@ -46,11 +46,7 @@ class Template:
         """Whether it may write the day."""
         self._compiled = self._guarded(lambda: _environment().from_string(source), "is not one")
         older = _object(folder / "special_tokens_map.json")
-        self._names = {
-            name: value["content"] if isinstance(value, dict) else value
-            for name in _NAMED
-            if (value := config.get(name, older.get(name))) is not None
-        }
+        self._names = _special(config, older)
 
     def render(
         self, messages: Sequence[Mapping[str, str]], *, prompt: bool = False
@@ -116,19 +112,60 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _source(folder: Path, config: dict[str, Any]) -> str:
-    beside = folder / "chat_template.jinja"
-    if beside.is_file():  # stands above the field, which older tools leave there
-        source: Any = beside.read_text(encoding="utf-8", errors="replace")
+    named = _files(folder)
+    if named:  # stand above the field, which older tools leave there
+        source: Any = named
     else:
         source = config.get("chat_template")
-    if isinstance(source, list):  # several named ones; the one for chat is called default
-        named = [one for one in source if isinstance(one, dict) and one.get("name") == "default"]
-        source = named[0].get("template") if named else None
+    if isinstance(source, list):  # several named ones, of which a later one replaces an earlier
+        source = {one.get("name"): one.get("template") for one in source if isinstance(one, dict)}
+    if isinstance(source, dict):  # the one for chat is called default
+        if source and "default" not in source:
+            raise RequestError(
+                f"the tokenizer of {folder} has chat templates "
+                f"{', '.join(map(repr, source))}, but none is called 'default'"
+            )
+        source = source.get("default")
     if source is None:
         raise RequestError(f"the tokenizer of {folder} has no chat template")
     if not isinstance(source, str):
         raise RequestError(f"the chat template of {folder} is no text but {type(source).__name__}")
     return source
+
+
+SEVERAL = "additional_chat_templates"
+"""The folder of a tokenizer's named templates, of which one may be the default."""
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Name -> template, of those in files of their own; later ones replace earlier ones."""
+    beside = folder / "chat_template.jinja"
+    files = {"default": beside} if beside.is_file() else {}
+    files |= {path.stem: path for path in sorted((folder / SEVERAL).glob("*.jinja"))}
+    return {name: path.read_text("utf-8", errors="replace") for name, path in files.items()}
+
+
+def settle(source: Path, folder: Path) -> None:
+    """Write the template that a tokenizer's `source` folder means into a copy of its files, where
+    it has several in a folder of their own."""
+    if "default" in (files := _files(source)) and (source / SEVERAL).is_dir():
+        (folder / "chat_template.jinja").write_text(files["default"], encoding="utf-8")
+
+
+def _special(config: dict[str, Any], older: dict[str, Any]) -> dict[str, Any]:
+    """Name -> text of the special tokens that a template may write: the usual ones, and those that
+    a tokenizer names itself (`image_token`)."""
+    more = [config.get(key) for key in ("extra_special_tokens", "model_specific_special_tokens")]
+    own = {name for name in config if name.endswith("_token")} - set(_NAMED)
+    given = {name: config[name] for name in own if isinstance(config[name], str | dict)}
+    for tokens in more:
+        given |= tokens if isinstance(tokens, dict) else {}
+    given |= {name: config.get(name, older.get(name)) for name in _NAMED}
+    return {
+        name: value["content"] if isinstance(value, dict) else value
+        for name, value in given.items()
+        if value is not None and (not isinstance(value, dict) or "content" in value)
+    }
 
 
 def _environment() -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.data import tokenizer
 from harness.data.chat import ChatFormat
+from harness.data.template import Template
 from harness.errors import RequestError
 from tests.cases.families import FAMILIES, Family
 from tests.data.conftest import texts
@@ -70,6 +71,55 @@ def test_it_writes_what_transformers_writes(tmp_path: Path, field: Any, beside: 
     assert ours.tokens.tolist() == theirs["input_ids"]
     if "assistant_masks" in theirs:
         assert ours.scored.tolist() == [bool(one) for one in theirs["assistant_masks"]]
+
+
+NAMED = {"default.jinja": PLAIN, "rag.jinja": SYSTEM}
+IMAGE = "{{ image_token }}{{ video_token }}" + PLAIN
+
+
+@pytest.mark.parametrize(
+    ("files", "settings"),
+    [
+        (NAMED, {}), (NAMED, {"chat_template": SYSTEM}),
+        (NAMED | {"../chat_template.jinja": SYSTEM}, {}),
+        ({"rag.jinja": SYSTEM, "../chat_template.jinja": PLAIN}, {}),
+        ({"rag.jinja": SYSTEM}, {"chat_template": PLAIN}),
+        ({}, {"chat_template": {"default": PLAIN, "rag": SYSTEM}}),
+        ({}, {"chat_template": [{"name": "default", "template": one} for one in (SYSTEM, PLAIN)]}),
+        ({}, {"chat_template": [{"name": "rag", "template": PLAIN}]}),
+        ({}, {"chat_template": IMAGE, "video_token": "<|im_start|>",
+              "extra_special_tokens": {"image_token": "<|im_end|>"}}),
+    ],
+)  # fmt: skip
+def test_several_templates_and_tokens_of_other_names(
+    tmp_path: Path, files: dict[str, str], settings: dict[str, Any]
+) -> None:
+    """The template that transformers takes, also from a copy of the folder; or one line."""
+    import transformers
+
+    from harness.data.given import install
+
+    tokenizer.save(tokenizer.fit(texts(50, seed=1), 400), tmp_path, 64)
+    (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
+    path = tmp_path / "tokenizer_config.json"
+    content = json.loads(path.read_text())
+    content.pop("chat_template", None)
+    path.write_text(json.dumps(content | settings))
+    (tmp_path / "additional_chat_templates").mkdir()
+    for name, text in files.items():
+        (tmp_path / "additional_chat_templates" / name).write_text(text)
+    peer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    try:
+        theirs = peer.apply_chat_template(TALK, tokenize=False)
+    except ValueError:
+        with pytest.raises(RequestError, match="none is called 'default'"):
+            Template(tmp_path)
+        return
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    install(tmp_path, copy)
+    for place in (tmp_path, copy):
+        assert Template(place).render(TALK)[0] == theirs
 
 
 def _turns(before: str, after: str) -> str:
