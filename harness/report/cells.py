@@ -8,9 +8,11 @@ is seen even where no view shows the field.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,19 +174,35 @@ def changed(results: Path, index: Index) -> list[str]:
 
 def refuse_edited(results: Path) -> None:
     """Raises RequestError where a record is not what it was when the card was written: nobody edits
-    records, so that its numbers, and what is decided by them, are nobody's measurement."""
+    records, so that its numbers, and what is decided by them, are nobody's measurement.
+
+    One that was lost and measured again since then has its own time in it, and is fine.
+    """
     try:
         index = load(results)
     except RequestError:  # a card that is written anew has another
         return
-    records = {n: d for n, d in index.sources.items() if n.startswith("records/")} if index else {}
+    if index is None:
+        return
+    written = (results / FILE).stat().st_mtime
+    records = {n: d for n, d in index.sources.items() if n.startswith("records/")}
     for name, sha256 in records.items():
         path = results / name
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256 and not _made_since(content, written):
             raise RequestError(
                 f"{results / name} has changed since the card was written, and records are never "
                 f"edited: bring it back, or remove it and {FILE}"
             )
+
+
+def _made_since(content: bytes, written: float) -> bool:
+    """Whether a record says that it was made after that time, in seconds of the epoch."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return datetime.fromisoformat(json.loads(content)["created"]).timestamp() > written
+    return False
 
 
 def load(results: Path) -> Index | None:

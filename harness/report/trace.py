@@ -18,6 +18,7 @@ from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
 from harness.report import cells, inputs, own_code, pages
 from harness.report.cells import Index, Traced
+from harness.report.table import escape
 
 WORDS = ("caption", "figure", "note-")
 """How the addresses begin, after the view, of what stands outside a table's cells."""
@@ -82,7 +83,7 @@ class Tracer:
         lines += self._stems(runs)
         for arm, diff in _diffs(runs).items():
             lines.append(f"  arm {arm}, against the recipe's base")
-            lines += [f"    {path} = {value!r}" for path, value in diff.items()] or [
+            lines += [f"    {path} = {escape(repr(value))}" for path, value in diff.items()] or [
                 "    no difference"
             ]
         lines += own_code.told(runs)

@@ -104,7 +104,7 @@ def _either(
 
 
 @dataclass
-class Watch:
+class CompileWatch:
     """What the compiler did in this process, looked at after each update."""
 
     mode: str

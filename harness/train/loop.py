@@ -20,7 +20,7 @@ from harness.records import gates
 from harness.seeds import derive
 from harness.train import state
 from harness.train.evaluate import Score, by_document, evaluate, expert_use
-from harness.train.graphs import Watch
+from harness.train.graphs import CompileWatch
 from harness.train.progress import Progress
 from harness.train.ranks import Ranks
 from harness.train.update import update
@@ -51,7 +51,7 @@ class Workplace:
     """Asked before each update."""
     answer: Callable[[LanguageModel], list[dict[str, Any]]]
     """What the model says to the stage's prompts."""
-    watch: Watch
+    watch: CompileWatch
 
 
 class Loop:

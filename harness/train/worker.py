@@ -58,7 +58,7 @@ class Worker:
         self.prepared: Prepared | None = None
         self.counted: ParameterCount | None = None
         self.load_before = hardware.load_average()
-        self.watch = graphs.Watch(self.run.config.train.compile)
+        self.watch = graphs.CompileWatch(self.run.config.train.compile)
         self.meter = surroundings.Meter.read() if job.launch else None
         self._stop = False
 

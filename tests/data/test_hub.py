@@ -4,6 +4,7 @@ Real text (the standard library's prose) in parquet, reached only through HF_END
 """
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -195,13 +196,13 @@ def test_conversations_come_from_the_hub(bench, talks):
 
 
 def test_failures_cost_retries_and_no_conversation(bench, talks):
-    """Every ninth request fails with a 500, every seventh file's answer breaks off."""
-    hit = []
+    """Every ninth request fails with a 500, every third file's answer breaks off."""
+    hit, files = [], itertools.count()
 
     def fault(path: str, number: int) -> str | None:
-        kind = "500" if number % 9 == 4 else "drop" if number % 7 == 2 else None
-        if kind == "drop" and not path.endswith(".parquet"):
-            return None
+        kind = "500" if number % 9 == 4 else None
+        if kind is None and path.endswith(".parquet") and next(files) % 3 == 1:
+            kind = "drop"
         if kind:
             hit.append(kind)
         return kind

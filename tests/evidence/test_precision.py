@@ -11,8 +11,7 @@ from harness.config import replace
 from harness.errors import RequestError
 from harness.evidence import precision
 from harness.evidence.precision import Native
-from harness.machine import hardware
-from harness.machine.devices import cuda
+from harness.machine import cards, hardware
 from harness.plan import runs as plan
 from harness.plan.auto import Evidence
 from harness.presets import run
@@ -108,7 +107,8 @@ def test_a_processor_that_lists_its_instructions_is_not_asked_further(monkeypatc
     ("capability", "dtype"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((12, 0), "bf16")]
 )
 def test_a_gpu_has_bf16_from_ampere_on(monkeypatch, capability, dtype):
-    monkeypatch.setattr(cuda, "_capability", lambda: capability)
+    card = cards.Card("a card", 2**34, "", capability, "2.13.0", "13.0", 1, "580", "")
+    monkeypatch.setattr(cards, "usable", lambda: card)
     assert precision.of_machine("cuda").dtype == dtype
 
 

@@ -46,7 +46,7 @@ def test_each_stage_of_dense_vs_moe_trains_on_a_static_graph(tmp_path, monkeypat
 def test_a_run_that_was_to_be_compiled_and_was_not_says_so_once(monkeypatch):
     counted = [(0, 0, 0)]
     monkeypatch.setattr(graphs, "_counted", lambda: counted[0])
-    watch = graphs.Watch("blocks")
+    watch = graphs.CompileWatch("blocks")
     assert watch.look(1) == "train.compile is blocks, and nothing was compiled"
     assert watch.look(2) is None
     assert watch.found().uncompiled == "train.compile is blocks, and nothing was compiled"
@@ -55,7 +55,7 @@ def test_a_run_that_was_to_be_compiled_and_was_not_says_so_once(monkeypatch):
     assert watch.found() == Compilation(graphs=2, breaks=0, last_update=3, uncompiled=None)
     counted[0] = (2, 3, 0)
     assert watch.found().uncompiled.startswith("3 graph breaks")
-    assert graphs.Watch("eager").look(1) is None
+    assert graphs.CompileWatch("eager").look(1) is None
 
 
 def test_the_limit_is_seen_in_torchs_own_counters():

@@ -192,6 +192,10 @@ def _optimum(found: Sequence[Search]) -> list[Measure[Search]]:
     ]
 
 
+def _count(one: Search) -> str:
+    return f"{one.measured} of {one.expected}" if one.measured else "none yet"
+
+
 ENDED: tuple[Measure[Search], ...] = (
     _of_best(
         "val_loss", "mean validation loss, nats a token",
@@ -199,7 +203,7 @@ ENDED: tuple[Measure[Search], ...] = (
     ),
     Measure(
         "measured", "settings whose seeds ended",
-        lambda one: [(f"{one.measured} of {one.expected}", _every(one))], text("count"), "settings",
+        lambda one: [(_count(one), _every(one))], text("count"), "settings",
     ),
     Measure(
         "optimum", "whether the best setting is inside the grid",
