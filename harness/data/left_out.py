@@ -46,6 +46,8 @@ def text_fault(value: Any) -> str | None:
     """Why a row's value is no text; None for a text, and for None, which is a row without one."""
     if value is None:
         return None
+    if isinstance(value, Refused):
+        return value.why
     if not isinstance(value, str):
         return f"no text but {type(value).__name__}"
     try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.data.left_out import Refused
 from harness.errors import RequestError, nearest
 
 ROWS = 256
@@ -27,6 +28,7 @@ class FileRow:
     where: str
     """`line 3`, `row 3`; empty for a file that is one row."""
     value: Any
+    """Refused, where the row cannot be read and others beside it can."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,17 @@ def is_readable(path: Path) -> bool:
 def inside(folder: Path) -> tuple[list[Path], str]:
     """The readable files of a folder and those below it, in the order of their paths; and how many
     of which other endings are passed over, empty where none is."""
-    found = sorted(
-        path for path in folder.rglob("*") if path.is_file() and not _aside(path, folder)
-    )
+    there = [path for path in sorted(folder.rglob("*")) if not _aside(path, folder)]
+    if lost := next((path for path in there if is_readable(path) and _leads_nowhere(path)), None):
+        raise RequestError(f"{lost} is a link to a file that is not there")
+    found = [path for path in there if path.is_file()]
     others = Counter(path.suffix.lower() or "no ending" for path in found if not is_readable(path))
     said = ", ".join(f"{number:,} {ending}" for ending, number in sorted(others.items()))
     return [path for path in found if is_readable(path)], said
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 _OF_RUNS = {"metrics.jsonl", "left_out.jsonl"}
@@ -78,14 +85,24 @@ def either() -> str:
 
 def read(path: Path, column: str) -> Iterator[FileRow]:
     """Row by row; where `column` joins several by `+`, a value is a dict of them, None for
-    one that is missing; the first must be there. Raises RequestError that names the file, and the
-    line where there is one.
+    one that is missing; the first must be there. A line that is no row is Refused, but for the
+    first: then it is another kind of file. Raises RequestError that names the file, and the line
+    where there is one.
     """
     readers = {".txt": _txt, ".jsonl": _jsonl, ".parquet": _parquet}
     try:
+        with path.open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise RequestError(
+                    f"{path} is a Git LFS pointer and not the file it stands for: `git lfs pull`"
+                )
         yield from readers[path.suffix.lower()](path, column)
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+_POINTER = b"version https://git-lfs"
+"""How the small text begins that Git LFS leaves in a file's place until it is fetched."""
 
 
 def _txt(path: Path, column: str) -> Iterator[FileRow]:
@@ -96,16 +113,27 @@ def _jsonl(path: Path, column: str) -> Iterator[FileRow]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             where = f"line {number}"
-            text = _decode(path, line, f"{where}: ")
-            if not text.strip():
-                continue
-            try:
-                row = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise RequestError(f"{path}: {where}: not JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise RequestError(f"{path}: {where}: not an object but {type(row).__name__}")
-            yield FileRow(where, _pick(row, column))
+            row = _object(line)
+            if isinstance(row, Refused):
+                if number == 1:
+                    raise RequestError(f"{path}: {where}: {row.why} ({row.detail})")
+                yield FileRow(where, row)
+            elif row is not None:
+                yield FileRow(where, _pick(row, column))
+
+
+def _object(line: bytes) -> dict[str, Any] | Refused | None:
+    """A line's object, or why it is none; None for an empty line."""
+    try:
+        text = line.decode("utf-8-sig")
+        if not text.strip():
+            return None
+        row = json.loads(text)
+    except UnicodeDecodeError as error:
+        return Refused("not UTF-8", f"byte {error.start + 1}")
+    except (ValueError, RecursionError) as error:
+        return Refused("not JSON", str(error))
+    return row if isinstance(row, dict) else Refused("not an object", type(row).__name__)
 
 
 def _pick(row: dict[str, Any], column: str) -> Any:
@@ -122,6 +150,8 @@ def _parquet(path: Path, column: str) -> Iterator[FileRow]:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
+            if twice := [name for name in parts(column) if schema.names.count(name) > 1]:
+                raise RequestError(f"{path} has more than one column '{twice[0]}'")
             if parts(column)[0] not in schema.names:
                 raise RequestError(f"{path}: {Absent(parts(column)[0], tuple(schema.names))}")
             number, held = 0, [name for name in parts(column) if name in schema.names]

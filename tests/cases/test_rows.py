@@ -170,3 +170,27 @@ def test_what_is_no_text_is_counted_and_named(tmp_path: Path) -> None:
         prepare(tmp_path, [*range(30), *good], "numbers")
     with pytest.raises(RequestError, match=r"fewer than one sequence of 32; .* 3 no text but int"):
         prepare(tmp_path, [1, 2, 3], "none")
+
+
+def test_a_line_that_is_no_row_is_left_out_and_listed(tmp_path: Path) -> None:
+    """A writer that was killed leaves half a line; others glue in lists, or another encoding."""
+    good = texts(100, seed=2)
+    clean = prepare(tmp_path, good, "clean")
+    path = tmp_path / "one.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    bad = [b'{"text": "cut off\n', b'["text"]\n', '{"text": "é"}\n'.encode("latin-1")]
+    path.write_bytes(b"".join([*lines[:3], *bad, *lines[3:], b'{"te']))
+    out = tmp_path / "odd"
+    data_pretrain(
+        Options(
+            out, 3000, datasets=[str(path)], seq_len=SEQ, tokenizer=str(tmp_path / "tokenizer"),
+            val_fraction=0.2, val_tokens=500, processes=1, block_rows=4,
+        )
+    )  # fmt: skip
+    rows = [read_split(place, "train").chunks("input_ids")[0] for place in (clean, out)]
+    assert (rows[0] == rows[1]).all()
+    found = [json.loads(line) for line in (out / FILE).open()]
+    assert [(one["place"], one["why"]) for one in found] == [
+        ("one.jsonl line 4", "not JSON"), ("one.jsonl line 5", "not an object"),
+        ("one.jsonl line 6", "not UTF-8"),
+    ]  # fmt: skip

@@ -78,7 +78,7 @@ def _broken(folder: Path, name: str) -> Source:
         ("empty", "folder '{path}' holds no .txt, .jsonl or .parquet file"),
         ("latin.txt", "{path}: not UTF-8 (byte 4)"),
         ("broken.jsonl", "{path}: line 2: not JSON"),
-        ("list.jsonl", "{path}: line 1: not an object but list"),
+        ("list.jsonl", "{path}: line 1: not an object (list)"),
         ("column.jsonl", "{path}: line 2: no column 'text'; did you mean 'texts'?"),
         ("number.jsonl", "{path}: line 1: 'text' is no text but int"),
         ("surrogate.jsonl", "{path}: line 1: 'text' is text with half of a surrogate pair"),

@@ -32,7 +32,9 @@ def no_rows(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", b'{"text": "a"}\n{bad\n', "a.jsonl: line 2: not JSON"),
+        ("a.jsonl", b'{bad\n{"text": "a"}\n', "a.jsonl: line 1: not JSON"),
+        ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        ("a.txt", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         ("a.txt", b"\xff\xfe\xfa", "a.txt: not UTF-8"),
         ("a.parquet", b"PAR1 and no more", "a.parquet: not a readable parquet"),
         ("a.jsonl", b"", "is empty"),
@@ -52,6 +54,17 @@ def test_what_cannot_be_read_is_one_line_at_once(tmp_path, capfd, name, content,
     assert time.monotonic() - started < 60  # eight tries are a hundred seconds
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""  # nor does the library say it
+
+
+def test_a_link_to_nothing_and_a_column_twice_are_named(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", ["one"])
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    with pytest.raises(RequestError, match=r"b\.jsonl is a link to a file that is not there"):
+        read(tmp_path)
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(table, tmp_path / "c.parquet")
+    with pytest.raises(RequestError, match="more than one column 'text'"):
+        read(tmp_path / "c.parquet")
 
 
 def test_an_empty_file_beside_others_holds_nothing(tmp_path):

@@ -17,7 +17,7 @@ from typing import Any
 from harness.config import Source
 from harness.data import hub, rows
 from harness.data.hub import DataTable
-from harness.data.left_out import text_fault
+from harness.data.left_out import Refused, text_fault
 from harness.data.sources import Kind
 from harness.data.streams import BATCH_ROWS, Position, SourceBatch, Stream
 from harness.data.units import TextUnit, stretches
@@ -133,6 +133,8 @@ class Files(_Tables):
                     text, where = row.value, f"{row.where}: " if row.where else ""
                     if isinstance(text, rows.Absent):
                         raise RequestError(f"{path}: {where}{text}")
+                    if isinstance(text, Refused):
+                        raise RequestError(f"{path}: {where}{text.why} ({text.detail})")
                     if fault := text_fault(text):
                         raise RequestError(f"{path}: {where}'{self.source.text_column}' is {fault}")
                     if text is not None and text.strip():
