@@ -6,16 +6,17 @@ The code under test is not touched: functions are wrapped where their callers lo
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import io
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 PHASES = {
     "preparation": "harness.commands.run_data:prepare_all",
@@ -85,12 +86,14 @@ class Point:
     def install(self) -> None:
         import harness.files as files
 
-        point, write = self, files.write_atomically
+        point, written = self, files.written_atomically
 
-        def announced(path: Path, content: str | bytes) -> None:
+        @contextlib.contextmanager
+        def announced(path: Path) -> Iterator[BinaryIO]:
             point.target = str(path)
             try:
-                write(path, content)
+                with written(path) as file:
+                    yield file
             finally:
                 point.target = ""
 
@@ -98,8 +101,8 @@ class Point:
         import sys
 
         for module in list(sys.modules.values()):
-            if getattr(module, "write_atomically", None) is write:
-                module.write_atomically = announced  # type: ignore[attr-defined]
+            if getattr(module, "written_atomically", None) is written:
+                module.written_atomically = announced  # type: ignore[attr-defined]
 
         os.replace = point.replace  # type: ignore[assignment]
         os.fdopen = point.fdopen  # type: ignore[assignment]
