@@ -9,9 +9,10 @@ a model that comes back. Every error is one ValueError of one line.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,13 +25,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.config import ModelConfig
+from models.hf_files import WEIGHTS, Tensors, is_pointer, weight_files
 from models.lm import LanguageModel
 
-WEIGHTS = "model.safetensors"
 READ = ("F32", "BF16", "F16")
 """Types that weights may have, as safetensors calls them."""
-INDEX = f"{WEIGHTS}.index.json"
-"""Which of several files holds which tensor, where there are several."""
 
 # What must stand in config.json, or may be absent: any other value changes the computation into
 # one that these models do not do.
@@ -214,10 +213,10 @@ def from_transformers(folder: Path, compute_dtype: torch.dtype = torch.bfloat16)
     read. Memory is taken once names and shapes are known to fit.
     """
     config = read_config(folder)
+    files = weight_files(folder)
     try:
         with ExitStack() as stack, torch.no_grad():
-            files = weight_files(folder)
-            tensors = _Tensors([stack.enter_context(safe_open(f, framework="pt")) for f in files])
+            tensors = Tensors([stack.enter_context(safe_open(f, framework="pt")) for f in files])
             if config.layers > len(tensors):  # as many modules would be made first
                 raise ValueError(
                     f"{folder / WEIGHTS} holds {len(tensors):,} tensors, and config.json says "
@@ -237,62 +236,25 @@ def from_transformers(folder: Path, compute_dtype: torch.dtype = torch.bfloat16)
     except FileNotFoundError as error:
         raise ValueError(f"{folder} holds no {Path(error.filename or WEIGHTS).name}") from None
     except (SafetensorError, OSError) as error:
+        if any(map(is_pointer, files)):
+            raise ValueError(
+                f"{folder / WEIGHTS} is a Git LFS pointer and not the weights: `git lfs pull`"
+            ) from None
         reason = str(error).splitlines()[0]
         raise ValueError(f"{folder / WEIGHTS} is damaged or truncated: {reason}") from None
     return model
 
 
-class _Tensors:
-    """Of several open files as of one."""
-
-    def __init__(self, files: Sequence[Any]) -> None:
-        self._holder = {name: file for file in files for name in file.keys()}  # noqa: SIM118
-
-    def __len__(self) -> int:
-        return len(self._holder)
-
-    def keys(self) -> Iterable[str]:
-        """The tensors' names."""
-        return self._holder
-
-    def shape(self, name: str) -> torch.Size:
-        """The shape of one, without reading it."""
-        return torch.Size(self._holder[name].get_slice(name).get_shape())
-
-    def dtype(self, name: str) -> str:
-        """The type of one, as safetensors calls it."""
-        return str(self._holder[name].get_slice(name).get_dtype())
-
-    def get_tensor(self, name: str) -> Tensor:
-        """Read one."""
-        tensor: Tensor = self._holder[name].get_tensor(name)
-        return tensor
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files of a transformers folder that hold its weights: the one, or those that its index
-    names. Raises ValueError for an index that cannot be read."""
-    index = folder / INDEX
-    if (folder / WEIGHTS).is_file() or not index.is_file():
-        return [folder / WEIGHTS]
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        files = [folder / Path(name).name for name in sorted(names)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index} is not an index of weights ({error})") from None
-    if missing := next((file for file in files if not file.is_file()), None):
-        raise ValueError(f"{folder} holds no {missing.name}, which {INDEX} names")
-    return files
-
-
 def _check(
     parameters: dict[str, torch.nn.Parameter],
     places: list[_Place],
-    file: _Tensors,
+    file: Tensors,
     folder: Path,
     config: ModelConfig,
 ) -> None:
-    wanted, there = {place.theirs for place in places}, set(file.keys())
+    wanted = {place.theirs for place in places}
+    # Older writers stored what follows from rope_theta; transformers computes it as well.
+    there = {name for name in file.keys() if not name.endswith(".rotary_emb.inv_freq")}  # noqa: SIM118
     missing, extra = sorted(wanted - there), sorted(there - wanted)
     if config.tied and "lm_head.weight" in extra and not missing:
         # Some writers store the tied head a second time; it must then be the same.
@@ -340,7 +302,7 @@ def read_config(folder: Path) -> ModelConfig:
             if field in values and values[field] not in allowed:
                 raise ValueError(f"{path}: {field} is {values[field]!r}; {allowed[0]!r} is read")
     try:
-        return _our_config(theirs, rope)
+        config = _our_config(theirs, rope)
     except KeyError as error:
         raise ValueError(f"{path} lacks {error.args[0]}") from None
     except ValidationError as error:
@@ -349,6 +311,9 @@ def read_config(folder: Path) -> ModelConfig:
         raise ValueError(f"{path}: {where} {first['msg']}".replace(":  ", ": ")) from None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+    if not (math.isfinite(config.norm_eps) and math.isfinite(config.rope_theta)):
+        raise ValueError(f"{path}: rms_norm_eps and rope_theta must be finite numbers")
+    return config
 
 
 def _our_config(theirs: dict[str, Any], rope: dict[str, Any]) -> ModelConfig:

@@ -60,7 +60,7 @@ class Found:
             return assets.provenance(self.path).weights_sha256
         if self.kind == "checkpoint":
             return sha256(self.path)
-        from models.hf import weight_files
+        from models.hf_files import weight_files
 
         files = [sha256(path) for path in weight_files(self.path)]
         return files[0] if len(files) == 1 else hashlib.sha256("".join(files).encode()).hexdigest()

@@ -106,6 +106,11 @@ SAME: dict[str, tuple[dict[str, Any], Change | None]] = {
     "no metadata": ({}, tensors(lambda held: None)),
     "metadata": ({}, tensors(lambda held: None, format="pt", made_by="x")),
     "shards": ({}, shards),
+    "rotary frequencies stored": (
+        {},
+        tensors(lambda held: held.update(
+            {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}), format="pt"),
+    ),
 }  # fmt: skip
 REFUSED: dict[str, tuple[Change, Change | None, str]] = {
     "linear rope": (llama, config(**NEW, rope_scaling={"type": "linear", "factor": 2.0}), "type"),
@@ -132,6 +137,13 @@ REFUSED: dict[str, tuple[Change, Change | None, str]] = {
     "cut off": (
         llama, lambda place: (place / "model.safetensors").write_bytes(b"\x08\0\0\0"), "damaged"
     ),
+    "a Git LFS pointer": (
+        llama, lambda place: (place / "model.safetensors").write_text(
+            "version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
+    "a folder in its place": (
+        llama, lambda place: ((place / "model.safetensors").unlink(),
+                              (place / "model.safetensors").mkdir()), "damaged"),
+    "no number in the configuration": (llama, config(rms_norm_eps=float("nan")), "must be finite"),
     "qwen2": (lambda place: other(place, "Qwen2"), None, "qwen2"),
     "qwen3 (QK-norm)": (lambda place: other(place, "Qwen3"), None, "qwen3"),
     "mistral": (lambda place: other(place, "Mistral"), None, "mistral"),
