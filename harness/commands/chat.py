@@ -81,6 +81,7 @@ def chat(options: Options) -> None:
     where = read_device(options.device)
     dtype = options.dtype or ("fp32" if devices.of(where).deterministic else None)
     loaded = models.load(found, dtype=dtype, device=where, tokenizer=options.tokenizer)
+    loaded.check_generation()
     talk = LiveChat(loaded, ChatFormat(loaded.tokenizer_folder), options)
     for words in [options.prompt] if options.prompt is not None else _typed():
         talk.answer(words)

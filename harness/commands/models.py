@@ -130,12 +130,22 @@ class Loaded:
         spoken.encode_special_tokens = False
         return spoken
 
+    def check_generation(self) -> None:
+        """Raises RequestError for a folder whose settings make transformers take other tokens."""
+        if self.adds and (why := special.other_tokens(self.found.path)):
+            raise RequestError(why)
+
     @property
     def stops(self) -> frozenset[int]:
-        """The tokens that end a text or a turn."""
-        ends = self.tokens.get("eos_token_id")
+        """The tokens that end a text or a turn: of a transformers folder those that it says, as
+        its `generate` does it, and none by their names."""
+        said = special.generation_tokens(self.found.path) if self.adds else self.tokens
+        ends = said.get("eos_token_id")
         known = set(ends if isinstance(ends, list) else [ends])
-        known |= {self.tokenizer.token_to_id(name) for name in (END_OF_TEXT, special.END_OF_TURN)}
+        if not self.adds:
+            known |= {
+                self.tokenizer.token_to_id(name) for name in (END_OF_TEXT, special.END_OF_TURN)
+            }
         return frozenset(token for token in known if token is not None)
 
 

@@ -69,6 +69,7 @@ def sample(options: Options) -> None:
     found = models.resolve(options.model, scale=options.scale, results=options.results)
     device = read_device(options.device)
     loaded = models.load(found, dtype=options.dtype, device=device, tokenizer=options.tokenizer)
+    loaded.check_generation()
     prompt = options.prompt
     tokens = loaded.encode(prompt) or [loaded.start]
     try:

@@ -47,7 +47,7 @@ def check_tokens(folder: Path, tokens: dict[str, Any], vocabulary: int) -> None:
 
 
 def generation_tokens(folder: Path) -> dict[str, Any]:
-    """From generation_config.json, else config.json."""
+    """From generation_config.json or, only where there is none, config.json: as transformers."""
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     for file in ("generation_config.json", "config.json"):
         try:
@@ -55,6 +55,35 @@ def generation_tokens(folder: Path) -> dict[str, Any]:
             known = {n: content[n] for n in names if content.get(n) is not None}
         except (OSError, ValueError, AttributeError):
             continue
-        if "eos_token_id" in known:
-            return known
+        return known
     return {}
+
+
+ALIKE: dict[str, tuple[Any, ...]] = {
+    "repetition_penalty": (1.0, None), "encoder_repetition_penalty": (1.0, None),
+    "no_repeat_ngram_size": (0, None), "num_beams": (1, None), "num_beam_groups": (1, None),
+    "min_length": (0, None), "min_new_tokens": (0, None), "guidance_scale": (1.0, None),
+    **dict.fromkeys(
+        ("bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id",
+         "forced_eos_token_id", "sequence_bias", "exponential_decay_length_penalty",
+         "stop_strings", "watermarking_config", "penalty_alpha"), (None, [], {}),
+    ),
+}  # fmt: skip
+"""Settings of generation_config.json that change which tokens transformers takes, also greedily ->
+the values with which they do not."""
+
+
+def other_tokens(folder: Path) -> str | None:
+    """Why transformers would take other tokens of a folder's model; None where it would not."""
+    path = folder / "generation_config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    for name, alike in ALIKE.items() if isinstance(content, dict) else ():
+        if (value := content.get(name)) not in alike:
+            return (
+                f"{path} sets {name} to {value!r}, which is not followed here: take it out, or "
+                f"make it {alike[0]!r}, to generate without it"
+            )
+    return None

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands import models
+from harness.commands import models, special
 from harness.data import cloze
 from harness.errors import RequestError, nearest
 
@@ -105,15 +105,22 @@ def harness_model(loaded: models.Loaded, *, context: int | None = None) -> Harne
         chat: ChatFormat | None = ChatFormat(loaded.tokenizer_folder)
     except RequestError:
         chat = None  # without a template; --chat will say so
-    return HarnessModel(
+    ends = set(loaded.stops)
+    if loaded.adds:  # `HFLM` ends at the tokenizer's end too, whatever the model's settings say
+        names = special.tokenizer_names(loaded.tokenizer_folder)
+        end = loaded.tokenizer.token_to_id(names.get("eos_token", ""))
+        ends |= set() if end is None else {end}
+    made = HarnessModel(
         loaded.model,
         loaded.prompting,
         context=context or loaded.context,
         start=loaded.prefix,
-        stops=loaded.stops,
+        stops=frozenset(ends),
         chat=chat,
         adds=loaded.adds,
     )
+    made.refuses = special.other_tokens(loaded.found.path) if loaded.adds else None
+    return made
 
 
 def run_tasks(

@@ -60,6 +60,8 @@ class HarnessModel(TemplateLM):
         self.model, self.encoder, self.chat = model, tokenizer, chat
         self.max_length, self._start, self._stops = context, start, stops
         self._adds = adds
+        self.refuses: str | None = None
+        """Why this model cannot be asked to generate as `HFLM` would; it can be scored."""
         self._device = model.embedding.weight.device
 
     @property
@@ -173,8 +175,10 @@ class HarnessModel(TemplateLM):
         """For each prompt, what follows until a stop string, a stop token or the task's bound; the
         prompt is cut from the left where both do not fit.
 
-        Raises ValueError for a setting that this does not know.
+        Raises ValueError for a setting that this does not know, and where the model `refuses`.
         """
+        if self.refuses:
+            raise ValueError(self.refuses)
         found = []
         for text, settings in (request.args for request in requests):
             said = self._continue(text, settings)
@@ -205,6 +209,8 @@ class HarnessModel(TemplateLM):
         )  # fmt: skip
         pieces, said = Pieces(self.encoder), ""
         for token in tokens:
+            if token in self._stops:
+                break  # its text is none of the answer, as for `HFLM`
             said += pieces.push(token)
             ends = [said.index(stop) for stop in until if stop and stop in said]
             if ends:
