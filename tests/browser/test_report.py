@@ -43,6 +43,8 @@ BEHIND = """async () => { const data = await content; return Object.fromEntries(
 def test_the_report_reads_everywhere(chromium: Any, report: Path, size: str, scheme: str) -> None:
     with window(chromium, size, scheme) as seen:
         seen.go(report.as_uri())
+        # Charts are drawn as they come into sight; on a phone the first is below the verdicts.
+        seen.page.evaluate("document.querySelector('.chart').scrollIntoView()")
         seen.page.wait_for_selector(".chart .main-svg", timeout=60_000)
         seen.keep(f"report-{size}-{scheme}")
         for part in ("curves", "tuning", "samples", "audit", "pages", "limits"):
