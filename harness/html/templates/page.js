@@ -144,7 +144,7 @@ addEventListener("hashchange", follow);
 
 /* -- charts ---------------------------------------------------------------------------------- */
 
-const LOOK = { margin: { l: 58, r: 14, t: 14, b: 48 }, hovermode: "closest", legend: { orientation: "h", y: -0.16 }, dragmode: false };
+const LOOK = { margin: { l: 58, r: 14, t: 14, b: 48 }, hovermode: "closest", legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" }, dragmode: false };
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset" };
 const drawn = new Map();
 const merged = (layout) => {
