@@ -6,7 +6,7 @@ settings are as their authors publish them, every one that matters said. The rat
 cosine to nothing; Schedule-Free's stays after its warm-up, which is what it is for, and is judged
 by its average. `extra`: `pip install -e '.[optimizers]'`.
 
-`proxy` is a model of 1.3M parameters and 60 updates, so that 160 trials and 40 runs fit into half
+`proxy` is a model of 1.3M parameters and 60 updates, so that 192 trials and 40 runs fit into half
 an hour on two idle cores: what is best here may not be at another size or length.
 """
 
@@ -53,7 +53,18 @@ FIELD: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 """Optimizer -> where its search starts."""
 TOUCHED = ("optim.name", *tuning.FIELDS, "schedule.final_fraction")
-TUNED: Mapping[str, Mapping[str, tuple[float, float]]] = {}
+TUNED: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "proxy": {
+        "adamw": (2.0, 0.12),
+        "muon": (2.0, 0.4),
+        "torch-muon": (2.0, 0.4),
+        "soap": (4.0, 0.12),
+        "lion": (4.0, 0.0),
+        "adopt": (2.0, 0.0),
+        "schedule-free": (1.0, 0.0),
+        "mars": (4.0, 0.12),
+    }
+}
 """Scale -> optimizer -> the best rate and share in the records of `SEARCH` (its view `optimum`);
 for every optimizer or for none."""
 UPDATES = {"smoke": 30, "proxy": 60}
