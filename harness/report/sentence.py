@@ -91,5 +91,10 @@ def _scope(section: Section, arm: str, horizon: str | None) -> str:
         size = known[-1].total_parameters
         parts.append(f"{quantity(size)} parameters")
         if ends:
-            parts.append(f"{ends[-1].tokens / size:,.1f} tokens a parameter")
+            parts.append(f"{_ratio(ends[-1].tokens / size)} tokens a parameter")
     return ", ".join([*parts, section.device_class])
+
+
+def _ratio(value: float) -> str:
+    """Two digits of a number below ten, else its whole part."""
+    return f"{value:,.0f}" if value >= 10.0 else f"{value:.2g}"
