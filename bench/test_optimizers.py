@@ -44,7 +44,10 @@ class Step:
             noise = torch.randn(parameter.shape, generator=generator, device=size.device)
             parameter.grad = 1e-3 * noise
         constants = presets.optim(muon_lr=0.02, adamw_lr=3e-4, weight_decay=0.1)
-        self.optimizers = build(constants.model_copy(update={"name": name}), built)
+        # As a plan resolves it: in what the device multiplies.
+        dtype = "bf16" if size.dtype == torch.bfloat16 else "fp32"
+        chosen = {"name": name, "muon_ns_dtype": dtype}
+        self.optimizers = build(constants.model_copy(update=chosen), built)
 
     def __call__(self) -> None:
         self.optimizers.step()

@@ -22,10 +22,11 @@ from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
 from harness.errors import RequestError, UsersFault, nearest, users_code, users_module
 
 Scale = Literal["smoke", "proxy", "full"]
-Role = Literal["", "noise", "compile", "kernels", "bundle"]
+Role = Literal["", "noise", "compile", "kernels", "bundle", "night"]
 """What others use a recipe's records for: `noise`, the spread over seeds that stands beside every
 difference; `compile` and `kernels`, the timings that `auto` chooses by; `bundle`, nothing, since
-its arms differ in several things at once and no difference belongs to one of them."""
+its arms differ in several things at once and no difference belongs to one of them; `night` is the
+protocol of `smol night`."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
 
 

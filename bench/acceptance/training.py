@@ -114,12 +114,15 @@ def grouped(device: str, verdicts: Verdicts) -> None:
 
 def compiled(device: str, verdicts: Verdicts) -> None:
     """The losses of a few updates, compiled as a run is and eager; nothing fell back."""
+    from torch._dynamo.utils import counters
+
+    counters.clear()  # what was compiled before, in this process, is none of this check's
     losses = []
     for mode in ("eager", "blocks"):
         config = replace(_config(device), {"train.compile": mode})
         built = _built(config, device)
         graphs.apply(built, config, torch.device(device))
-        optimizers, watch = build(config.optim, built), graphs.Watch(mode)
+        optimizers, watch = build(config.optim, built), graphs.CompileWatch(mode)
         losses.append([_update(config, built, optimizers, number) for number in range(3)])
         if (why := watch.look(3)) is not None:
             print(why)

@@ -34,6 +34,7 @@ PREPARE = CommandGroup(
     {
         "pretrain": Command("data_pretrain", "Prepare text for pretraining."),
         "sft": Command("data_sft", "Prepare conversations for fine-tuning."),
+        "recipe": Command("data_recipe", "Prepare the data that a recipe reads."),
         "python-edu": Command("data_python_edu", "Download the Python files of python-edu."),
     },
 )
@@ -46,6 +47,7 @@ DOOR = CommandGroup(
         "run": Command("run", "Run a recipe and say which arm is better."),
         "new": Command("new", "Write a recipe of your own that runs, with comments."),
         "campaign": Command("campaign", "Spend a limited time on the most informative runs."),
+        "night": Command("night", "Settle one question in a night, an hour or five dollars."),
         "launch": Command("launch", "Write a job that spends a budget on a machine elsewhere."),
         "compare": Command("compare", "Compare two arms, or two records, with a verdict."),
         "card": Command("card", "Write the model card and its figures from the records."),

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.commands import places
+from harness.commands import data_recipe, places
 from harness.commands import run as runs
 from harness.commands.options import JsonOption, ResultsOption
 from harness.commands.planned import evidence, target, this_code
@@ -22,6 +22,7 @@ from harness.launch import terminal
 from harness.machine import devices
 from harness.plan import campaign as planning
 from harness.plan.campaign import Slot, Target, Unit
+from harness.plan.runs import Run
 from harness.recipe import load
 from harness.records import store
 
@@ -94,6 +95,8 @@ def spend(device: Target, results: Path, budget: float) -> None:
     started = time.monotonic()
     tried: set[tuple[str, str, int, tuple[str, ...]]] = set()
     failed: list[str] = []
+    if devices.of(device.kind).rented:
+        _say_data(planning.within(planning.order(_missing(device, results), device.price), budget))
     while True:
         left = budget - (time.monotonic() - started)
         missing = [unit for unit in _missing(device, results) if unit.identity not in tried]
@@ -162,6 +165,17 @@ def _print(
         terminal.say(f"{unknown} more have no predicted time: {_unknown(found)}")
     if not slots and not unknown:
         terminal.say("nothing is missing on this device")
+    if devices.of(device.kind).rented:
+        _say_data(within)
+
+
+def _say_data(slots: Sequence[Slot]) -> None:
+    """In a line, which data is to be prepared before an hour of the card is paid for."""
+    runs_of: dict[tuple[str, str], list[Run]] = {}
+    for slot in slots:
+        runs_of.setdefault((slot.unit.recipe, slot.unit.scale), []).extend(slot.unit.runs)
+    for line in data_recipe.lacking(runs_of):
+        terminal.say(line)
 
 
 def _described(slot: Slot) -> str:

@@ -97,13 +97,14 @@ def _tuples(value: Any) -> Any:
 
 
 def target(text: str, results: Path, only_with: str | None = None) -> Target:
-    """This machine's device, or any of hardware.toml for what starts nothing.
+    """This machine's device, by its kind or its name, or any of hardware.toml for what starts
+    nothing.
 
     `only_with` is the option without which a device that is not here is refused; None takes it.
     Raises RequestError for an unknown device.
     """
-    if text in (devices.AUTO, *devices.devices()):
-        device = devices.chosen(text)
+    if text in (devices.AUTO, *devices.devices()) or _is_here(text):
+        device = devices.chosen(text if text in devices.devices() else devices.AUTO)
         kind, product = device.name, device.product()
         peak = hardware.peak_of(product)
         price = price_of(peak.name, results=results) if peak else None
@@ -114,6 +115,12 @@ def target(text: str, results: Path, only_with: str | None = None) -> Target:
         here = devices.chosen(devices.AUTO).product()
         raise RequestError(f"--device {text} is for {only_with}; this machine has {here}")
     return Target(peak.name, peak.device, peak, price_of(peak.name, results=results))
+
+
+def _is_here(text: str) -> bool:
+    """Whether the card of hardware.toml that a name means is this machine's."""
+    here = hardware.peak_of(devices.chosen(devices.AUTO).product())
+    return here is not None and here.name == device_named(text).name
 
 
 def device_profile(device: str) -> Profile:

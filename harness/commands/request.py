@@ -43,7 +43,7 @@ from harness.machine import devices
 from harness.plan import stages
 from harness.plan.resolved import Resolved, resolve
 from harness.plan.runs import Run
-from harness.recipe import Scale, Stage, find
+from harness.recipe import Entry, Scale, Stage, find
 from harness.records import store
 from harness.records.schema import Record
 
@@ -144,6 +144,15 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Beforehand:
+    """What another command froze before the first run: the recipe as it was frozen, and the words
+    that freeze it so again."""
+
+    entry: Entry
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Request:
     """What the user asked for, read and checked."""
 
@@ -158,6 +167,8 @@ class Request:
     trackers: Sequence[type[Tracker]] = ()
     only: Callable[[Run], bool] | None = None
     """Says which of the runs that are to do are wanted now; None is all."""
+    beforehand: Beforehand | None = None
+    """Where the recipe is not the registered one."""
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -190,8 +201,9 @@ def ask(request: Request) -> Asked:
     options, device = request.options, devices.of(request.device)
     records = store.read_all(request.results)
     cells.refuse_edited(request.results)
+    entry = request.beforehand.entry if request.beforehand else find(options.recipe)
     resolved = resolve(
-        find(options.recipe), request.scale, request.overrides, device_profile(request.device),
+        entry, request.scale, request.overrides, device_profile(request.device),
         evidence(records, request.scale, device.product(), request.device),
     )  # fmt: skip
     arms = [arm.name for arm in resolved.arms]
@@ -204,7 +216,11 @@ def ask(request: Request) -> Asked:
     return Asked(resolved, records, taken, first, folders)
 
 
-def read(options: Options, only: Callable[[Run], bool] | None) -> Request:
+def read(
+    options: Options,
+    only: Callable[[Run], bool] | None,
+    beforehand: Beforehand | None = None,
+) -> Request:
     """Raises RequestError for words that are none, or that exclude each other."""
     if options.fresh and options.keep:
         raise RequestError("--fresh and --keep exclude each other")
@@ -218,6 +234,7 @@ def read(options: Options, only: Callable[[Run], bool] | None) -> Request:
         read_overrides(options.config, options.sets)
         | run_data.own_text(options.text, options.data),
         launchers.find(options.launcher, options.processes, options.address), only=only,
+        beforehand=beforehand,
         trackers=named(options.track) if options.track is not None else (),
     )  # fmt: skip
     if options.start is None or options.dry_run:

@@ -11,7 +11,7 @@ from harness.code import behaviour, provenance
 from harness.commands import places, run_data
 from harness.commands import start as starts
 from harness.commands.planned import default_jobs, target
-from harness.commands.request import Asked, Options, Request, ask, read
+from harness.commands.request import Asked, Beforehand, Options, Request, ask, read
 from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report
 from harness.commands.run_question import command, question, unseen
@@ -35,14 +35,20 @@ from harness.records import store
 from harness.records.schema import Launch, Record
 
 
-def run(options: Options, *, only: Callable[[Run], bool] | None = None) -> None:
+def run(
+    options: Options,
+    *,
+    only: Callable[[Run], bool] | None = None,
+    beforehand: Beforehand | None = None,
+) -> None:
     """Execute a recipe; `only` leaves out runs that are not wanted now, but for those that wanted
     ones start from; with it --fresh runs what is outdated again, and nothing that is finished.
+    `beforehand` is the recipe where another command has frozen something of it.
 
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
-    request = read(options, only)
+    request = read(options, only, beforehand)
     asked = ask(request)
     if options.dry_run:
         from harness.commands import show

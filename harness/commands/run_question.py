@@ -44,6 +44,8 @@ def question(plan: Plan, overrides: Mapping[str, Any]) -> Question:
 
 def command(request: Request, entry: Entry) -> str:
     """The command that runs this recipe again, without paths of this machine."""
+    if request.beforehand is not None:
+        return as_command(request.beforehand.words)
     words = [
         "smol",
         "run",

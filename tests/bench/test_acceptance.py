@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from bench.acceptance import __main__ as acceptance
+from bench.acceptance import device, recipes
 from bench.acceptance.verdicts import Verdicts
+from harness.errors import RunFailed
+from harness.recipe import find, load
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the machine has what must be missing")
@@ -42,6 +45,31 @@ def test_the_rehearsal_makes_the_same_checks():
     real, rehearsed = ([c.name for c in acceptance.checks(r)] for r in (False, True))
     assert real == rehearsed
     assert all("cpu" not in " ".join(c.command) for c in acceptance.checks(False))
+
+
+def test_every_recipe_that_runs_on_the_device_has_its_short_run(monkeypatch, capsys):
+    ran = []
+
+    def short_run(entry, device, results):
+        ran.append(entry.name)
+        if entry.name == "optimizers":
+            raise RunFailed("planted")
+
+    monkeypatch.setattr(recipes, "short_run", short_run)
+    ours = {n for n, e in load()[0].items() if e.build.__module__.startswith("recipes.")}
+    assert recipes.main("cuda") == 1
+    assert set(ran) == ours
+    assert capsys.readouterr().out.endswith("failed: optimizers\n")
+    ran.clear()
+    assert recipes.main("cpu") == 1
+    assert set(ran) == {n for n in ours if find(n).at("smoke").runs_on("cpu")} != ours
+
+
+def test_a_device_that_multiplies_wrongly_fails(monkeypatch):
+    assert device.main("cpu") == 0
+    right = torch.ones
+    monkeypatch.setattr(device.torch, "ones", lambda *s, **k: right(*s, **k) * 1.01)
+    assert device.main("cpu") == 1
 
 
 def test_what_is_not_a_number_fails():

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from bench.acceptance import training
+from bench.acceptance import parity, training
 from bench.acceptance.verdicts import Verdicts
 from harness.plan import profiles
 from harness.train import graphs
 from models.kernels import document_mask
 from models.lm import LanguageModel
 
+PLANTED = """
+import dataclasses, sys
+from bench.acceptance import {check}
+from models.kernels import registry
+
+right = registry.OPS["swiglu"]
+wrong = dataclasses.replace(right, kernel=lambda *a: right.kernel(*a) * {factor})
+{check}.OPS = {{"swiglu": wrong}}
+registry.OPS["swiglu"] = wrong
+{more}
+sys.exit({check}.main("cpu"))
+"""
+"""A check of the kernels, of one alone, whose results are off by a factor."""
 QUICK = ("grouped", "documents", "muon", "peak", "recompute")
 
 
@@ -111,3 +128,34 @@ def test_a_planted_fault_is_caught(name, monkeypatch):
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in QUICK])
 def test_a_planted_fault_is_caught_slowly(name, monkeypatch):
     check(name, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", ["kernels", "configurations"])
+def test_a_kernel_that_is_off_is_caught(check):
+    more = "configurations.chunks = lambda *_: None" if check == "configurations" else ""
+    codes = [
+        subprocess.run(
+            [sys.executable, "-c", PLANTED.format(check=check, factor=factor, more=more)],
+            env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+            check=False, timeout=240,
+        ).returncode
+        for factor in (1.0, 1.05)
+    ]  # fmt: skip
+    assert codes == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_not_transformers_is_caught(monkeypatch):
+    verdicts = Verdicts()
+    parity.exact("dense", "smoke", "cpu", verdicts)
+    assert not verdicts.failed
+    export = parity.to_transformers
+
+    def then_changed(built, folder):
+        export(built, folder)
+        built.final_norm.weight.data.mul_(1.01)
+
+    monkeypatch.setattr(parity, "to_transformers", then_changed)
+    parity.exact("dense", "smoke", "cpu", verdicts)
+    assert verdicts.failed

@@ -14,11 +14,14 @@ import pytest
 
 from harness.commands.show import _time
 from harness.evidence.query import Current, Manifests
+from harness.evidence.spreads import Spread
 from harness.machine.hardware import peaks
 from harness.machine.prices import price_of
 from harness.plan import campaign, needs, profiles
+from harness.plan import night as nights
 from harness.plan import runs as planning
 from harness.plan.campaign import Target
+from harness.plan.forecast import Forecast
 from harness.plan.resolved import resolve
 from harness.plan.runs import Where
 from harness.recipe import Scale, find
@@ -84,11 +87,35 @@ def shown(card: str) -> dict[str, Any]:
     return said
 
 
+SPREADS = [
+    Spread("some recipe", "proxy", "a", "b", 5, 0.0109, 819_200),
+    Spread("another", "proxy", "a", "c", 5, 0.0304, 327_680),
+]
+"""Fixed here: the records' own change with every run."""
+
+
+def night(card: str) -> list[str]:
+    """What the night says of each budget."""
+    on, entry = target(card), nights.protocol([find("night")], None)
+    profile = profiles.of(on.peak and on.peak.memory_bytes)
+    plan = planning.make(
+        resolve(entry, nights.SCALE, {}, profile), Where("cuda", card), lambda data: "t"
+    )
+    one, basis = nights.pair_seconds(plan, Forecast(card, on.peak, []))
+    assert one is not None
+    budgets = [b for b in nights.BUDGETS if "$" not in b or on.price is not None]
+    return [
+        f"one pair {one / 60:.0f} minutes, {basis}",
+        *(nights.holds(b, on, one, SPREADS).text for b in budgets),
+    ]
+
+
 @pytest.mark.parametrize("card", CARDS)
 def test_what_is_said_is_what_was_read(card):
     expected = json.loads((HERE / f"{card}.json").read_text("utf-8"))
     assert campaigns(card) == expected["campaigns"]
     assert shown(card) == expected["shown"]
+    assert night(card) == expected["night"]
 
 
 @pytest.mark.parametrize("card", CARDS)
@@ -112,7 +139,7 @@ def main() -> None:
     """Write what is said now."""
     HERE.mkdir(exist_ok=True)
     for card in CARDS:
-        said = {"campaigns": campaigns(card), "shown": shown(card)}
+        said = {"campaigns": campaigns(card), "shown": shown(card), "night": night(card)}
         (HERE / f"{card}.json").write_text(json.dumps(said, indent=1) + "\n", "utf-8")
 
 
