@@ -73,7 +73,7 @@ def test_two_processes_train_what_one_trains_and_either_goes_on_from_the_other(t
     assert shared.keys() == alone.keys()
     for name, record in alone.items():
         other = shared[name]
-        assert losses(other) == pytest.approx(losses(record), abs=1e-4)
+        assert losses(other) == pytest.approx(losses(record), abs=1e-5)
         assert other.tokens_per_update == record.tokens_per_update
         assert (other.key != record.key, other.config) == (True, record.config)
         assert other.command.endswith("--launcher torchrun --processes 2")
@@ -91,8 +91,8 @@ def test_two_processes_train_what_one_trains_and_either_goes_on_from_the_other(t
     again = ended(both, 2)
     assert again.keys() == shared.keys()
     for name, record in shared.items():
-        assert losses(again[name]) == pytest.approx(losses(record), abs=1e-4)
+        assert losses(again[name]) == pytest.approx(losses(record), abs=1e-5)
     assert again["low/stem"].timing.resumed >= 2
-    assert [event["update"] for event in events(both) if event["event"] == "resume"] == sorted(
-        event["update"] for event in events(both) if event["event"] == "resume"
-    )
+    # One went on from two, then two from one, later: each number of processes has its own folder.
+    went_on = [event["update"] for event in events(both) if event["event"] == "resume"]
+    assert len({0, *went_on}) >= 3
