@@ -1,7 +1,6 @@
 """The configuration of a run: frozen, typed, complete. Its canonical form and its key's content.
 
-Every value that can change a result stands here, spelled out: a library's default is never left
-unsaid.
+Every value that can change a result stands here: no library's default is left unsaid.
 """
 
 from __future__ import annotations
@@ -230,6 +229,8 @@ class TrainConfig(Frozen):
     """A term of one's own beside the cross-entropy: (logits, targets) -> its sum over targets."""
     autotune: bool = False
     """What is compiled tries several implementations of each product, which takes minutes."""
+    deterministic: bool = False
+    """On a GPU the same bits each time, at a cost; a CPU gives them anyway."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -240,6 +241,8 @@ class TrainConfig(Frozen):
                 raise ValueError(f"train.{name} must be at least 1, not {getattr(self, name)}")
         if self.tokens > MOST_TOKENS:
             raise ValueError(f"train.tokens is at most {MOST_TOKENS:,}, not {self.tokens:,}")
+        if self.deterministic and self.autotune:
+            raise ValueError("train.autotune chooses by time: not with train.deterministic")
         for kernel in self.kernels if isinstance(self.kernels, tuple) else ():
             if kernel not in KERNELS:
                 raise ValueError(f"train.kernels: no kernel '{kernel}'{nearest(kernel, KERNELS)}")
@@ -290,6 +293,7 @@ ADDED: dict[str, Any] = {
     "optim.settings": {},
     "optim.code": "",
     "train.autotune": False,
+    "train.deterministic": False,
     **{f"model.feed_forward{field}": value for field, value in _PART.items()},
     **{f"model.attention{field}": value for field, value in _PART.items()},
     **{f"schedule.shape{field}": value for field, value in _PART.items()},

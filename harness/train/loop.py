@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import torch
 from harness.data.batches import TrainStream, Validation
 from harness.errors import RequestError
 from harness.launch.protocol import MetricsLog, RunFiles
+from harness.machine import devices
 from harness.optim.build import Optimizers
 from harness.optim.schedule import factor
 from harness.plan.runs import Run
@@ -23,7 +24,7 @@ from harness.train.evaluate import Score, by_document, evaluate, expert_use
 from harness.train.graphs import CompileWatch
 from harness.train.progress import Progress
 from harness.train.ranks import Ranks
-from harness.train.update import update
+from harness.train.update import Pending, UpdateResult, begin, update
 from models.config import expected_initial_loss, known_flops_per_token
 from models.lm import LanguageModel
 
@@ -54,6 +55,16 @@ class Workplace:
     watch: CompileWatch
 
 
+class _Open(NamedTuple):
+    """An update that was begun and is not noted yet."""
+
+    made: UpdateResult | Pending
+    number: int
+    rate_factor: float
+    started: float
+    targets: np.ndarray
+
+
 class Loop:
     """One run's loop over updates, with what it needs to do them."""
 
@@ -71,6 +82,9 @@ class Loop:
         self.stream, self.validation, self.progress = stream, validation, progress
         self.at, self.device, self.ranks = workplace, workplace.device, workplace.ranks
         per_token = known_flops_per_token(run.config.model, run.config.data.seq_len)
+        self.behind = devices.of(self.device.type).runs_behind
+        self._open: _Open | None = None
+        self._read_at = 0.0
         self.flops_per_update = per_token and run.config.tokens_per_update * per_token
 
     def go(self) -> None:
@@ -78,6 +92,13 @@ class Loop:
 
         Raises Diverged, or Stopped once the state is saved.
         """
+        try:
+            self._go()
+        finally:
+            if self._open is not None:  # an error came first: nobody has seen its loss
+                self.progress.update = self._open.number
+
+    def _go(self) -> None:
         run, train, progress = self.run, self.run.config.train, self.progress
         if progress.finished:
             return
@@ -87,6 +108,7 @@ class Loop:
             progress.samples_before = self._answers()
         while progress.update < run.last_update:
             if self.at.should_stop():
+                self._settle()
                 self._checkpoint()
                 raise Stopped
             self._update()
@@ -120,31 +142,57 @@ class Loop:
         if self.ranks.count > 1:
             # Not the same noise in each; and of no earlier state, so that any number may go on.
             torch.manual_seed(derive(run.seed, f"noise of update {number}, {self.ranks.rank}"))
-        result = update(
+        made = (begin if self.behind else update)(
             self.model, self.optimizers, batch, micro_batch=config.batch.micro_batch,
             clip_norm=config.optim.clip_norm, factor=rate_factor, device=self.device,
             ranks=self.ranks,
         )  # fmt: skip
-        seconds = time.perf_counter() - started
-        if not (result.loss - result.loss == 0.0 and result.grad_norm - result.grad_norm == 0.0):
-            raise Diverged(
-                f"loss {result.loss}, gradient norm {result.grad_norm} at update {number}"
-            )
+        self._settle()  # the one before, while the device works on this one
         progress.update += 1
+        self._open = _Open(made, number, rate_factor, started, batch.targets)
+        if not self.behind or self._is_looked_at():
+            self._settle()
+        if (why := self.at.watch.look(progress.update)) is not None:
+            self.at.log.append("uncompiled", note=f"{run.name}: {why}")
+
+    def _is_looked_at(self) -> bool:
+        """Whether anything follows that takes the weights as they are now, or their time."""
+        run, train, done = self.run, self.run.config.train, self.progress.update
+        every = (train.eval_every, train.checkpoint_every)
+        return (
+            done == run.last_update
+            or done in run.branch_at
+            or any(done % one == 0 for one in every)
+        )  # fmt: skip
+
+    def _settle(self) -> None:
+        """Read and note the update that is open, if one is. Raises Diverged."""
+        run, config, progress, one = self.run, self.run.config, self.progress, self._open
+        if one is None:
+            return
+        self._open = None
+        result = one.made if isinstance(one.made, UpdateResult) else one.made.read()
+        now = time.perf_counter()
+        # An update that was begun while the device was busy with the one before is timed from
+        # there: so what is between two readings is counted once.
+        seconds, self._read_at = now - max(one.started, self._read_at), now
+        if not (result.loss - result.loss == 0.0 and result.grad_norm - result.grad_norm == 0.0):
+            progress.update = one.number
+            raise Diverged(
+                f"loss {result.loss}, gradient norm {result.grad_norm} at update {one.number}"
+            )
         progress.update_seconds.append(seconds)
-        if number == 0 and run.start == "init":
-            self._check_initial(result.loss, batch.targets)
+        if one.number == 0 and run.start == "init":
+            self._check_initial(result.loss, one.targets)
         point = {
-            "update": progress.update,
-            "tokens": progress.update * config.tokens_per_update,
+            "update": one.number + 1,
+            "tokens": (one.number + 1) * config.tokens_per_update,
             "loss": result.loss,
-            "learning_rate_factor": rate_factor,
+            "learning_rate_factor": one.rate_factor,
             "grad_norm": result.grad_norm,
         }
         progress.training.append(point)
         self.at.log.append("update", **point, seconds=round(seconds, 6))
-        if (why := self.at.watch.look(progress.update)) is not None:
-            self.at.log.append("uncompiled", note=f"{run.name}: {why}")
 
     def _check_initial(self, loss: float, targets: np.ndarray) -> None:
         """Before the rest is computed: a record could not be kept. Raises RequestError."""

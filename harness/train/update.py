@@ -83,6 +83,58 @@ def clip_gradients(model: LanguageModel, limit: float) -> torch.Tensor:
     return norm
 
 
+@dataclass(frozen=True)
+class Pending:
+    """An update that the device may still be working on."""
+
+    values: torch.Tensor
+    """Loss, routing loss and gradient norm, on their way to the host."""
+    done: torch.Event | None
+    """Tells that the device has come past the update; None where nothing is behind."""
+
+    def read(self) -> UpdateResult:
+        """Wait until it is done."""
+        if self.done is not None:
+            self.done.synchronize()
+        return UpdateResult(*self.values.tolist())
+
+
+def begin(
+    model: LanguageModel,
+    optimizers: Optimizers,
+    batch: Batch,
+    *,
+    micro_batch: int,
+    clip_norm: float,
+    factor: float,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+) -> Pending:
+    """`update` without waiting for the device: the host may prepare and start the next one.
+
+    So the step is made before anybody has seen whether the loss is finite: who calls this reads it
+    before the weights are used for anything else than the next update.
+    """
+    loss, routing = accumulate(model, batch, micro_batch, device, ranks)
+    norm = clip_gradients(model, clip_norm)
+    optimizers.set_factor(factor)
+    optimizers.step()
+    for parameter in model.parameters():
+        parameter.grad = None
+    return _sent(torch.stack([loss, routing, norm.to(loss.dtype)]), device)
+
+
+def _sent(values: torch.Tensor, device: torch.device) -> Pending:
+    """On their way to the host's pinned memory from now on: asked for later, they would come behind
+    the next update."""
+    sent = values.to("cpu", non_blocking=True)
+    done = None
+    if device.type != "cpu":
+        done = torch.Event(device)
+        done.record()
+    return Pending(sent, done)
+
+
 def update(
     model: LanguageModel,
     optimizers: Optimizers,

@@ -136,7 +136,10 @@ class Worker:
     def _train(self) -> None:
         run, config = self.run, self.run.config
         torch.set_num_threads(config.train.threads)
-        determinism.ask(devices.of(run.device).deterministic, config.train.compile != "eager")
+        always = devices.of(run.device).deterministic
+        determinism.ask(
+            always or config.train.deterministic, config.train.compile != "eager", run.device
+        )
         # It would fill every new tensor with NaN: a tenth of an update, to find errors of ours.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         device = torch.device(run.device)

@@ -36,6 +36,9 @@ class Device(ABC):
     """Whether its hours are for sale, so that dollars and wall clock are worth comparing."""
     deterministic: ClassVar[bool]
     """Whether torch's deterministic algorithms cover everything that is trained here."""
+    runs_behind: ClassVar[bool]
+    """Whether it works through what the host has asked for while the host goes on: then an update's
+    loss is read one update late, and nothing waits in between."""
     own_memory: ClassVar[bool]
     """Whether it has an allocator of its own, whose peak a record keeps; else the process's."""
     campaign_scales: ClassVar[tuple[Scale, ...]]

@@ -33,6 +33,7 @@ class Cpu(Device):
     )
     rented = False
     deterministic = True
+    runs_behind = False
     own_memory = False
     campaign_scales = ("proxy",)  # `smoke` shows that things work, and `full` is no job for a CPU
     patience_seconds = 60.0

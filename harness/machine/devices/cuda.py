@@ -30,6 +30,7 @@ class Cuda(Device):
     heading = "### Measured on GPU"
     rented = True
     deterministic = False
+    runs_behind = True
     own_memory = True
     campaign_scales = ("full", "proxy")
     # A rented machine's other cores are others', and busy: the card's own state decides.
