@@ -143,6 +143,7 @@ def _launch(
     runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
 ) -> list[Record]:
     from harness.code import snapshot
+    from harness.launch.disk import Disk
     from harness.launch.display import ProgressDisplay
     from harness.launch.execute import Interrupted, execute
     from harness.launch.sinks import Sinks
@@ -161,8 +162,16 @@ def _launch(
         )
     if timing is not None and request.options.processes > 1:
         raise RequestError("--processes: a recipe that times its runs gives each one process")
+    well = {r.key for r in store.read_all(request.results) if r.status == "ok"}
+    disk = Disk(plan.runs, well - {run.key for run in runs}, checkpoints, terminal.note)
+    disk.check_all(runs)
     here, launcher = default_jobs(request.device, runs), request.launcher
     folder = snapshot.take(checkpoints)
+
+    def ended(job: Job, record: Record) -> None:
+        draw(job.files.summary, job.files.plot, job.run.name)
+        disk.ended(job, record)
+
     with alone(checkpoints, request.results, plan), opened(launcher, folder):
         workers = 1 if timing else request.options.jobs or launcher.at_once(here, runs)
         jobs = _jobs(runs, plan, prepared, request, workers)
@@ -180,7 +189,7 @@ def _launch(
             ):
                 return execute(
                     jobs, launcher=launcher, workers=workers, code=folder, display=display,
-                    on_record=lambda job, _: draw(job.files.summary, job.files.plot, job.run.name),
+                    on_record=ended, may_start=disk.check,
                 )  # fmt: skip
         except Interrupted:
             with contextlib.suppress(RequestError):

@@ -33,6 +33,7 @@ from harness.errors import RequestError
 from harness.evidence import precision
 from harness.evidence.query import Recorded, on
 from harness.launch import terminal
+from harness.launch.disk import SMALL_BYTES
 from harness.plan import needs, profiles
 from harness.plan import runs as planning
 from harness.plan.backlog import sort
@@ -154,7 +155,10 @@ def _print_needs(plan: Plan) -> None:
             f"epochs: at most {most:.1f} over the {'prepared' if known else 'asked for'} tokens "
             f"({run.arm}, {run.stage}){more}"
         )
-    checkpoints, data = needs.disk_bytes(plan) / 1e9, needs.data_bytes(plan, _prepared) / 1e9
+    checkpoints, data = (
+        needs.disk_bytes(plan.runs, keeps=SMALL_BYTES) / 1e9,
+        needs.data_bytes(plan, _prepared) / 1e9,
+    )
     _say(f"disk: {checkpoints:,.1f} GB of checkpoints at most, {data:,.1f} GB of prepared data")
     host = needs.host_bytes(plan.runs, _at_once(plan)) / 1e9
     _say(f"host memory: about {host:,.1f} GB, {_at_once(plan)} at a time")

@@ -65,13 +65,14 @@ def execute(
     code: Path,
     display: Display,
     on_record: Callable[[Job, Record], None],
+    may_start: Callable[[Job], None] = lambda job: None,
 ) -> list[Record]:
     """Run all jobs, `workers` at a time; return their records in the order in which they ended.
 
     `code` is the folder that holds the packages to run, see `harness.code.snapshot`.
     A job whose parent (among these jobs) did not end `ok` is left out. On an interrupt the jobs
     are asked to stop, their records are collected, and Interrupted is raised. No job outlives an
-    error either.
+    error either, which `may_start` may raise of a job.
     """
     queue = _Queue(list(jobs), frozenset(job.run.key for job in jobs))
 
@@ -87,7 +88,7 @@ def execute(
     with _interrupted_by_signals():
         try:
             while queue.waiting or queue.running:
-                _start(queue, launcher, workers, code)
+                _start(queue, launcher, workers, code, may_start)
                 for task in list(queue.running):
                     task.tail.poll()
                     if launcher.poll(task):
@@ -107,13 +108,20 @@ def execute(
     return queue.done
 
 
-def _start(queue: _Queue, launcher: Launcher, workers: int, code: Path) -> None:
+def _start(
+    queue: _Queue,
+    launcher: Launcher,
+    workers: int,
+    code: Path,
+    may_start: Callable[[Job], None],
+) -> None:
     """Start what may start, as far as there is room; leave out what has nothing to start from."""
     left = []
     for job in queue.waiting:
         if queue.hopeless(job):
             queue.ended[job.run.key] = "failed"  # its own children are left out too
         elif queue.due(job) and len(queue.running) < workers:
+            may_start(job)
             queue.running.append(launcher.start(job, code))
         else:
             left.append(job)

@@ -42,11 +42,33 @@ def epochs(runs: Iterable[Run], tokens_of: TrainTokens) -> tuple[float, Run, boo
     return found
 
 
-def disk_bytes(plan: Plan) -> float:
-    """The most that checkpoints of all the plan's runs take at once, nothing deleted: of each run
-    its final weights and a state to resume from, and of a stem a state at each branch."""
-    return sum(_weights(run.config) + (1 + len(run.branch_at)) * _state(run.config)
-               for run in plan.runs)  # fmt: skip
+def disk_bytes(runs: Sequence[Run], *, keeps: int = 0) -> float:
+    """The most that checkpoints take at once, one run after another: while a run goes on its
+    branches and its rolling state, twice, since the next is written beside the last; afterwards its
+    final weights. States of up to `keeps` bytes stay, larger ones go once they have served
+    (`harness.launch.disk`)."""
+    children = {run.key: {r.key for r in runs if r.parent == run.key} for run in runs}
+    by_key = {run.key: run for run in runs}
+    ended: set[str] = set()
+    held = most = 0.0
+    for run in runs:
+        most = max(most, held + running_bytes(run))
+        state, branches = state_bytes(run.config), len(run.branch_at)
+        held += weights_bytes(run.config) + branches * state
+        ended.add(run.key)
+        if state <= keeps:
+            held += state
+            continue
+        for other in (run, by_key.get(run.parent or "")):
+            if other is not None and other.branch_at and children[other.key] <= ended:
+                held -= len(other.branch_at) * state_bytes(other.config)
+    return max(most, held)
+
+
+def running_bytes(run: Run) -> float:
+    """The most that one run's own states take while it goes on."""
+    state = state_bytes(run.config)
+    return 2 * state + len(run.branch_at) * state + weights_bytes(run.config)
 
 
 def data_bytes(plan: Plan, tokens_of: TrainTokens) -> float:
@@ -58,14 +80,15 @@ def data_bytes(plan: Plan, tokens_of: TrainTokens) -> float:
 
 def host_bytes(runs: Sequence[Run], at_once: int) -> float:
     """The host's memory while runs train: each holds its state once more while it is saved."""
-    largest = max(_state(run.config) for run in runs)
+    largest = max(state_bytes(run.config) for run in runs)
     return at_once * (HOST_BYTES + largest)
 
 
-def _weights(config: RunConfig) -> int:
+def weights_bytes(config: RunConfig) -> int:
+    """Final weights, fp32."""
     return FULL * total_parameters(config.model)
 
 
-def _state(config: RunConfig) -> int:
+def state_bytes(config: RunConfig) -> int:
     """Weights and optimizer state, as a checkpoint to resume from has them."""
-    return (1 + MOMENTS) * _weights(config)
+    return (1 + MOMENTS) * weights_bytes(config)

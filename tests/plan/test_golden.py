@@ -76,7 +76,7 @@ def shown(card: str) -> dict[str, Any]:
         said[f"{name} {scale}"] = [
             *_time(plan, [], on),
             f"epochs {passes[0]:.2f}" if passes else "epochs not known",
-            f"disk {needs.disk_bytes(plan) / 1e9:.0f} GB, data "
+            f"disk {needs.disk_bytes(plan.runs) / 1e9:.0f} GB, data "
             f"{needs.data_bytes(plan, lambda data: None) / 1e9:.1f} GB",
             f"host {needs.host_bytes(plan.runs, 1) / 1e9:.1f} GB",
             "device {:.1f} GB".format(

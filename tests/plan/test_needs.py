@@ -35,7 +35,18 @@ def test_passes_are_those_of_the_longest_run_over_what_was_prepared() -> None:
 def test_disk_is_what_the_files_come_to() -> None:
     plan = plan_of("pretrain_sft")
     weights = 4 * total_parameters(plan.arms[0].config.model)
-    assert needs.disk_bytes(plan) == 2 * (weights + 3 * weights)
+    # Two of the second stage's states, one being written, its final weights, and the first's.
+    assert needs.disk_bytes(plan.runs) == 2 * 3 * weights + 2 * weights
+    assert needs.disk_bytes(plan.runs, keeps=10**10) == (2 * 3 + 3 + 2) * weights
+
+
+def test_branches_are_held_until_all_that_starts_from_them_has_ended() -> None:
+    plan = plan_of("noise_floor")
+    weights = 4 * total_parameters(plan.arms[0].config.model)
+    chains = len(plan.runs) // 2
+    # Before the last chain's decay: final weights of all before it, its stem's, and its branch.
+    most = (2 * (chains - 1) + 1 + 3) * weights + (2 * 3 + 1) * weights
+    assert needs.disk_bytes(plan.runs) == most
 
 
 def test_more_than_four_passes_are_refused_without_a_word() -> None:
