@@ -41,7 +41,7 @@ class Source(Frozen):
     """The source's part of the training tokens, or of the conversations; the shares of a
     specification sum to 1."""
     paths: tuple[str, ...] = ()
-    """For `files`: .txt, .jsonl and .parquet files or folders of them."""
+    """For `files`: .txt, .jsonl, .json, .csv and .parquet files or folders of them."""
     text_column: str = "text"
     """For `files` and `hub`: the column that holds the text, or the messages."""
     dataset: str = ""

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.config import ModelConfig
-from models.hf_files import WEIGHTS, Tensors, is_pointer, weight_files
+from models.hf_files import ADAPTERS, WEIGHTS, Tensors, is_pointer, weight_files
 from models.lm import LanguageModel
 
 READ = ("F32", "BF16", "F16")
@@ -213,6 +213,11 @@ def from_transformers(folder: Path, compute_dtype: torch.dtype = torch.bfloat16)
     read. Memory is taken once names and shapes are known to fit.
     """
     config = read_config(folder)
+    if adapter := next((name for name in ADAPTERS if (folder / name).is_file()), None):
+        raise ValueError(
+            f"{folder} holds {adapter}: an adapter beside the weights, which are other ones with "
+            "it; merge it into them (peft's merge_and_unload), or move it elsewhere"
+        )
     files = weight_files(folder)
     try:
         with ExitStack() as stack, torch.no_grad():

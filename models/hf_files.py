@@ -13,6 +13,8 @@ from torch import Tensor
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 """Which of several files holds which tensor, where there are several."""
+ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+"""Files of weights that are added to those of a model, which transformers does where it can."""
 
 
 class Tensors:

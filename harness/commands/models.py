@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from harness.commands import places, special
 from harness.config import RunConfig, digest
-from harness.data import assets
+from harness.data import assets, ends
 from harness.data.manifest import Prepared, load_folder
 from harness.data.prepare import find_prepared
 from harness.data.tokens import END_OF_TEXT
@@ -114,7 +114,7 @@ class Loaded:
     def prefix(self) -> int:
         """The token before a text without context: as `HFLM` takes it of a folder's tokenizer,
         its first token or else its last; of ours, the end of another document."""
-        names = special.tokenizer_names(self.tokenizer_folder) if self.adds else {}
+        names = ends.names(self.tokenizer_folder) if self.adds else {}
         for role in ("bos_token", "eos_token"):
             token: int | None = self.tokenizer.token_to_id(names.get(role, ""))
             if token is not None:
@@ -262,7 +262,7 @@ def load(
         tokens = {}
     fitted = tokenizers.load(folder)
     if not tokens:
-        end = fitted.token_to_id(END_OF_TEXT)
+        end = ends.of_text(folder, fitted)
         tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end)
         if config is not None and config.data.format == "chat":
             turn = special.end_of_turn(folder, fitted)

@@ -101,8 +101,9 @@ class Options:
             "--text",
             metavar="FILE",
             show_default=False,
-            help="Text of your own instead of the recipe's: a .txt, .jsonl or .parquet file, or a "
-            "folder of them. May be repeated. Few documents are cut into spans.",
+            help="Text of your own instead of the recipe's: a .txt, .jsonl, .json, .csv or "
+            ".parquet file, or a folder of them. May be repeated. Few documents are cut "
+            "into spans.",
         ),
     ] = field(default_factory=list)
     repeat_data: Annotated[

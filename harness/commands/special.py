@@ -25,17 +25,6 @@ def end_of_turn(folder: Path, fitted: Tokenizer) -> int | None:
         return token
 
 
-def tokenizer_names(folder: Path) -> dict[str, str]:
-    """Role -> special token, as tokenizer_config.json says."""
-    try:
-        content = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        found = {role: content.get(role) for role in ("bos_token", "eos_token")}
-    except (OSError, ValueError, AttributeError):
-        return {}
-    named = {r: v.get("content") if isinstance(v, dict) else v for r, v in found.items()}
-    return {role: name for role, name in named.items() if isinstance(name, str)}
-
-
 def check_tokens(folder: Path, tokens: dict[str, Any], vocabulary: int) -> None:
     """Raises RequestError for an id that the model has no row for."""
     for role, ids in tokens.items():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands import models, special
-from harness.data import cloze
+from harness.data import cloze, ends
 from harness.errors import RequestError, nearest
 
 if TYPE_CHECKING:
@@ -105,17 +105,17 @@ def harness_model(loaded: models.Loaded, *, context: int | None = None) -> Harne
         chat: ChatFormat | None = ChatFormat(loaded.tokenizer_folder)
     except RequestError:
         chat = None  # without a template; --chat will say so
-    ends = set(loaded.stops)
+    stops = set(loaded.stops)
     if loaded.adds:  # `HFLM` ends at the tokenizer's end too, whatever the model's settings say
-        names = special.tokenizer_names(loaded.tokenizer_folder)
-        end = loaded.tokenizer.token_to_id(names.get("eos_token", ""))
-        ends |= set() if end is None else {end}
+        named = ends.names(loaded.tokenizer_folder)
+        end = loaded.tokenizer.token_to_id(named.get("eos_token", ""))
+        stops |= set() if end is None else {end}
     made = HarnessModel(
         loaded.model,
         loaded.prompting,
         context=context or loaded.context,
         start=loaded.prefix,
-        stops=frozenset(ends),
+        stops=frozenset(stops),
         chat=chat,
         adds=loaded.adds,
     )

@@ -20,14 +20,24 @@ from tokenizers import Tokenizer
 
 from harness.data import tokenizer as tokenizers_
 from harness.data.template import Template
-from harness.data.written import Written, follow
+from harness.data.written import Follow, Written, follow
 from harness.errors import RequestError
 
 END_OF_TURN = "<|im_end|>"
 ROLES = ("system", "user", "assistant")
+TOOL_ROLES = ("tool", "ipython", "function", "developer")
+"""Roles that only some templates write."""
+CALLS = ("tool_calls", "function_call")
+"""Fields of an assistant's message that stand for words of it."""
 
-Message = Mapping[str, str]
-"""`{"role": ..., "content": ...}`, and maybe `reasoning_content`."""
+Message = Mapping[str, Any]
+"""`{"role": ..., "content": ...}`, and maybe `reasoning_content`, `tool_calls`, `name` and others,
+which a template may write."""
+Given = Mapping[str, Any]
+"""What a template is given beside the messages: `tools`, `documents`, settings of its own."""
+_NOTHING: Given = {}
+_MOST_FOLLOWERS = 64
+"""Kept, one for each set of tools and settings."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +89,24 @@ class ChatFormat:
         self.template = Template(folder)
         added = self.special.get_added_tokens_decoder()
         self._special = {token.content: i for i, token in added.items() if token.special}
-        self._ends = _any_of(t.content for t in added.values() if t.content.strip())
+        self.ends = _any_of(t.content for t in added.values() if t.content.strip())
         self._names = _any_of(self._special)
-        self._follow = follow(lambda messages, prompt: self.text(messages, prompt=prompt))
+        self._followers: dict[str, Follow] = {}
 
-    def text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
+    def text(
+        self, messages: Sequence[Message], *, prompt: bool = False, given: Given = _NOTHING
+    ) -> str:
         """The conversation as the template writes it; with `prompt`, up to where the assistant
         begins. Raises RequestError where the template refuses it."""
-        return self.template.render(messages, prompt=prompt)[0]
+        return self.template.render(messages, prompt=prompt, given=given)[0]
+
+    def unread(self, messages: Sequence[Message], given: Given) -> str | None:
+        """What of a conversation the template does not write, so that its words alone would be
+        another one; None where it can all be written."""
+        wanted = [name for name in ("tools", "documents") if name in given]
+        wanted += [name for name in CALLS if any(name in message for message in messages)]
+        unread = next((name for name in wanted if not self.template.reads(name)), None)
+        return unread and f"with {unread}, which the chat template does not write"
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the assistant begins. Raises RequestError."""
@@ -103,9 +123,12 @@ class ChatFormat:
             raise RequestError(f"the chat template of {self.folder} ends no turn")
         return int(encoded.tokens[encoded.turn_ends[-1] - 1])
 
-    def encode(self, messages: Sequence[Message]) -> Encoded:
+    def encode(self, messages: Sequence[Message], given: Given = _NOTHING) -> Encoded:
         """One conversation. Raises RequestError for a template that this cannot follow."""
-        return self.encode_many([messages])[0]
+        (one,) = self.encode_each([messages], [given])
+        if isinstance(one, RequestError):
+            raise one
+        return one
 
     def encode_many(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
         """The same, of many at once. Raises RequestError for the first that cannot be."""
@@ -117,14 +140,16 @@ class ChatFormat:
         return found
 
     def encode_each(
-        self, conversations: Sequence[Sequence[Message]]
+        self, conversations: Sequence[Sequence[Message]], given: Sequence[Given] | None = None
     ) -> Iterator[Encoded | RequestError]:
         """Each in tokens, or why the template does not take it; texts go to the tokenizer
         together."""
         laid: list[_Laid | RequestError] = []
-        for messages in conversations:
+        for messages, beside in zip(
+            conversations, given or [_NOTHING] * len(conversations), strict=True
+        ):
             try:
-                laid.append(self._lay(messages, prompt=False))
+                laid.append(self._lay(messages, prompt=False, given=beside))
             except RequestError as error:
                 laid.append(error)
         usual = [one.text for one in laid if isinstance(one, _Laid) and not one.guarded]
@@ -144,14 +169,28 @@ class ChatFormat:
             raise RequestError(f"the tokenizer of {self.folder} has no {name}")
         return int(found)
 
-    def _lay(self, messages: Sequence[Message], *, prompt: bool) -> _Laid:
+    def _lay(self, messages: Sequence[Message], *, prompt: bool, given: Given = _NOTHING) -> _Laid:
         """The text, and what of it is scored. Raises RequestError."""
-        text, said = self.template.render(messages, prompt=prompt)
-        names = any(self._names.search(words) for m in messages for words in m.values())
+        text, said = self.template.render(messages, prompt=prompt, given=given)
+        names = any(self._names.search(words) for m in messages for words in _words(m))
         if prompt and not names:
             return _Laid(text, (), (), guarded=False)
         tagged = self.template.tagged
-        written = self._follow(messages, text, prompt)
+        if uses_tools(messages):
+            if unwritten := [m["role"] for m in messages if not _is_in(m, text)]:
+                raise RequestError(
+                    f"the chat template of {self.folder} does not write what the {unwritten[0]} "
+                    "says"
+                )
+            if names:
+                raise RequestError(
+                    "a special token's name in a conversation with tools, whose words are not told "
+                    "from the template's"
+                )
+            if tagged:
+                return _Laid(text, tuple(said), (), guarded=False)
+            return turn_by_turn(self, messages, text, given)
+        written = self._follow(given)(messages, text, prompt)
         if isinstance(written, str):
             if names or not tagged:
                 raise RequestError(f"the chat template of {self.folder} {written}")
@@ -160,13 +199,23 @@ class ChatFormat:
         if prompt:
             return self._guarded(text, written, [], [])
         if tagged:
-            ends = [one.end + _length(self._ends, text, one.end) for one in turns]
+            ends = [one.end + _length(self.ends, text, one.end) for one in turns]
         else:
             ends = [self._end(text, one) for one in turns]
             said = [(self._start(text, one), end) for one, end in zip(turns, ends, strict=True)]
         if names:
             return self._guarded(text, written, said, ends)
         return _Laid(text, tuple(said), tuple(ends), guarded=False)
+
+    def _follow(self, given: Given) -> Follow:
+        key = json.dumps(given, sort_keys=True, default=str) if given else ""
+        if key not in self._followers:
+            if len(self._followers) >= _MOST_FOLLOWERS:
+                self._followers.clear()
+            self._followers[key] = follow(
+                lambda messages, prompt: self.text(messages, prompt=prompt, given=given)
+            )
+        return self._followers[key]
 
     @cached_property
     def _asks(self) -> str:
@@ -186,7 +235,7 @@ class ChatFormat:
 
     def _end(self, text: str, turn: Written) -> int:
         """Where the token behind what the assistant says ends. Raises RequestError for none."""
-        length = _length(self._ends, text, turn.end)
+        length = _length(self.ends, text, turn.end)
         if not length:
             raise RequestError(
                 f"the chat template of {self.folder} does not end the assistant's turn with a "
@@ -267,6 +316,49 @@ class ChatFormat:
                 "message from the token"
             )
         return guard
+
+
+def turn_by_turn(chat: ChatFormat, messages: Sequence[Message], text: str, given: Given) -> _Laid:
+    """A conversation with calls of tools: each of the assistant's turns is what the template writes
+    more than it writes to ask for it, up to the last special token. Raises RequestError for a
+    template of which that is not so."""
+    said: list[tuple[int, int]] = []
+    for i, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = chat.text(messages[:i], prompt=True, given=given)
+        whole = chat.text(messages[: i + 1], given=given)
+        if not whole.startswith(before):  # it asks with words that it does not write of a turn
+            before = chat.text(messages[:i], given=given)
+        end = max((m.end() for m in chat.ends.finditer(whole, len(before))), default=0)
+        if not whole.startswith(before) or not end or not text.startswith(whole[:end]):
+            raise RequestError(
+                f"the chat template of {chat.folder} writes a turn with tools otherwise where "
+                "others follow it, so what is learnt cannot be told"
+            )
+        said.append((len(before), end))
+    return _Laid(text, tuple(said), tuple(end for _, end in said), guarded=False)
+
+
+def uses_tools(messages: Sequence[Message]) -> bool:
+    """Whether tools are called, or speak, in a conversation."""
+    return any(m["role"] in TOOL_ROLES or set(CALLS) & m.keys() for m in messages)
+
+
+def _is_in(message: Message, text: str) -> bool:
+    """Whether a message's words stand in a text: as they are, or as JSON writes them."""
+    words = (message.get("content") or "").split("</think>")[-1].strip()
+    written = (words, *(json.dumps(words, ensure_ascii=way)[1:-1] for way in (False, True)))
+    return any(one in text for one in written)
+
+
+def _words(value: Any) -> Iterator[str]:
+    """All texts in a message."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _words(one)
 
 
 def _hidden(token: int) -> str:

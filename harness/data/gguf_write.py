@@ -120,7 +120,10 @@ def _add_tokenizer(writer: Any, config: dict[str, Any], folder: Path) -> None:
     if template.is_file():
         writer.add_chat_template(template.read_text("utf-8"))
     elif settings.is_file() and "chat_template" in (said := _read(settings)):
-        writer.add_chat_template(said["chat_template"])
+        table = said["chat_template"]
+        if isinstance(table, dict):  # the library's reader takes a list of them
+            table = [{"name": name, "template": one} for name, one in table.items()]
+        writer.add_chat_template(table)
 
 
 def _pairs(weight: np.ndarray, heads: int) -> np.ndarray:

@@ -1,10 +1,12 @@
 """A tokenizer that is given rather than fitted: SmolLM2's, or that of any folder.
 
-Only byte-level BPE is taken: bits per byte need to know how many bytes each token stands for.
+Taken is what loses no byte of a text, since bits per byte need to know how many bytes each token
+stands for: byte-level BPE, and sentencepiece with a token for each byte.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,6 @@ from tokenizers import Tokenizer
 from harness.data.pieces import alphabet
 from harness.data.template import settle
 from harness.data.tokenizer import load
-from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 
 SMOLLM2 = "smollm2"
@@ -44,7 +45,7 @@ def find(chosen: str, progress: Callable[[str], None]) -> Path:
 def install(source: Path, folder: Path) -> np.ndarray:
     """Copy the tokenizer's files and write `token_bytes.npy`; returns that array.
 
-    Raises RequestError for a tokenizer that is not byte-level BPE with an end-of-text token.
+    Raises RequestError for a tokenizer of which the bytes of a token are not known.
     """
     sizes = token_bytes(load(source), source)
     for name in FILES:
@@ -55,19 +56,29 @@ def install(source: Path, folder: Path) -> np.ndarray:
     return sizes
 
 
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
+"""How sentencepiece names the token of a byte; `▁` stands for a space in the others."""
+
+
 def token_bytes(tokenizer: Tokenizer, source: Path) -> np.ndarray:
     """(vocabulary,) int32: UTF-8 bytes of each token; 0 for special tokens. Raises RequestError."""
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    if END_OF_TEXT not in vocabulary:
-        raise RequestError(f"the tokenizer of {source} has no {END_OF_TEXT}")
     added = tokenizer.get_added_tokens_decoder()
     known = alphabet()
+    pieces = all(f"<0x{byte:02X}>" in vocabulary for byte in range(256))
     sizes = np.zeros(max(vocabulary.values()) + 1, dtype=np.int32)
     for name, token in vocabulary.items():
-        if token in added:
+        if pieces and _BYTE.fullmatch(name):
+            sizes[token] = 1
+        elif token in added:
             sizes[token] = 0 if added[token].special else len(name.encode())
+        elif pieces:
+            sizes[token] = len(name.replace("▁", " ").encode())
         elif all(character in known for character in name):
             sizes[token] = len(name)
         else:
-            raise RequestError(f"the tokenizer of {source} is not byte-level BPE: token {name!r}")
+            raise RequestError(
+                f"the tokenizer of {source} is neither byte-level BPE nor sentencepiece with all "
+                f"bytes: token {name!r} may stand for several texts"
+            )
     return sizes

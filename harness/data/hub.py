@@ -34,7 +34,7 @@ class DataTable:
     """One split of one subset of a data set, and the column that is wanted."""
 
     dataset: str
-    """An id on the Hub, or a local file or folder of .parquet, .jsonl or .txt."""
+    """An id on the Hub, or a local file or folder of .parquet, .jsonl, .json, .csv or .txt."""
     subset: str | None
     split: str
     column: str

@@ -1,4 +1,4 @@
-"""A local .txt, .jsonl or .parquet file row by row: the wanted column, as its writer meant it.
+"""A local file row by row: the wanted column, as its writer meant it.
 
 Nothing is guessed: JSON's texts stay texts, whatever they look like, and a column that `datasets`
 stored in a form of its own (JSON as encoded text) is read through its decoding.
@@ -6,9 +6,10 @@ stored in a form of its own (JSON as encoded text) is read through its decoding.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from harness.errors import RequestError, nearest
 
 ROWS = 256
 """Read at a time of a parquet file, which may hold gigabytes of equal texts in a few kilobytes."""
-ENDINGS = (".txt", ".jsonl", ".parquet")
+ENDINGS = (".txt", ".jsonl", ".parquet", ".json", ".csv")
+_WHERE_ALONE = (".json", ".csv")
+"""In a folder read only where it holds no others: beside data they mostly say something of it."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,12 @@ def inside(folder: Path) -> tuple[list[Path], str]:
     if lost := next((path for path in there if is_readable(path) and _leads_nowhere(path)), None):
         raise RequestError(f"{lost} is a link to a file that is not there")
     found = [path for path in there if path.is_file()]
-    others = Counter(path.suffix.lower() or "no ending" for path in found if not is_readable(path))
-    said = ", ".join(f"{number:,} {ending}" for ending, number in sorted(others.items()))
-    return [path for path in found if is_readable(path)], said
+    taken = [path for path in found if is_readable(path)]
+    taken = [path for path in taken if path.suffix.lower() not in _WHERE_ALONE] or taken
+    left = Counter(path.suffix.lower() or "no ending" for path in found)
+    left -= Counter(path.suffix.lower() for path in taken)
+    said = ", ".join(f"{number:,} {ending}" for ending, number in sorted(left.items()))
+    return taken, said
 
 
 def _leads_nowhere(path: Path) -> bool:
@@ -89,7 +95,9 @@ def read(path: Path, column: str) -> Iterator[FileRow]:
     first: then it is another kind of file. Raises RequestError that names the file, and the line
     where there is one.
     """
-    readers = {".txt": _txt, ".jsonl": _jsonl, ".parquet": _parquet}
+    readers = {
+        ".txt": _txt, ".jsonl": _jsonl, ".json": _jsonl, ".csv": _csv, ".parquet": _parquet
+    }  # fmt: skip
     try:
         with path.open("rb") as file:
             if file.read(len(_POINTER)) == _POINTER:
@@ -110,16 +118,66 @@ def _txt(path: Path, column: str) -> Iterator[FileRow]:
 
 
 def _jsonl(path: Path, column: str) -> Iterator[FileRow]:
+    begun = False
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             where = f"line {number}"
             row = _object(line)
             if isinstance(row, Refused):
-                if number == 1:
+                if not begun:
+                    if (whole := _documents(path)) is not None:
+                        yield from _listed(whole, column)
+                        return
                     raise RequestError(f"{path}: {where}: {row.why} ({row.detail})")
                 yield FileRow(where, row)
             elif row is not None:
+                begun = True
                 yield FileRow(where, _pick(row, column))
+
+
+def _documents(path: Path) -> list[Any] | None:
+    """The rows of a file that is JSON over many lines: those of a list, or object after object;
+    None where it is not."""
+    reader, found = json.JSONDecoder(), []
+    try:
+        text = path.read_text("utf-8-sig")
+        at = len(text) - len(text.lstrip())
+        while at < len(text):
+            value, end = reader.raw_decode(text, at)
+            found += value if isinstance(value, list) else [value]
+            at = end + len(text[end:]) - len(text[end:].lstrip())
+    except (ValueError, RecursionError):
+        return None
+    return found if found and isinstance(found[0], dict) else None
+
+
+def _listed(values: Sequence[Any], column: str) -> Iterator[FileRow]:
+    for number, value in enumerate(values, start=1):
+        is_row = isinstance(value, dict)
+        found = _pick(value, column) if is_row else Refused("not an object", type(value).__name__)
+        yield FileRow(f"item {number}", found)
+
+
+def _csv(path: Path, column: str) -> Iterator[FileRow]:
+    """Every field is text: nothing is guessed."""
+    csv.field_size_limit(2**31 - 1)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            header = list(reader.fieldnames or ())
+            if twice := next((name for name in header if header.count(name) > 1), None):
+                raise RequestError(f"{path} has more than one column '{twice}'")
+            for row in reader:
+                where = f"line {reader.line_num}"
+                if None in row or None in row.values():
+                    detail = f"{len(header)} columns in the first line"
+                    yield FileRow(where, Refused("a line of more or fewer fields", detail))
+                else:
+                    yield FileRow(where, _pick(row, column))
+        except csv.Error as error:
+            raise RequestError(f"{path}: line {reader.line_num}: not CSV ({error})") from None
+        except UnicodeDecodeError as error:
+            raise RequestError(f"{path}: not UTF-8 (byte {error.start + 1})") from None
 
 
 def _object(line: bytes) -> dict[str, Any] | Refused | None:
@@ -198,8 +256,10 @@ def decoder(schema: Any, column: str) -> Callable[[list[Any]], list[Any]]:
     import pyarrow as pa
 
     kind = schema.field(column).type
+    nested = pa.types.is_nested(kind)
     if b"huggingface" not in (schema.metadata or {}) and not isinstance(kind, pa.BaseExtensionType):
-        return lambda values: values  # nothing says that `datasets` stored it
+        # Nothing says that `datasets` stored it.
+        return lambda values: _filled(values) if nested else values
 
     from datasets import Features  # a second to import
 
@@ -207,7 +267,22 @@ def decoder(schema: Any, column: str) -> Callable[[list[Any]], list[Any]]:
         one = Features.from_arrow_schema(pa.schema([schema.field(column)], schema.metadata))
     except (ValueError, KeyError, TypeError):  # a type that `datasets` has no feature for
         return lambda values: values
-    return lambda values: list(one.decode_batch({column: values})[column])
+
+    def decoded(values: list[Any]) -> list[Any]:
+        found = list(one.decode_batch({column: values})[column])
+        return _filled(found) if nested else found
+
+    return decoded
+
+
+def _filled(value: Any) -> Any:
+    """Objects without the fields that are null: a table gives every object those of all others."""
+    if isinstance(value, list):
+        return [_filled(one) for one in value]
+    if isinstance(value, dict):
+        said = ("content", "value")
+        return {k: _filled(v) for k, v in value.items() if v is not None or k in said}
+    return value
 
 
 def _decode(path: Path, data: bytes, where: str) -> str:

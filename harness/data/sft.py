@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.config import DataConfig, Source
-from harness.data import given, left_out, sft_pool
+from harness.data import ends, given, left_out, sft_pool
 from harness.data.arrow import close_dataset, write_split
 from harness.data.batches import IGNORED
 from harness.data.chat import ChatFormat, Encoded
@@ -27,7 +27,6 @@ from harness.data.packing import PADDING, Rows, pack
 from harness.data.sealing import Counts, Progress, Side, score, use, write_manifest
 from harness.data.sft_pool import ConversationPool, Cut
 from harness.data.streams import Stream
-from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 
 
@@ -76,12 +75,12 @@ def build(
         shutil.rmtree(folder)  # of a try that was cut off while it wrote
     folder.mkdir()
     sizes = given.install(tokenizer, folder)
+    end = ends.separator(tokenizer)
     chat = ChatFormat(tokenizer)  # where people know it, should its template be at fault
     pools = _read(request, sources, chat, progress, work)
     taken = _take(request, sources, pools)
     held = _held(request, sources, pools)
     progress("packing whole conversations")
-    end = chat.id_of(END_OF_TEXT)
     train, train_owner = pack([(s, e) for s, many in enumerate(taken) for e in many],
                                request.seq_len, end)  # fmt: skip
     val, val_owner = pack([(s, e) for s, many in enumerate(held) for e in many],

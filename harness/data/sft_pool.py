@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from harness.data import left_out
-from harness.data.chat import ChatFormat, Encoded, Message
+from harness.data.chat import ChatFormat, Encoded, uses_tools
 from harness.data.left_out import LeftOut, Refused
 from harness.data.sealing import Progress
 from harness.data.streams import Position, Stream
@@ -199,9 +199,9 @@ def read(
             if len(reading.fresh) >= part:
                 reading.keep(batch.before, done=False)
             talks = [one if isinstance(one, Talk | Refused) else talk(one) for one in batch.values]
-            usable = chat.encode_each([
-                one.messages for one in talks if isinstance(one, Talk) and _answered(one)
-            ])  # fmt: skip
+            talks = [_checked(one, chat) for one in talks]
+            whole = [one for one in talks if isinstance(one, Talk) and _answered(one)]
+            usable = chat.encode_each([one.messages for one in whole], [one.given for one in whole])
             for one, place in zip(talks, batch.places, strict=True):
                 if len(pool.train) >= enough and (pool.val or not cut.one):
                     break
@@ -211,7 +211,7 @@ def read(
                 elif not _answered(one):
                     pool.counts["without an answer"] += 1
                 else:
-                    found = _fit(one.messages, next(usable), cut.seq_len, chat, pool.counts)
+                    found = _fit(one, next(usable), cut.seq_len, chat, pool.counts)
                     if isinstance(found, Encoded):
                         held = held_out(cut.seed, one.unit, cut.val_fraction)
                         if held or len(pool.train) < enough:
@@ -240,8 +240,29 @@ def _answered(talk: Talk) -> bool:
     return any(message["role"] == "assistant" for message in talk.messages)
 
 
+def _checked(one: Talk | Refused, chat: ChatFormat) -> Talk | Refused:
+    """With those fields alone that the template has by their names; or why it cannot be used."""
+    if isinstance(one, Refused):
+        return one
+    if why := chat.unread(one.messages, one.given):
+        return Refused(why, selection=True)
+    always = ("role", "content", "reasoning_content")
+    messages = tuple(
+        {k: v for k, v in m.items() if k in always or chat.template.reads(k)} for m in one.messages
+    )
+    return Talk(one.unit, messages, one.given)
+
+
+def _not_taken(talk: Talk, error: RequestError) -> Refused:
+    """Of conversations with tools there may be many, and most templates know none."""
+    if uses_tools(talk.messages):
+        why = " ".join(str(error).split("chat template of ")[-1].split(" ")[1:]) or str(error)
+        return Refused(f"with tools, not taken by the chat template: {why}", selection=True)
+    return Refused("not taken by the chat template", str(error))
+
+
 def _fit(
-    messages: Sequence[Message],
+    talk: Talk,
     whole: Encoded | RequestError,
     limit: int,
     chat: ChatFormat,
@@ -250,19 +271,19 @@ def _fit(
     """A conversation of at most `limit` tokens: itself, or its first turns, or None; or why the
     template does not take it."""
     if isinstance(whole, RequestError):
-        return Refused("not taken by the chat template", str(whole))
+        return _not_taken(talk, whole)
     if not whole.targets:
         return Refused("with nothing of the assistant's that the template writes")
     if len(whole.tokens) <= limit:
         return whole
-    answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    answers = [i for i, message in enumerate(talk.messages) if message["role"] == "assistant"]
     for last, end in reversed(list(zip(answers, whole.turn_ends, strict=False))):
         if end > limit:
             continue
         try:
-            shorter = chat.encode(messages[: last + 1])
+            shorter = chat.encode(talk.messages[: last + 1], talk.given)
         except RequestError as error:
-            return Refused("not taken by the chat template", str(error))
+            return _not_taken(talk, error)
         if len(shorter.tokens) <= limit:
             counts["truncated at a turn"] += 1
             return shorter

@@ -3,12 +3,14 @@ why a row is none."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from harness.data.chat import ROLES, Message
+from harness.data.chat import CALLS, ROLES, TOOL_ROLES, Message
 from harness.data.left_out import Refused, text_fault
 from harness.errors import RequestError
 
@@ -23,13 +25,15 @@ FORMS = (
 answered."""
 _OPTIONAL = {"instruction+input+output": "input"}
 _UNREAD = {
-    "tools": "tools", "functions": "tools", "documents": "documents", "images": "images",
-    "image": "images", "videos": "videos", "video": "videos", "audios": "sound", "audio": "sound",
+    "functions": "functions", "images": "images", "image": "images", "videos": "videos",
+    "video": "videos", "audios": "sound", "audio": "sound",
 }  # fmt: skip
 """Columns, and fields of a message, without which the words are another thing -> what they hold."""
 _NOT_LEARNT = "with an answer that is not to be learnt"
 _SYSTEM = ("system", "system_prompt", "system_message")
-_BESIDE = (*_SYSTEM, "history", *_UNREAD, "weight", "label")
+_GIVEN = ("tools", "documents", "chat_template_kwargs")
+"""Columns that a chat template is given beside the messages, as transformers does it."""
+_BESIDE = (*_SYSTEM, "history", *_UNREAD, *_GIVEN, "weight", "label")
 """Columns that say more of a conversation, where a data set has them: a system turn, exchanges
 before (Alpaca's pairs), what is not read, how much it counts, whether it is a good one (TRL's)."""
 _SPEAKERS = {
@@ -63,6 +67,8 @@ class Talk:
 
     unit: str
     messages: tuple[Message, ...]
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What the template is given beside them: `tools`, `documents`, settings of its own."""
 
 
 def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
@@ -72,6 +78,7 @@ def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
     Its unit is what the user first says, so that answers to one question stay on one side.
     """
     opening: list[Any] = []
+    given: dict[str, Any] = {}
     if isinstance(messages, dict):
         row = dict(messages)
         beside = {name: row.pop(name) for name in _BESIDE if name in row}
@@ -79,14 +86,17 @@ def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
             return unread
         if beside.get("label") is False:
             return Refused("labelled as no good answer", selection=True)
-        before = _before(beside)
+        before, found = _before(beside), _given(beside)
         if isinstance(before, Refused):
             return before
-        opening = before
+        if isinstance(found, Refused):
+            return found
+        opening, given = before, found
         messages = next(iter(row.values())) if len(row) == 1 else _asked_and_answered(row)
+    messages = _parsed(messages)
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-        json_too = " (where it is JSON: as a list, not as text)" if _is_text(messages) else ""
-        return Refused("no list of messages", type(messages).__name__ + json_too)
+        no_json = " that is no JSON" if _is_text(messages) else ""
+        return Refused("no list of messages", type(messages).__name__ + no_json)
     if opening and isinstance(messages[0], dict) and _said(messages[0])[0] == "system":
         opening = [turn for turn in opening if turn["role"] != "system"]
     messages = [*opening, *messages]
@@ -95,28 +105,72 @@ def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
         if not isinstance(message, dict):
             return Refused("messages that are no objects", type(message).__name__)
         role, content = _said(message)
-        if role not in ROLES:
+        if role not in (*ROLES, *TOOL_ROLES):
             return Refused("with a role that is not read", repr(role), selection=True)
-        if content is None:
+        calls = any(not _empty(message.get(name)) for name in CALLS)
+        if content is None and not calls:
             return Refused("without a content", f"of the {role}")
         if fault := text_fault(content):
             return Refused(f"a content that is {fault}", f"of the {role}")
-        if any(not _empty(message.get(name)) for name in ("tool_calls", "function_call")):
-            return Refused("with tool calls, which are not read", selection=True)
         if unread := _unread(message):
             return unread
+        if held := [name for name in _GIVEN if not _empty(message.get(name))]:
+            return Refused(f"with {held[0]} in a message, which are not read", selection=True)
         if role == "assistant" and (unlearnt := _weighed(message)):
             return unlearnt
-        turn = {"role": role, "content": content}
+        turn = {"role": role, "content": content, **_more(message)}
+        if content is None and not {"content", "value"} & message.keys():
+            del turn["content"]  # to a template, nothing is not the same as null
+        if calls and not isinstance(turn.get("tool_calls", []), Sequence):
+            return Refused("tool calls that are no list", f"of the {role}")
         reasoning = next((message[k] for k in _REASONING if not _empty(message.get(k))), None)
         if reasoning is not None:
             if text_fault(reasoning):
                 return Refused(f"reasoning that is {text_fault(reasoning)}", f"of the {role}")
             turn["reasoning_content"] = reasoning
         plain.append(turn)
-    first = next((m["content"] for m in plain if m["role"] == "user"), "")
+    first = next((m["content"] for m in plain if m["role"] == "user"), None) or ""
     name = unit or "talk:" + hashlib.sha256(" ".join(first.split()).lower().encode()).hexdigest()
-    return Talk(name, tuple(plain))
+    return Talk(name, tuple(plain), given)
+
+
+_SAID = ("role", "from", "content", "value")
+
+
+def _more(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What else a message says, of which a template may write some: a name, calls of tools."""
+    read = (*_SAID, *_REASONING, *_SAID_AS, *_UNREAD)
+    kept = {k: v for k, v in message.items() if k not in read and not _empty(v)}
+    return {k: _parsed(v) if k in CALLS else v for k, v in kept.items()}
+
+
+def _given(beside: Mapping[str, Any]) -> dict[str, Any] | Refused:
+    """What the template is given beside the messages, or why it cannot be."""
+    found = {name: _parsed(beside[name]) for name in _GIVEN if not _empty(beside.get(name))}
+    settings = found.pop("chat_template_kwargs", {})
+    for name, value in found.items():
+        if not isinstance(value, Sequence) or not all(isinstance(one, dict) for one in value):
+            return Refused(f"{name} that are no list of objects", type(value).__name__)
+    if not isinstance(settings, dict):
+        return Refused("chat_template_kwargs that are no object", type(settings).__name__)
+    if both := {"messages", "add_generation_prompt", *found} & settings.keys():
+        return Refused("chat_template_kwargs that name what the row has", ", ".join(sorted(both)))
+    return found | settings
+
+
+def _parsed(value: Any) -> Any:
+    """A list or object that is written as text, JSON or (as pandas does it) Python's; anything
+    else as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list | dict):
+            return found
+    return value
 
 
 _REASONING = ("reasoning_content", "thinking", "reasoning")
@@ -167,7 +221,7 @@ def _before(beside: dict[str, Any]) -> list[dict[str, Any]] | Refused:
     """The turns that the columns beside a conversation stand for, or why they are none."""
     system = next((beside[k] for k in _SYSTEM if not _empty(beside.get(k))), None)
     turns = [] if system is None else [{"role": "system", "content": system}]
-    history = beside.get("history")
+    history = _parsed(beside.get("history"))
     if _empty(history):
         return turns
     if not isinstance(history, Sequence) or not all(map(_is_pair, history)):
@@ -189,9 +243,15 @@ def _asked_and_answered(row: dict[str, Any]) -> list[Any]:
             question = f"{question}\n\n{asked[1]}"
     turns: list[Any] = []
     for role, said in (("user", question), ("assistant", answer)):
+        if isinstance(as_list := _parsed(said), list) and _are_turns(as_list):
+            said = as_list
         is_turns = isinstance(said, Sequence) and not isinstance(said, str)
         turns += said if is_turns else [{"role": role, "content": said}]
     return turns
+
+
+def _are_turns(values: Sequence[Any]) -> bool:
+    return bool(values) and all(isinstance(v, dict) and None not in _said(v) for v in values)
 
 
 def _said(message: dict[str, Any]) -> tuple[Any, Any]:

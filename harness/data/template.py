@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.data.ends import said_by
 from harness.data.limits import memory_limit
 from harness.errors import RequestError, TooLong, time_limit
 
@@ -42,21 +43,30 @@ class Template:
         source = _source(folder, config)
         self.tagged = _TAG.search(source) is not None
         """Whether its tags say what of a conversation is the assistant's."""
+        self._words = frozenset(re.findall(r"\w+", source))
         self.dated = "strftime_now" in source
         """Whether it may write the day."""
         self._compiled = self._guarded(lambda: _environment().from_string(source), "is not one")
-        older = _object(folder / "special_tokens_map.json")
-        self._names = _special(config, older)
+        self._names = _special(said_by(config, _object(folder / "special_tokens_map.json")))
+
+    def reads(self, name: str) -> bool:
+        """Whether a field or variable can matter to it: whether it has the name at all."""
+        return name in self._words
 
     def render(
-        self, messages: Sequence[Mapping[str, str]], *, prompt: bool = False
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        prompt: bool = False,
+        given: Mapping[str, Any] | None = None,
     ) -> tuple[str, list[tuple[int, int]]]:
         """The conversation as it is written, and where (from, to, in characters) its tags say that
-        the assistant speaks; with `prompt`, up to where the assistant begins.
+        the assistant speaks; with `prompt`, up to where the assistant begins. `given` are `tools`,
+        `documents` and other variables of the template.
 
         Raises RequestError where the template refuses it.
         """
-        given = [_message(message) for message in messages]
+        spoken = [_message(message) for message in messages]
         blocks: list[str] = []
         said: list[tuple[int, int]] = []
 
@@ -65,8 +75,8 @@ class Template:
             environment.spoken = (blocks, said)
             # One by one: the tags ask how much was written before them.
             for block in self._compiled.generate(
-                messages=given, tools=None, documents=None, add_generation_prompt=prompt,
-                **self._names,
+                messages=spoken, add_generation_prompt=prompt,
+                **{"tools": None, "documents": None, **self._names, **(given or {})},
             ):  # fmt: skip
                 blocks.append(block)  # noqa: PERF402
             return "".join(blocks)
@@ -89,9 +99,9 @@ class Template:
             raise RequestError(f"{where} fails: {type(error).__name__}: {_line(error)}") from None
 
 
-def _message(message: Mapping[str, str]) -> dict[str, str]:
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     """What a template sees of a message: with its reasoning under the names that are in use."""
-    given = {name: message[name] for name in ("role", "content")}
+    given = dict(message)
     if reasoning := message.get("reasoning_content"):
         given |= {"reasoning_content": reasoning, "thinking": reasoning}
     return given
@@ -152,7 +162,7 @@ def settle(source: Path, folder: Path) -> None:
         (folder / "chat_template.jinja").write_text(files["default"], encoding="utf-8")
 
 
-def _special(config: dict[str, Any], older: dict[str, Any]) -> dict[str, Any]:
+def _special(config: dict[str, Any]) -> dict[str, Any]:
     """Name -> text of the special tokens that a template may write: the usual ones, and those that
     a tokenizer names itself (`image_token`)."""
     more = [config.get(key) for key in ("extra_special_tokens", "model_specific_special_tokens")]
@@ -160,7 +170,7 @@ def _special(config: dict[str, Any], older: dict[str, Any]) -> dict[str, Any]:
     given = {name: config[name] for name in own if isinstance(config[name], str | dict)}
     for tokens in more:
         given |= tokens if isinstance(tokens, dict) else {}
-    given |= {name: config.get(name, older.get(name)) for name in _NAMED}
+    given |= {name: config.get(name) for name in _NAMED}
     return {
         name: value["content"] if isinstance(value, dict) else value
         for name, value in given.items()

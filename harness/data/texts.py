@@ -79,7 +79,7 @@ def named(name: str) -> TextSet:
 
 
 def from_files(paths: Sequence[Path]) -> TextSet:
-    """.txt, .jsonl and .parquet files, a document a file or row. Raises RequestError."""
+    """.txt, .jsonl, .json, .csv, .parquet: a document a file or row. Raises RequestError."""
     from harness.data.sources.tables import Files
 
     for path in paths:

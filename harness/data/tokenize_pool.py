@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from harness.data import left_out
+from harness.data import ends, left_out
 from harness.data import tokenizer as tokenizers_
 from harness.data.streams import SourceBatch, Stream
 from harness.errors import RequestError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 AHEAD = 3
 """Batches of each source read ahead, for each process."""
 
-_own: list[Tokenizer] = []
+_own: list[tuple[Tokenizer, int]] = []
 """This process's tokenizer."""
 
 
@@ -101,11 +101,12 @@ def tokenizing(folder: Path, processes: int) -> Iterator[TokenizingPool]:
 
 
 def _begin(folder: str) -> None:
-    _own[:] = [tokenizers_.load(Path(folder))]
+    _own[:] = [(tokenizers_.load(Path(folder)), ends.separator(Path(folder)))]
 
 
 def _encode(texts: Sequence[str]) -> _Flat:
-    return tokenizers_.encode_flat(_own[0], texts)
+    fitted, last = _own[0]
+    return tokenizers_.encode_flat(fitted, texts, last)
 
 
 class Reader:

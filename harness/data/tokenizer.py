@@ -158,9 +158,12 @@ def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     return np.array([0 if n in SPECIAL_TOKENS else len(n) for n in names], dtype=np.int32)
 
 
-def encode_flat(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The same as `encode`, all in a row: (tokens,) int32, and where each text ends, int64."""
-    end = [tokenizer.token_to_id(END_OF_TEXT)]
+def encode_flat(
+    tokenizer: Tokenizer, texts: Sequence[str], last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same as `encode`, all in a row: (tokens,) int32, and where each text ends, int64; token
+    `last` stands behind each."""
+    end = [last]
     ids: list[Any] = []
     ends = []
     for start in range(0, len(texts), _BATCH):

@@ -7,11 +7,13 @@ whatever anybody says.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-Render = Callable[[Sequence[Mapping[str, str]], bool], str]
+Render = Callable[[Sequence[Mapping[str, Any]], bool], str]
 """(messages, whether only up to where the assistant begins) -> text."""
 
 _THINKING = re.compile(r"(\s*</?think>\s*)")
@@ -69,20 +71,24 @@ class _Unlike(Exception):
     """What cannot be followed, as words."""
 
 
-def follow(
-    render: Render,
-) -> Callable[[Sequence[Mapping[str, str]], str, bool], list[Written] | str]:
+Follow = Callable[[Sequence[Mapping[str, Any]], str, bool], "list[Written] | str"]
+
+
+def follow(render: Render) -> Follow:
     """A function that finds, of messages and the text that `render` made of them, where each one's
     words stand; or says why it cannot. What `render` raises passes through."""
     frames: dict[tuple[object, ...], _Frame] = {}
 
     def found(
-        messages: Sequence[Mapping[str, str]], text: str, prompt: bool
+        messages: Sequence[Mapping[str, Any]], text: str, prompt: bool
     ) -> list[Written] | str:
         said = [_said(message) for message in messages]
         shape = (
             prompt,
-            *((m["role"], *map(_shape, s)) for m, s in zip(messages, said, strict=True)),
+            *(
+                (m["role"], _others(m), *map(_shape, s))
+                for m, s in zip(messages, said, strict=True)
+            ),
         )
         try:
             if shape not in frames:
@@ -96,10 +102,16 @@ def follow(
     return found
 
 
-def _said(message: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def _said(message: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """A message's reasoning (empty for none) and content, each as words and tags in turn."""
     reasoning = message.get("reasoning_content")
     return _THINKING.split(reasoning) if reasoning else [], _THINKING.split(message["content"])
+
+
+def _others(message: Mapping[str, Any]) -> str:
+    """The fields of a message that are no words of its own, as one text; empty where none is."""
+    beside = {k: v for k, v in message.items() if k not in ("role", "content", "reasoning_content")}
+    return json.dumps(beside, sort_keys=True, default=str) if beside else ""
 
 
 def _shape(pieces: list[str]) -> tuple[str | None, ...]:
@@ -114,7 +126,7 @@ def _literal(pieces: list[str], i: int) -> bool:
 
 def _frame(
     render: Render,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     said: Sequence[tuple[list[str], list[str]]],
     prompt: bool,
 ) -> _Frame:

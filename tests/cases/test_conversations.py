@@ -62,7 +62,7 @@ def test_one_bad_conversation_costs_itself(tmp_path: Path, strict: Path) -> None
         asked(102, None),
         "no messages",
         [turn("user", [{"type": "image"}]), turn("assistant", "c")],
-        [turn("tool", "x"), turn("assistant", "c")],
+        [turn("critic", "x"), turn("assistant", "c")],
     ]
     clean = prepare(tmp_path, strict, good, "clean")
     odd = prepare(tmp_path, strict, [*good[:7], *bad, *good[7:]], "odd")

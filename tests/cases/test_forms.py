@@ -149,7 +149,10 @@ def test_columns_that_say_more_are_read_or_the_row_is_counted() -> None:
     assert _talk(row).messages == (system, *_turns("x", "y"), *asked)
     row = {"system_prompt": "s", "question": "q", "answer": "a"}
     assert _talk(row).messages == (system, *asked)
-    assert "with tools" in _talk({"messages": asked, "tools": '[{"name": "f"}]'}).why
+    tools = {"tools": '[{"name": "f"}]', "chat_template_kwargs": {"enable_thinking": False}}
+    assert _talk({"messages": asked, **tools}).given == {
+        "tools": [{"name": "f"}], "enable_thinking": False
+    }  # fmt: skip
 
 
 ASKED = _turns("q", "a")
@@ -162,15 +165,19 @@ ASKED = _turns("q", "a")
         ({"prompt": "q", "completion": "a", "weight": 0.0}, "not to be learnt"),
         ({"messages": ASKED, "weight": 0.5}, "another weight than 0 or 1"),
         ({"messages": ASKED, "images": ["x.png"]}, "with images"),
-        ({"messages": ASKED, "functions": '[{"name": "f"}]'}, "with tools"),
-        ({"messages": ASKED, "documents": [{"text": "x"}]}, "with documents"),
+        ({"messages": ASKED, "functions": '[{"name": "f"}]'}, "with functions"),
+        ({"messages": ASKED, "documents": "no list"}, "no list of objects"),
+        ({"messages": ASKED, "tools": [1]}, "no list of objects"),
+        ({"messages": ASKED, "chat_template_kwargs": [1]}, "no object"),
+        ({"messages": ASKED, "chat_template_kwargs": {"messages": []}}, "what the row has"),
+        ({"messages": [*ASKED[:1], ASKED[1] | {"tools": [{"name": "f"}]}]}, "in a message"),
         ({"instruction": "q", "output": "a", "history": [["x"]]}, "no list of pairs"),
         ({"instruction": "q", "output": "a", "history": "[[1]]"}, "no list of pairs"),
         ({"instruction": "q", "output": "a", "history": 3}, "no list of pairs"),
         ({"instruction": "q", "input": 7, "output": "a"}, "no text but int"),
         ({"instruction": None, "input": "x", "output": "a"}, "without a content"),
         ({"instruction": 5, "input": "x", "output": "a"}, "no text but int"),
-        ({"messages": json.dumps(ASKED)}, "no list of messages"),
+        ({"messages": json.dumps(ASKED)[:-1]}, "no list of messages"),
     ],
 )
 def test_a_column_that_changes_what_is_learnt_leaves_the_row_out(
@@ -189,6 +196,9 @@ def test_a_column_that_changes_what_is_learnt_leaves_the_row_out(
         {"messages": [{"role": "human", "value": "q"}, {"from": "model", "content": "a"}]},
         {"conversations": [{"from": "human", "value": [{"type": "text", "text": "q"}]}, ASKED[1]]},
         {"question": "q", "response": "a"},
+        {"messages": json.dumps(ASKED)},
+        {"conversations": str(ASKED)},
+        {"prompt": json.dumps(ASKED[:1]), "completion": json.dumps(ASKED[1:])},
         {"input": "q", "output": "a"},
     ],
 )
@@ -226,7 +236,7 @@ def test_fields_of_a_message_that_carry_meaning_are_read_or_the_row_is_counted()
     empty = {"tool_calls": [], "reasoning_content": None, "weight": 1, "train": None}
     assert talk([m | empty for m in asked]).messages == tuple(asked)
     for field in (
-        {"tool_calls": [{"name": "f"}]}, {"function_call": {"name": "f"}}, {"images": ["x"]},
+        {"tool_calls": {"name": "f"}}, {"tools": [{"name": "f"}]}, {"images": ["x"]},
         {"weight": 0}, {"weight": "0"}, {"weight": 0.5}, {"train": False}, {"training": "false"},
         {"masked": True}, {"loss": False},
     ):  # fmt: skip

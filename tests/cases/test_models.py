@@ -174,3 +174,15 @@ def test_what_is_not_supported_is_one_line_with_the_reason(tmp_path: Path, name:
     with pytest.raises(ValueError, match=words) as caught:
         from_transformers(tmp_path, torch.float32)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_beside_the_weights_is_named(tmp_path: Path, name: str) -> None:
+    """Which transformers adds to them where it can: other logits."""
+    (tmp_path / "config.json").write_text(transformers.LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2,
+    ).to_json_string())  # fmt: skip
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=f"holds {name}: an adapter beside the weights"):
+        from_transformers(tmp_path)

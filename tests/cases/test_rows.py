@@ -115,7 +115,7 @@ def test_only_the_wanted_column_matters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("a.jsonl.gz", r"not \.jsonl\.gz"), ("a.csv", r"not \.csv")]
+    ("name", "said"), [("a.jsonl.gz", r"not \.jsonl\.gz"), ("a.tsv", r"not \.tsv")]
 )
 def test_an_ending_that_is_not_read_is_named(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / name).write_bytes(b"x")
@@ -194,3 +194,41 @@ def test_a_line_that_is_no_row_is_left_out_and_listed(tmp_path: Path) -> None:
         ("one.jsonl line 4", "not JSON"), ("one.jsonl line 5", "not an object"),
         ("one.jsonl line 6", "not UTF-8"),
     ]  # fmt: skip
+
+
+def test_json_over_many_lines_and_csv_are_read_as_their_libraries_read_them(
+    tmp_path: Path,
+) -> None:
+    """A list, object after object, one line a row; fields of CSV with quotes, commas and line
+    breaks, and what looks like numbers or nothing stays text."""
+    import pandas
+
+    values = ["a, b", 'she said "no"\r\nand left', "007", "NA", "3.0", "é\n\nö", "[1, 2]", "true"]
+    plain = [{"text": value, "id": i} for i, value in enumerate(values)]
+    written = {
+        "list.json": json.dumps(plain, indent=2),
+        "one.json": json.dumps(plain),
+        "lines.json": "\n".join(map(json.dumps, plain)),
+        "pretty.jsonl": "\ufeff" + "\n".join(json.dumps(row, indent=2) for row in plain),
+        "list.jsonl": json.dumps(plain, indent=1, ensure_ascii=False) + "\n",
+    }
+    for name, text in written.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        assert local(tmp_path / name) == values, name
+    path = tmp_path / "a.csv"
+    pandas.DataFrame(plain).to_csv(path, index=False, encoding="utf-8-sig")
+    theirs = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    assert local(path) == theirs["text"].tolist() == values
+    path.write_text("text,id\nfine,1\nshort\nlong,2,3\nlast,4\n")
+    assert [value for value in local(path) if isinstance(value, str)] == ["fine", "last"]
+    path.write_text('text,id\n"open,1\n')
+    with pytest.raises(RequestError, match=r"a\.csv: line \d: not CSV"):
+        local(path)
+    (tmp_path / "broken.json").write_text('[\n{"text": "a"},\n')
+    with pytest.raises(RequestError, match=r"broken\.json: line 1: not JSON"):
+        local(tmp_path / "broken.json")
+    place = tmp_path / "beside"
+    place.mkdir()
+    (place / "dataset_info.json").write_text("{}")
+    jsonl(place / "a.jsonl", ["one"])
+    assert local(place) == ["one"]

@@ -1,5 +1,5 @@
-"""The kinds `files`, `spans` and `hub`: texts or conversations in .txt, .jsonl and .parquet files
-of this machine, or in a data set of the Hub.
+"""The kinds `files`, `spans` and `hub`: texts or conversations in files of this machine (.txt,
+.jsonl, .json, .csv, .parquet), or in a data set of the Hub.
 
 A document of a file is one text file or one row. Its unit is the digest of its text, so equal
 documents stand on the same side of the split, and moving or renaming files changes nothing.
