@@ -6,7 +6,7 @@ Every cell carries where it came from; the text that is printed is made here and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.stats.inference import LEVEL, Estimate, Verdict
@@ -18,6 +18,8 @@ WIDE = 110
 """Characters that a page shows beside each other; a wider table is printed in several."""
 WRAPPED = 30
 """Characters beyond which a column's words wrap."""
+BOLD = 1.15
+"""How much wider the characters of a heading are."""
 
 
 _LINK = re.compile(r"\]\((?!(?:(?:cards/)?[A-Za-z0-9][A-Za-z0-9._+=@,-]*\.md)?#)")
@@ -128,16 +130,19 @@ def markdown(table: Table) -> str:
 
 def _narrow(table: Table) -> list[list[int]]:
     """The columns, in as many tables as they need to be no wider than `WIDE`, the rows' names in
-    each. Words wrap within a column, so that no column asks for more than `WRAPPED`."""
+    each. Words wrap within a column, so that no column asks for more than `WRAPPED`, or for its
+    longest word, which no page breaks."""
 
-    def asks(texts: Sequence[str]) -> int:
-        return min(WRAPPED, max(len(escape(text)) for text in texts)) + 3
+    def asks(header: str, texts: Iterable[str]) -> float:
+        lines = [(header, BOLD), *((text, 1.0) for text in texts)]
+        word = max(len(word) * size for text, size in lines for word in ["", *text.split()])
+        return max(word, min(WRAPPED, max(len(escape(text)) for text, _ in lines))) + 3
 
-    first = asks([table.corner, *(row.name for row in table.rows)])
+    first = asks(table.corner, (row.name for row in table.rows))
     groups: list[list[int]] = [[]]
     used = first
     for place, column in enumerate(table.columns):
-        width = asks([column.header, *(row.cells[place].text for row in table.rows)])
+        width = asks(column.header, (row.cells[place].text for row in table.rows))
         if groups[-1] and used + width > WIDE:
             groups.append([])
             used = first

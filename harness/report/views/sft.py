@@ -5,6 +5,7 @@ Losses of different stages are of different texts: they are drawn apart and neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -239,7 +240,8 @@ def _answers(section: Section, stage: str, record: Record) -> Table:
     return tabulate(
         f"{section.name}.{stage}-samples",
         f"What the model of arm `{record.arm}`, seed {record.seed}, answers before and after "
-        f"`{stage}`: greedy, in ChatML, at most 48 tokens; … where it did not end its turn.",
+        f"`{stage}`: greedy, in ChatML, at most 48 tokens; … where it did not end its turn, and "
+        "for what a word has beyond 40 characters.",
         "prompt",
         [
             said("asked", "prompt of the recipe", lambda pair: pair[0].prompt),
@@ -252,5 +254,9 @@ def _answers(section: Section, stage: str, record: Record) -> Table:
 
 
 def _spoken(answer: Answer) -> str:
-    text = answer.text.strip() or SILENCE
+    text = _LONG.sub(r"\1…", answer.text.strip()) or SILENCE
     return text if answer.ended else f"{text} …"
+
+
+_LONG = re.compile(r"(\S{40})\S+")
+"""A word that would not fit in a column, which nobody breaks; the record has all of it."""
