@@ -304,6 +304,7 @@ def recipe(
     seeds: Mapping[str, int | Sequential],
     first_seed: int = 0,
     about: str | None = None,
+    kind: type[Entry] = Entry,
 ) -> Callable[[Callable[[Any], Recipe]], Callable[[Any], Recipe]]:
     """Register a function `scale -> Recipe` under a name; its docstring is the summary.
 
@@ -329,7 +330,7 @@ def recipe(
                 f"recipe '{name}': Sequential seeds need a question of losses with a pair of arms "
                 "to look at"
             )
-        _registering[name] = Entry(name, primary, most, build, summary, first_seed, about, looks)
+        _registering[name] = kind(name, primary, most, build, summary, first_seed, about, looks)
         return build
 
     return register

@@ -25,6 +25,7 @@ from harness.plan.campaign import Slot, Target, Unit
 from harness.plan.runs import Run
 from harness.recipe import load
 from harness.records import store
+from harness.referee.recipe import ScriptsEntry
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,11 @@ def campaign(options: Options) -> None:
 
 def _missing(device: Target, results: Path) -> list[Unit]:
     entries, _ = load()
+    ours = [entry for entry in entries.values() if not isinstance(entry, ScriptsEntry)]
     records = store.read_all(results)
     here = device.kind if device.product else None  # a card of the table is asked nothing
     return planning.units(
-        entries.values(), records, device, this_code,
+        ours, records, device, this_code,
         lambda scale, device_class: evidence(records, scale, device_class, here),
         lambda text: print(f"campaign: {text}", file=sys.stderr),
     )  # fmt: skip

@@ -11,7 +11,7 @@ import typer
 from harness.commands import places
 from harness.commands.options import JsonOption, ReadResultsOption
 from harness.errors import CheckFailed, RequestError
-from harness.records import evaluation, store
+from harness.records import evaluation, foreign, store
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def card(options: Options) -> None:
             raise CheckFailed(f"{path} does not agree with the records; `smol card` regenerates it")
         return
     store.check_writable(folder)
-    if not any((folder / kind).is_dir() for kind in (store.FOLDER, evaluation.FOLDER)):
+    if not any(
+        (folder / kind).is_dir() for kind in (store.FOLDER, evaluation.FOLDER, foreign.FOLDER)
+    ):
         raise RequestError(f"nothing has been measured in '{folder}' yet: `smol run` does")
     written = cards.regenerate(folder)
     if options.as_json:

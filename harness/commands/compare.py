@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import complete, places
+from harness.commands import complete, places, run_scripts
 from harness.commands.options import JsonOption, ReadResultsOption, SetOption
 from harness.commands.planned import parse_overrides, read_scale
 from harness.errors import CheckFailed
@@ -77,6 +77,13 @@ def compare(options: Options) -> None:
     from harness.report.table import escape
 
     first, second, metric = options.first, options.second, options.metric
+    of_scripts = run_scripts.compare(
+        places.candidates(options.results), first, second, options.as_json
+    )
+    if of_scripts is not None:
+        if not of_scripts:
+            raise CheckFailed("nothing here allows a verdict; the reason stands beside it")
+        return
     folders = [_records(folder) for folder in places.candidates(options.results)]
     found = of_keys([record for records in folders for record in records], first, second, metric)
     where, verdicts = "", []

@@ -54,7 +54,8 @@ def with_records() -> list[Path]:
     written, and `./results/smoke`."""
     usual, smoke = results_folder(None, None), results_folder("smoke", None)
     places = dict.fromkeys([usual, *_last(), smoke])
-    return [place for place in places if (place / "records").is_dir()]
+    kinds = ("records", "scripts")
+    return [place for place in places if any((place / kind).is_dir() for kind in kinds)]
 
 
 def remember(results: Path) -> None:

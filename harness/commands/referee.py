@@ -10,7 +10,7 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,10 +22,12 @@ from harness.machine import devices, hardware
 from harness.plan.campaign import seconds_of
 from harness.records.foreign import FOLDER as SCRIPTS
 from harness.records.store import check_writable
-from harness.referee import answer, arms, formats, page, tracing
+from harness.referee import answer, arms, formats, tracing
 from harness.referee.carrying import copies
+from harness.referee.case import Outcome
 from harness.referee.planning import RefereeRequest
-from harness.referee.session import Outcome, Session
+from harness.referee.session import Say, Session
+from harness.report import scripts
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -163,12 +165,12 @@ def _request(options: Options, results: Path, work: Path) -> RefereeRequest:
     lower = options.lower
     return RefereeRequest(
         name=_name(options.name, arms.named(options.arms)[0][0]), seeds=options.seeds,
-        first_seed=options.first_seed, budget=_seconds(options.budget),
-        command=_command(options.command), format=formats.named(options.format_),
+        first_seed=options.first_seed, budget=budget_of(options.budget),
+        command=command_of(options.command), format=formats.named(options.format_),
         metric=options.metric, way=None if lower is None else "lower" if lower else "higher",
         frozen=tuple(options.frozen), equal=tuple(options.equal), shared=tuple(options.share),
         noise_floor=options.noise_floor, device=devices.chosen(options.device).name,
-        memory_limit=_bytes(options.memory), results=results, work=work, again=options.again,
+        memory_limit=bytes_of(options.memory), results=results, work=work, again=options.again,
         retry=options.retry, fresh=options.fresh, dry_run=options.dry_run,
     )  # fmt: skip
 
@@ -179,43 +181,50 @@ def _judge(request: RefereeRequest, taken: list[arms.ForeignArm], as_json: bool)
         print(terminal.wrapped(text) if stream.isatty() else text, file=stream, flush=True)
 
     session = Session(request, taken, say)
-    for line in session.outdated():
-        say(f"outdated: {line}")
-    if session.missing():
-        say(f"{request.name}: {session.cost()}; {session.seen()}")
+    announce(session, say)
     if request.dry_run:
         if as_json:
             print(json.dumps(answer.as_object(session.outcome()), ensure_ascii=False))
         return
-    if session.missing():
-        _spend(session)
-    else:
-        say(f"{request.name}: nothing to do, every run is there")
-    _report(session.outcome(), as_json, say)
-
-
-def _spend(session: Session) -> None:
-    """SIGTERM ends the run that goes on, too, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        session.spend()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _report(outcome: Outcome, as_json: bool, say: Any) -> None:
-    written = page.write(outcome)
+    outcome, written = carry_on(session, say)
     if as_json:
         print(json.dumps(answer.as_object(outcome), ensure_ascii=False), flush=True)
     else:
         for line in answer.as_lines(outcome):
             say(line)
     say(f"page: {written}")
+    refuse_failed(outcome)
+    if outcome.judgements and outcome.exit_code():
+        raise CheckFailed("no candidate is better than the baseline, as far as these pairs tell")
+
+
+def announce(session: Session, say: Say) -> None:
+    """What has become outdated, the cost, and what can be seen."""
+    for line in session.case.outdated():
+        say(f"outdated: {line}")
+    if session.missing():
+        say(f"{session.request.name}: {session.cost()}; {session.seen()}")
+
+
+def carry_on(session: Session, say: Say) -> tuple[Outcome, Path]:
+    """Run what is missing, judge, write the page. SIGTERM ends the run that goes on, too, as
+    Ctrl-C does."""
+    if not session.missing():
+        say(f"{session.request.name}: nothing to do, every run is there")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        session.spend()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    outcome = session.outcome()
+    return outcome, scripts.write(session.request.results, outcome)
+
+
+def refuse_failed(outcome: Outcome) -> None:
+    """Raise RunFailed where a run does not count."""
     failed = [f"{arm} seed {r.seed}: {why}" for arm, f in outcome.faults.items() for r, why in f]
     if failed:
         raise RunFailed(f"{len(failed)} of the runs failed; {failed[0]}")
-    if outcome.judgements and outcome.exit_code():
-        raise CheckFailed("no candidate is better than the baseline, as far as these pairs tell")
 
 
 def _existing(chosen: Path | None) -> Path:
@@ -234,26 +243,29 @@ def _name(asked: str | None, baseline: str) -> str:
     return name
 
 
-def _command(text: str) -> tuple[str, ...]:
+def command_of(text: str, where: str = "--command") -> tuple[str, ...]:
+    """The words of a command. Raises RequestError for none, or one that is not there; `where`
+    names what was asked."""
     try:
         parts = shlex.split(text)
     except ValueError as error:
-        raise RequestError(f"--command: {error}") from None
+        raise RequestError(f"{where}: {error}") from None
     if not parts:
-        raise RequestError("--command is empty")
+        raise RequestError(f"{where} is empty")
     if "/" not in parts[0] and shutil.which(parts[0]) is None:
-        raise RequestError(f"--command: no program '{parts[0]}' on the path")
+        raise RequestError(f"{where}: no program '{parts[0]}' on the path")
     return tuple(parts)
 
 
-def _seconds(text: str) -> float:
+def budget_of(text: str) -> float:
+    """Seconds of a time such as `5m`. Raises RequestError for none."""
     seconds = seconds_of(text)
     if seconds <= 0.0:
         raise RequestError(f"--budget {text}: a run needs some time")
     return seconds
 
 
-def _bytes(text: str | None) -> int | None:
+def bytes_of(text: str | None) -> int | None:
     """`8G`; None gives nine tenths of the machine's memory, where that is known."""
     if text is None:
         return int(0.9 * hardware.memory_bytes()) or None

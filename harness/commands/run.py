@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from harness.code import behaviour, provenance
-from harness.commands import places, run_data
+from harness.commands import places, run_data, run_scripts
 from harness.commands import start as starts
 from harness.commands.planned import default_jobs, target
 from harness.commands.request import Asked, Beforehand, Options, Request, ask, read
@@ -30,9 +30,10 @@ from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
 from harness.plan.needs import MAX_EPOCHS, epochs
 from harness.plan.runs import Plan, Run, Where
-from harness.recipe import Entry
+from harness.recipe import Entry, find
 from harness.records import store
 from harness.records.schema import Launch, Record
+from harness.referee.recipe import ScriptsEntry
 
 
 def run(
@@ -48,6 +49,10 @@ def run(
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
+    entry = find(options.recipe)
+    if isinstance(entry, ScriptsEntry):
+        run_scripts.run(entry, options)
+        return
     request = read(options, only, beforehand)
     asked = ask(request)
     if options.dry_run:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.commands import places
+from harness.commands import places, run_scripts
 from harness.commands.options import (
     ConfigOption,
     JsonOption,
@@ -45,6 +45,7 @@ from harness.plan.runs import Plan, Where
 from harness.recipe import find
 from harness.records import store
 from harness.records.schema import Record
+from harness.referee.recipe import ScriptsEntry
 from models.config import flops_unknown
 
 BYTES_PER_PARAMETER = 16
@@ -71,13 +72,17 @@ class Options:
 def show(options: Options) -> None:
     """Print the resolved plan, and what of it the records say is there. Raises RequestError."""
     scale = read_scale(options.scale)
+    entry = find(options.recipe)
+    if isinstance(entry, ScriptsEntry):
+        run_scripts.show(entry, options)
+        return
     folder = places.results_folder(scale, options.results)
     where = target(options.device, folder)
     records = store.read_all(folder)
     here = where.kind if where.product else None  # a card of the table is asked nothing
     memory = where.peak.memory_bytes if where.peak else None
     resolved = resolve(
-        find(options.recipe), scale, read_overrides(options.config, options.sets),
+        entry, scale, read_overrides(options.config, options.sets),
         device_profile(here) if here else profiles.of(memory),
         evidence(records, scale, where.product or where.name, here),
     )  # fmt: skip

@@ -11,7 +11,7 @@ import hashlib
 import re
 from pathlib import Path
 from typing import Literal, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import ValidationError, model_validator
 
@@ -29,6 +29,8 @@ End = Literal["ok", "failed", "timeout", "oom", "killed"]
 
 _RECORD = re.compile(r"(?P<key>[0-9a-f]{16})\.(?P<attempt>[0-9]+)\.json")
 _SOURCE = re.compile(r"source\.(?P<digest>[0-9a-f]{16})\.json")
+QUESTION = "question.json"
+"""What a comparison asked last: the page and the card answer it from the records alone."""
 
 
 class ScriptQuestion(Frozen):
@@ -146,6 +148,67 @@ class ScriptSource(Frozen):
         return self
 
 
+class ScriptArm(Frozen):
+    """An arm as it was asked about."""
+
+    name: str
+    digest: str
+    command: str
+    """As its records keep it."""
+    software: dict[str, str]
+    """Versions that its command's Python sees."""
+
+
+class ScriptSlot(Frozen):
+    """A run that an answer needs, by the key of its record."""
+
+    arm: str
+    seed: int
+    repeat: int
+    key: str
+
+
+class ScriptAsked(Frozen):
+    """`question.json`: what a comparison asked when it was last run, with the runs that answer it.
+    The only file here that is written anew."""
+
+    schema_version: Literal[1]
+    name: str
+    recipe: str | None
+    """The recipe that declares it; None was asked by `smol referee`."""
+    scale: str | None
+    summary: str | None
+    """The recipe's own words."""
+    recipe_seeds: int | None
+    """How many seeds the recipe froze."""
+    arms: tuple[ScriptArm, ...]
+    """The baseline first."""
+    metric: str | None
+    way: Literal["lower", "higher"] | None
+    format: str
+    seeds: int
+    first_seed: int
+    frozen: tuple[str, ...]
+    equal: tuple[str, ...]
+    device_class: str
+    slots: tuple[ScriptSlot, ...]
+    """In order, those of a noise floor first."""
+
+    @property
+    def frozen_seeds(self) -> range:
+        """The seeds of the verdict."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def question(self) -> ScriptQuestion:
+        """What each of its runs keeps of it."""
+        baseline = self.arms[0]
+        return ScriptQuestion(
+            baseline=baseline.name, baseline_digest=baseline.digest, seeds=self.seeds,
+            first_seed=self.first_seed, metric=self.metric,
+        )  # fmt: skip
+
+
 def files_digest(files: dict[str, str]) -> str:
     """The digest of an arm: 16 hexadecimal digits over the paths and digests of its files."""
     whole = hashlib.sha256()
@@ -154,7 +217,7 @@ def files_digest(files: dict[str, str]) -> str:
     return whole.hexdigest()[:16]
 
 
-Kind = TypeVar("Kind", ScriptRecord, ScriptSource)
+Kind = TypeVar("Kind", ScriptRecord, ScriptSource, ScriptAsked)
 
 
 def record_path(record: ScriptRecord) -> str:
@@ -198,7 +261,27 @@ def write_source(results: Path, source: ScriptSource) -> None:
         _write(results, source_path(source), source)
 
 
-def _write(results: Path, name: str, content: ScriptRecord | ScriptSource) -> None:
+def question_path(name: str) -> str:
+    """A comparison's question, relative to the results folder."""
+    return f"{folder_of(name)}/{QUESTION}"
+
+
+def write_question(results: Path, asked: ScriptAsked) -> None:
+    """Keep what is asked now; nothing to do where it is what was asked last."""
+    if read_question(results, asked.name) != asked:
+        _write(results, question_path(asked.name), asked)
+
+
+def read_question(results: Path, name: str) -> ScriptAsked | None:
+    """What a comparison asked last; None where that is not known.
+
+    Raises RequestError for a file that is none.
+    """
+    path = results / question_path(name)
+    return _read(path, question_path(name), ScriptAsked) if path.is_file() else None
+
+
+def _write(results: Path, name: str, content: ScriptRecord | ScriptSource | ScriptAsked) -> None:
     check_writable(results)
     text = to_json(content)
     try:
@@ -222,7 +305,7 @@ def read_name(results: Path, name: str) -> tuple[list[ScriptRecord], list[Script
     records, sources = [], []
     for path in files_below(results / folder_of(name)):
         relative = path.relative_to(results).as_posix()
-        if path.name.startswith(".") or path.suffix in PAGES:
+        if path.name.startswith(".") or path.suffix in PAGES or path.name == QUESTION:
             continue
         if _RECORD.fullmatch(path.name):
             record = _read(path, relative, ScriptRecord)
@@ -237,10 +320,16 @@ def read_name(results: Path, name: str) -> tuple[list[ScriptRecord], list[Script
     return sorted(records, key=lambda r: (r.key, r.attempt)), sources
 
 
+def read_record(results: Path, relative: str) -> ScriptRecord:
+    """One record by its path in the results folder. Raises RequestError for a file that is none."""
+    return _read(results / relative, relative, ScriptRecord)
+
+
 def names(results: Path) -> list[str]:
-    """The comparisons that have left anything, as their folders call them."""
+    """The comparisons that have left anything."""
     folder = results / FOLDER
-    return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(unquote(path.name) for path in found if path.is_dir())
 
 
 def newest(records: list[ScriptRecord]) -> dict[str, ScriptRecord]:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from harness.referee import carrying
+from harness.referee.case import Outcome
 from harness.referee.judging import Judgement
-from harness.referee.session import Outcome
 
 
 def as_object(outcome: Outcome) -> dict[str, Any]:
     """The answer as a program reads it. Every field is always there; what is not known is null."""
-    request = outcome.request
-    candidates = [_candidate(outcome, arm.name) for arm in outcome.arms[1:]]
+    asked = outcome.asked
+    candidates = [_candidate(outcome, arm.name) for arm in asked.arms[1:]]
     first = candidates[0]["decision"] if len(candidates) == 1 else None
     foresight = outcome.foresight
     return {
         "schema": 1,
-        "name": request.name,
+        "name": asked.name,
         "decision": first,
         "metric": outcome.metric,
         "better": outcome.way,
-        "seeds": list(request.frozen_seeds),
-        "baseline": _arm(outcome, outcome.arms[0].name),
+        "seeds": list(asked.frozen_seeds),
+        "baseline": _arm(outcome, asked.arms[0].name),
         "candidates": candidates,
         "detectable": foresight.detectable if foresight else None,
         "detectable_from": foresight.basis if foresight else None,
@@ -34,12 +33,12 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
 
 
 def _arm(outcome: Outcome, name: str) -> dict[str, Any]:
-    arm = next(a for a in outcome.arms if a.name == name)
+    arm = next(a for a in outcome.asked.arms if a.name == name)
     metric = outcome.metric
     values = {
         str(r.seed): r.reported.get(metric) if metric else None
         for r in outcome.records[name]
-        if r.repeat == 0 and r.seed in outcome.request.frozen_seeds
+        if r.repeat == 0 and r.seed in outcome.asked.frozen_seeds
     }
     return {
         "arm": name,
@@ -80,7 +79,7 @@ def _next(outcome: Outcome, judged: Judgement) -> str | None:
 def as_lines(outcome: Outcome) -> list[str]:
     """The answer as a person reads it: a line or two a candidate."""
     lines = []
-    for arm in outcome.arms:
+    for arm in outcome.asked.arms:
         notes = outcome.notes[arm.name]
         judged = outcome.judgements.get(arm.name)
         if judged is not None:
@@ -109,13 +108,14 @@ def sentence(outcome: Outcome, judged: Judgement) -> str:
 
 def command(outcome: Outcome) -> str:
     """What asks the question again, the arms' folders by their names."""
-    request = outcome.request
-    parts = ["smol", "referee", *(arm.name for arm in outcome.arms)]
-    parts += ["--command", carrying.command_text(request.command)]
-    parts += ["--format", request.format.text or request.format.name]
-    parts += ["--seeds", str(request.seeds)]
-    if request.first_seed:
-        parts += ["--first-seed", str(request.first_seed)]
+    asked = outcome.asked
+    if asked.recipe is not None and asked.scale is not None:
+        return shlex.join(["smol", "run", asked.recipe, "--scale", asked.scale])
+    parts = ["smol", "referee", *(arm.name for arm in asked.arms)]
+    parts += ["--command", asked.arms[0].command, "--format", asked.format]
+    parts += ["--seeds", str(asked.seeds)]
+    if asked.first_seed:
+        parts += ["--first-seed", str(asked.first_seed)]
     if outcome.metric is not None and outcome.way is not None:
         parts += ["--metric", outcome.metric, f"--{outcome.way}"]
     return shlex.join(parts)

@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import RequestError, nearest
@@ -54,6 +54,8 @@ class ForeignArm:
     """The read-only copy."""
     place: Path
     """The user's folder; it may change or vanish."""
+    command: tuple[str, ...] = ()
+    """What runs it, `{seed}` not filled in yet; empty is the comparison's command."""
 
     def differences(self, other: dict[str, str]) -> list[str]:
         """Paths at which these files differ from others, sorted."""
@@ -82,6 +84,20 @@ def take(
                 origin = f"commit {commit}"
             arms.append(_copied(name, source, origin, place, store, shared, ours))
     return arms
+
+
+def declared(
+    given: Mapping[str, tuple[str, tuple[str, ...]]], store: Path, *, beside: Path,
+    shared: Sequence[str], ours: Sequence[Path],
+) -> list[ForeignArm]:  # fmt: skip
+    """The arms of a recipe: name -> (place, command), copied into `store`; a place that is not
+    absolute is `beside` the recipe's file. Raises as `take` does."""
+    found = []
+    for name, (place, command) in given.items():
+        spec = f"{name}={beside / place}"
+        (arm,) = take([spec], store, shared=shared, ours=ours)
+        found.append(replace(arm, command=command))
+    return found
 
 
 def named(given: Sequence[str]) -> list[tuple[str, str]]:

@@ -46,7 +46,6 @@ class Call:
     request: RefereeRequest
     question: ScriptQuestion
     begun: str
-    software: dict[str, str]
     shared_from: Path
 
 
@@ -92,7 +91,7 @@ def carry_out(call: Call, slot: ForeignRun, place: int, attempt: int) -> ScriptR
         with FileLock(GPU_LOCK) if request.on_gpu else nullcontext():
             shared_gpu = _wait_for_gpu(request.device) if request.on_gpu else None
             ended = execute(
-                [part.replace("{seed}", str(slot.seed)) for part in request.command], here,
+                [part.replace("{seed}", str(slot.seed)) for part in slot.conditions.command], here,
                 _environment(request, slot, temporary), _mark(room),
                 budget=request.budget, memory_limit=request.memory_limit,
             )  # fmt: skip
@@ -243,7 +242,7 @@ def _record(call: Call, slot: ForeignRun, place: int, attempt: int, seen: _Seen)
         seed=slot.seed,
         repeat=slot.repeat,
         question=call.question,
-        command=command_text(request.command),
+        command=command_text(slot.conditions.command),
         format=request.format.text or request.format.name,
         budget_seconds=request.budget,
         memory_limit=request.memory_limit,
@@ -265,7 +264,7 @@ def _record(call: Call, slot: ForeignRun, place: int, attempt: int, seen: _Seen)
         output_bytes=ended.output.total,
         device=request.device,
         hardware=devices.of(request.device).machine(),
-        software=call.software,
+        software=dict(slot.conditions.software),
     )
 
 

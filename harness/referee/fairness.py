@@ -5,7 +5,7 @@ Pure: records in, words out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 
 from harness.errors import RequestError, nearest
@@ -178,19 +178,17 @@ def exploratory(
     question: ScriptQuestion,
     metric: str,
     candidate: Sequence[ScriptRecord],
-    seeds_done: Mapping[str, set[int]],
-    digest: str,
+    done: set[int],
 ) -> str | None:
     """Why an answer would follow a look: these seeds were judged before, in another question.
 
-    `candidate` are the records that would be judged, `seeds_done` the seeds of which there are
-    records, by the digest of an arm's files. A question that was never complete had no answer.
+    `candidate` are the records that would be judged, `done` the seeds of which both arms have
+    records. A question that was never complete had no answer.
     """
     for earlier in dict.fromkeys(r.question for r in candidate):
         if earlier.baseline_digest != question.baseline_digest:
             continue
-        needed = set(earlier.frozen_seeds)
-        if not all(needed <= seeds_done.get(d, set()) for d in (digest, earlier.baseline_digest)):
+        if not set(earlier.frozen_seeds) <= done:
             continue
         if earlier.frozen_seeds != question.frozen_seeds:
             return (

@@ -65,3 +65,10 @@ def last_line(text: str) -> str:
     """The last line that says something, shortened."""
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     return lines[-1][-300:] if lines else "it said nothing"
+
+
+def duration(seconds: float) -> str:
+    """As people say it: 0.2 s, 45 s, 12 min, 3.5 h."""
+    if seconds < 90.0:
+        return f"{seconds:.1f} s" if seconds < 10.0 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400.0 else f"{seconds / 3600:.1f} h"

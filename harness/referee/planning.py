@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.records.foreign import ScriptRecord
+from harness.records.foreign import ScriptArm, ScriptRecord
 from harness.referee.arms import ForeignArm
 from harness.referee.formats import Format
 from harness.referee.reading import Way
 
 FLOOR_SEED = 10_000
 """The noise floor's seeds begin here: they are not the verdict's, whose runs stay interleaved."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Where a comparison stands in a recipe."""
+
+    name: str
+    scale: str
+    summary: str
+    seeds: int
+    """How many it froze."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class RefereeRequest:
     results: Path
     work: Path
     """Where copies and runs lie; nothing there is needed once the records are written."""
+    recipe: Declared | None = None
+    """The recipe that declares the comparison."""
     again: bool = True
     """Whether each arm runs its first seed a second time."""
     retry: bool = False
@@ -74,7 +87,12 @@ class ForeignRun:
     arm: ForeignArm
     seed: int
     repeat: int
-    key: str
+    conditions: Conditions
+
+    @property
+    def key(self) -> str:
+        """The key of its record."""
+        return key_of(self.arm.digest, self.conditions, self.seed, self.repeat)
 
     @property
     def words(self) -> str:
@@ -83,11 +101,11 @@ class ForeignRun:
 
 
 def conditions_of(
-    request: RefereeRequest, device_class: str, software: dict[str, str]
+    arm: ForeignArm, request: RefereeRequest, device_class: str, software: Mapping[str, str]
 ) -> Conditions:
-    """The conditions of a request on this machine."""
+    """The conditions of an arm's runs on this machine."""
     return Conditions(
-        request.command, request.format.text or request.format.name,
+        arm.command or request.command, request.format.text or request.format.name,
         device_class, tuple(sorted(software.items())),
     )  # fmt: skip
 
@@ -99,23 +117,20 @@ def key_of(digest: str, conditions: Conditions, seed: int, repeat: int) -> str:
 
 
 def slots(
-    arms: Sequence[ForeignArm], request: RefereeRequest, conditions: Conditions
+    arms: Sequence[ForeignArm], request: RefereeRequest, conditions: Sequence[Conditions]
 ) -> list[ForeignRun]:
     """All runs that the answer needs, interleaved: the arms in order at one seed and in reverse
     order at the next (ABBA), so that a drift of the machine favours nobody. The repeats of the
     first seed come after it."""
-
-    def slot(arm: ForeignArm, seed: int, repeat: int = 0) -> ForeignRun:
-        return ForeignRun(arm, seed, repeat, key_of(arm.digest, conditions, seed, repeat))
-
+    pairs = list(zip(arms, conditions, strict=True))
     ordered: list[ForeignRun] = []
     if len(arms) == 1:  # a noise floor alone
         return ordered
     for place, seed in enumerate(request.frozen_seeds):
-        turn = arms if place % 2 == 0 else arms[::-1]
-        ordered += [slot(arm, seed) for arm in turn]
+        turn = pairs if place % 2 == 0 else pairs[::-1]
+        ordered += [ForeignRun(arm, seed, 0, under) for arm, under in turn]
         if place == 0 and request.again:
-            ordered += [slot(arm, seed, 1) for arm in reversed(arms)]
+            ordered += [ForeignRun(arm, seed, 1, under) for arm, under in reversed(pairs)]
     return ordered
 
 
@@ -124,18 +139,18 @@ def floor_slots(
 ) -> list[ForeignRun]:
     """The runs of the noise floor."""
     seeds = range(FLOOR_SEED, FLOOR_SEED + request.noise_floor)
-    return [ForeignRun(baseline, s, 0, key_of(baseline.digest, conditions, s, 0)) for s in seeds]
+    return [ForeignRun(baseline, seed, 0, conditions) for seed in seeds]
 
 
 def outdated(
-    arms: Sequence[ForeignArm],
+    arms: Sequence[ScriptArm],
     records: Iterable[ScriptRecord],
     current: Iterable[str],
-    files: dict[str, dict[str, str]],
+    files: Mapping[str, Mapping[str, str]],
 ) -> list[str]:
     """A line for each arm that has runs which do not count here, with what has changed.
 
-    `current` are the keys that count, `files` an earlier version's files by digest.
+    `current` are the keys that count, `files` the files of every version by its digest.
     """  # fmt: skip
     keys = set(current)
     lines = []
@@ -145,7 +160,8 @@ def outdated(
         if not edited:
             continue
         last = max(edited, key=lambda r: r.created)
-        changed = arm.differences(files.get(last.arm_digest, {}))
+        ours, theirs = files.get(arm.digest, {}), files.get(last.arm_digest, {})
+        changed = sorted(p for p in {*ours, *theirs} if ours.get(p) != theirs.get(p))
         shown = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
         lines.append(
             f"{arm.name}: {len(edited)} runs are of other files and do not count here "

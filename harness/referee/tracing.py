@@ -10,8 +10,7 @@ from pathlib import Path
 from harness.errors import RequestError, nearest
 from harness.records import foreign
 from harness.records.foreign import ScriptRecord, ScriptSource, record_path, source_path
-from harness.referee.output import last_line
-from harness.referee.session import duration
+from harness.referee.output import duration, last_line
 
 LINES = 200
 """The most lines that are shown of one file's difference."""
@@ -34,6 +33,7 @@ def trace(results: Path, cell: str) -> str:
             if r.arm_digest in digests and not r.repeat
         )  # fmt: skip
         raise RequestError(f"no run '{arm}/{seed}' in '{name}'{nearest(f'{arm}/{seed}', known)}")
+    matching = [r for r in matching if r.arm == arm] or matching
     record = max(matching, key=lambda r: (r.created, r.attempt))
     by_digest = {source.digest: source for source in sources}
     shared = [] if record.arm == arm else [f"run as   {record.arm}, whose files are the very same"]
@@ -87,18 +87,20 @@ def _files(record: ScriptRecord, sources: dict[str, ScriptSource]) -> list[str]:
     lines.append(f"against  {record.question.baseline}, {baseline.digest}")
     for path in sorted({*own.files, *baseline.files}):
         if own.files.get(path) != baseline.files.get(path):
-            lines += _difference(path, baseline, own)
+            lines += _difference(path, (record.question.baseline, baseline), (record.arm, own))
     return lines
 
 
-def _difference(path: str, before: ScriptSource, after: ScriptSource) -> list[str]:
+def _difference(
+    path: str, first: tuple[str, ScriptSource], second: tuple[str, ScriptSource]
+) -> list[str]:
+    """How one file differs, the two sides by the names of their arms."""
+    (name, before), (other, after) = first, second
     if not any(path in source.texts for source in (before, after)):
         digests = (s.files.get(path, "absent")[:16] for s in (before, after))
         return [f"{path}: {' -> '.join(digests)} (no text kept)"]
     old, new = (s.texts.get(path, "").splitlines() for s in (before, after))
-    found = list(
-        difflib.unified_diff(old, new, f"{before.arm}/{path}", f"{after.arm}/{path}", lineterm="")
-    )
+    found = list(difflib.unified_diff(old, new, f"{name}/{path}", f"{other}/{path}", lineterm=""))
     left = len(found) - LINES
     return found[:LINES] + ([f"... {left} more lines"] if left > 0 else [])
 
@@ -106,3 +108,18 @@ def _difference(path: str, before: ScriptSource, after: ScriptSource) -> list[st
 def _older(record: ScriptRecord, matching: Sequence[ScriptRecord]) -> list[str]:
     others = [record_path(r) for r in matching if r is not record]
     return [f"other runs of this arm and seed: {', '.join(others)}"] if others else []
+
+
+def told(results: Path, records: Sequence[ScriptRecord]) -> list[str]:
+    """Of each arm among the records: the digest of its files, what they differ in from the
+    baseline's, and the command that runs them; once an arm."""
+    lines: list[str] = []
+    for record in {(r.arm, r.arm_digest, r.command): r for r in records}.values():
+        _, sources = foreign.read_name(results, record.name)
+        command = record.command.replace("{seed}", str(record.seed))
+        lines += [
+            f"arm {record.arm}, files {record.arm_digest}",
+            *(f"  {line}" for line in _files(record, {s.digest: s for s in sources})),
+            f"reproduce    SMOL_SEED={record.seed} {command}   # in a folder with these files",
+        ]
+    return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 PACKAGES = ("torch", "numpy", "transformers", "triton", "jax")
@@ -23,11 +24,16 @@ print(json.dumps(found))
 
 def of_command(arguments: Sequence[str]) -> dict[str, str]:
     """Package -> version; empty where the command does not begin with a Python that answers."""
-    if not Path(arguments[0]).name.startswith("python"):
+    return _of_program(arguments[0])
+
+
+@cache
+def _of_program(program: str) -> dict[str, str]:
+    if not Path(program).name.startswith("python"):
         return {}
     try:
         done = subprocess.run(
-            [arguments[0], "-c", _ASK], capture_output=True, text=True, check=True, timeout=60
+            [program, "-c", _ASK], capture_output=True, text=True, check=True, timeout=60
         )
         answer = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):

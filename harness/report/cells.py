@@ -185,7 +185,11 @@ def refuse_edited(results: Path) -> None:
     if index is None:
         return
     written = (results / FILE).stat().st_mtime
-    records = {n: d for n, d in index.sources.items() if n.startswith("records/")}
+    kinds = ("records/", "scripts/")
+    records = {
+        n: d for n, d in index.sources.items()
+        if n.startswith(kinds) and not n.endswith("/question.json")  # that one is written anew
+    }  # fmt: skip
     for name, sha256 in records.items():
         path = results / name
         if not path.is_file():

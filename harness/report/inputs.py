@@ -14,10 +14,12 @@ from harness.config import Frozen
 from harness.errors import RequestError
 from harness.machine.prices import FILE as PRICES
 from harness.machine.prices import Price, prices
-from harness.records import bench, configuration, evaluation, gates, store
+from harness.records import bench, configuration, evaluation, foreign, gates, store
 from harness.records.bench import Bench, Kernels
 from harness.records.evaluation import Evaluation
 from harness.records.schema import Record
+from harness.referee import case
+from harness.referee.case import Case
 
 SHARED = ("question", "config", "diff", "arm_values", "hardware", "software", "code")
 """Fields that are equal in many records."""
@@ -33,6 +35,8 @@ class Inputs:
     suites: Mapping[str, Bench]
     """File -> a bench's suite on one device."""
     kernels: Kernels | None
+    scripts: Sequence[Case]
+    """Comparisons of other people's scripts."""
     digests: dict[str, str]
     """File, relative to the results folder -> SHA-256 of its bytes."""
 
@@ -41,8 +45,8 @@ def read(results: Path) -> Inputs:
     """Everything in a results folder that a card shows. Raises RequestError for a broken one."""
     records, digests = _records(results)
     scored = evaluation.read_all(results)
-    for one in scored:
-        path = evaluation.path_of(one)
+    for one_scored in scored:
+        path = evaluation.path_of(one_scored)
         digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
     own = results / "facts" / PRICES
     if own.is_file():
@@ -50,7 +54,20 @@ def read(results: Path) -> Inputs:
     suites, kernels = bench.read_all(results)
     for path in [*suites, *([bench.KERNELS] if kernels else [])]:
         digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
-    return Inputs(records, scored, prices(results), suites, kernels, digests)
+    judged = case.read(results)
+    for one in judged:
+        for path in _files_of(one):
+            digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
+    return Inputs(records, scored, prices(results), suites, kernels, judged, digests)
+
+
+def _files_of(one: Case) -> list[str]:
+    """What a comparison of scripts is drawn from."""
+    return [
+        foreign.question_path(one.asked.name),
+        *(foreign.record_path(record) for record in one.records),
+        *(foreign.source_path(source) for source in one.sources),
+    ]
 
 
 def _records(results: Path) -> tuple[list[Record], dict[str, str]]:

@@ -17,7 +17,8 @@ from harness.errors import users_work
 from harness.evidence.sections import Section, sections
 from harness.machine import devices
 from harness.records.schema import Record
-from harness.report import cells, fresh, metadata, own, views
+from harness.referee.case import Outcome
+from harness.report import cells, fresh, metadata, own, scripts, views
 from harness.report.cells import Index
 from harness.report.draw import Figure
 from harness.report.inputs import Inputs
@@ -61,6 +62,11 @@ class _Made:
         return sections(self.inputs.records)
 
     @cached_property
+    def judged(self) -> list[Outcome]:
+        """The comparisons of other people's scripts."""
+        return [one.outcome() for one in self.inputs.scripts]
+
+    @cached_property
     def order(self) -> dict[str, Any]:
         """`card.toml`."""
         return tomllib.loads((HERE / "card.toml").read_text("utf-8"))
@@ -90,18 +96,24 @@ class _Made:
 def build(inputs: Inputs) -> Pages:
     """The whole card and its pages."""
     made = _Made(inputs)
-    if not (inputs.records or inputs.evaluations or inputs.suites or inputs.kernels):
+    curves: dict[str, str] = {}
+    something = (inputs.records, inputs.evaluations, inputs.suites, inputs.kernels, inputs.scripts)
+    if not any(something):
         written: dict[str, list[Part]] = {CARD: [_prose("head.md"), _prose("empty.md")]}
     else:
         written = {CARD: _parts(made.order["card"], made)}
         for name, (_, parts) in made.pages.items():
             written[f"{FOLDER}/{name}.md"] = [MADE, *parts]
+        for outcome in made.judged:
+            written[scripts.page_of(outcome.asked.name)] = [*scripts.parts(outcome)]
+            curves |= scripts.figure(outcome)
     shown = [part for parts in written.values() for part in parts if not isinstance(part, str)]
     return Pages(
         texts={
             file: "\n\n".join(_text(part, file) for part in parts) + "\n"
             for file, parts in written.items()
-        },
+        }
+        | curves,
         figures=tuple(view for view in shown if isinstance(view, Figure)),
         index=cells.of(shown, inputs.digests),
         parts=written,
@@ -148,6 +160,11 @@ def _pages(made: _Made) -> list[Part]:
         f"- [{escape(name.removeprefix('about-'))}]({FOLDER}/{name}.md): {escape(title)}"
         for name, (title, _) in made.pages.items()
     ]
+    lines += [
+        f"- [{escape(one.asked.name)}]({scripts.page_of(one.asked.name)}): "
+        f"{escape(one.asked.summary or 'scripts, judged')}"
+        for one in made.judged
+    ]
     return ["\n".join(lines)] if lines else []
 
 
@@ -176,6 +193,7 @@ PARTS: Mapping[str, Callable[[_Made], list[Part]]] = {
     "sizes": lambda made: _some(findings.sizes(made.found)),
     "texts": lambda made: _some(findings.texts(made.found)),
     "spent": lambda made: _some(findings.spent(made.inputs.records)),
+    "scripts": lambda made: _some(scripts.table(made.judged)),
     "answers": lambda made: _some(answers.answers(made.found)),
     "references": lambda made: [
         *references.tables(made.inputs.evaluations),

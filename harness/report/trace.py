@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RequestError, nearest
-from harness.records import evaluation, store
+from harness.records import evaluation, foreign, store
 from harness.records.evaluation import Evaluation
+from harness.records.foreign import ScriptRecord
 from harness.records.schema import Record
+from harness.referee import tracing
 from harness.report import cells, inputs, own_code, pages
 from harness.report.cells import Index, Traced
 from harness.report.table import escape
@@ -29,7 +31,7 @@ class _File:
     """A file behind a cell: the lines that say what it is, and what it holds if it is read."""
 
     lines: list[str]
-    content: Record | Evaluation | None
+    content: Record | Evaluation | ScriptRecord | None
 
 
 class Tracer:
@@ -87,12 +89,17 @@ class Tracer:
                 "    no difference"
             ]
         lines += own_code.told(runs)
+        judged = [file.content for file in files if isinstance(file.content, ScriptRecord)]
+        lines += [f"  {line}" for line in tracing.told(self.results, judged)]
         lines += [f"  reproduce    {command}" for command in self._commands(view, files)]
         return "\n".join(lines)
 
     def _commands(self, view: str, files: Sequence[_File]) -> list[str]:
         """What reproduces a cell: the commands of its files, else that of its view."""
-        commands = {file.content.command for file in files if file.content is not None}
+        commands = {
+            file.content.command for file in files
+            if file.content is not None and not isinstance(file.content, ScriptRecord)
+        }  # fmt: skip
         if not commands and (command := self._index.views[view].command):
             commands.add(command)
         return sorted(commands)
@@ -157,6 +164,11 @@ class Tracer:
         if path.startswith(f"{evaluation.FOLDER}/"):
             one = evaluation.read(place, path)
             return _File([line, *_subject(one)], one)
+        if path.startswith(f"{foreign.FOLDER}/"):
+            run = foreign.read_record(self.results, path)
+            again = "/again" if run.repeat else ""
+            name = f"{run.name}/{run.arm}/{run.seed}{again}"
+            return _File([f"{line}  {run.status}  {name}"], run)
         return _File([line], None)
 
     def _stems(self, runs: Sequence[Record]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import RequestError
 from harness.referee import arms
 from harness.referee.arms import ForeignArm
-from tests.referee.workshop import BETTER, GOOD, arm, judged
+from tests.referee.workshop import BETTER, GOOD, arm, session
 
 
 def take(folder: Path, *given: str, shared: tuple[str, ...] = ()) -> list[ForeignArm]:
@@ -46,11 +46,12 @@ def test_a_revision_is_judged_against_the_folder(tmp_path: Path):
     git(tmp_path / "repo", "add", ".")
     git(tmp_path / "repo", "commit", "-qm", "first")
     arm(tmp_path, "repo/sub", BETTER)
-    outcome = judged(tmp_path, f"{place}@HEAD", place)
-    assert [one.name for one in outcome.arms] == ["sub@HEAD", "sub"]
-    assert outcome.arms[0].origin.startswith("commit ")
-    assert outcome.arms[0].files.keys() == {"train.py"}
-    assert outcome.judgements["sub"].decision == "keep"
+    asked = session(tmp_path, f"{place}@HEAD", place)
+    assert [one.name for one in asked.arms] == ["sub@HEAD", "sub"]
+    assert asked.arms[0].origin.startswith("commit ")
+    assert asked.arms[0].files.keys() == {"train.py"}
+    asked.spend()
+    assert asked.outcome().judgements["sub"].decision == "keep"
     with pytest.raises(RequestError, match="git says: fatal: Needed a single revision"):
         take(tmp_path, f"{place}@nowhere")
 
@@ -61,9 +62,10 @@ def test_what_is_shared_is_linked_and_enters_no_digest(tmp_path: Path):
     (tmp_path / "base" / "data").mkdir()
     (tmp_path / "base" / "data" / "x.txt").write_text("hello")
     other = arm(tmp_path, "other", BETTER + reads)
-    outcome = judged(tmp_path, base, other, shared=("data",))
-    assert outcome.arms[0].files.keys() == {"train.py"}
-    assert outcome.judgements["other"].decision == "keep"
+    asked = session(tmp_path, base, other, shared=("data",))
+    assert asked.arms[0].files.keys() == {"train.py"}
+    asked.spend()
+    assert asked.outcome().judgements["other"].decision == "keep"
 
 
 def test_names(tmp_path: Path):

@@ -11,7 +11,8 @@ import pytest
 
 from harness.errors import RequestError
 from harness.records import foreign
-from harness.referee import formats, page
+from harness.referee import formats
+from harness.report import scripts
 from tests.referee.workshop import BETTER, COMMAND, GOOD, HEAD, arm, judged, session
 
 NUMBER = "print(f'METRIC loss={2 + random.gauss(0, 0.01):.6f} lower')\n"
@@ -48,7 +49,8 @@ def test_a_run_that_fails_is_a_row_with_its_reason(tmp_path: Path, name: str):
     assert judgement.decision == "not known"
     assert reason in judgement.verdict.text
     assert outcome.exit_code() == 3
-    row = next(line for line in page.write(outcome).read_text().splitlines()
+    page = scripts.write(tmp_path / "results", outcome)
+    row = next(line for line in page.read_text().splitlines()
                if line.startswith(f"| {name}/0 "))  # fmt: skip
     assert reason.replace("|", "") in row
 

@@ -21,7 +21,8 @@ from harness.commands.referee import Options, referee
 from harness.errors import CheckFailed, RequestError
 from harness.records import foreign
 from harness.records.schema import GpuState, MachineState
-from harness.referee import carrying, page, tracing
+from harness.referee import carrying, tracing
+from harness.report import scripts
 from tests.referee.workshop import BETTER, GOOD, HEAD, arm, judged, session
 
 TRAIN = (Path(__file__).parent / "train.py").read_text()
@@ -348,7 +349,7 @@ def test_an_arm_may_hold_what_the_referee_writes(
 def test_a_page_of_failures_alone_can_be_drawn(tmp_path: Path):
     outcome = judged(tmp_path, arm(tmp_path, "a", HEAD), arm(tmp_path, "b", BETTER))
     assert outcome.ran == 1
-    text = page.write(outcome).read_text()
+    text = scripts.write(tmp_path / "results", outcome).read_text()
     assert "not comparable: the baseline: seed 0: it printed no line" in text
     assert outcome.exit_code() == 3
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from harness.files import write_atomically
 from harness.records import foreign
 from harness.records.foreign import ScriptRecord, record_path
-from harness.referee import answer, curves, fairness
-from harness.referee.session import Outcome, duration
+from harness.referee import answer, fairness
+from harness.referee.case import Outcome
+from harness.referee.output import duration
+from harness.report import script_curves as curves
 from harness.report.table import (
     ABSENT,
     Cell,
@@ -28,29 +30,45 @@ PAGE, FIGURE = "REFEREE.md", "curves.svg"
 DIGITS = 4
 
 
-def write(outcome: Outcome) -> Path:
+def page_of(name: str) -> str:
+    """The page's file, relative to the results folder."""
+    return f"{foreign.folder_of(name)}/{PAGE}"
+
+
+def write(results: Path, outcome: Outcome) -> Path:
     """Write the page, and the figure where there are curves; returns the page's path."""
-    folder = outcome.request.results / foreign.folder_of(outcome.request.name)
-    figure = curves.draw(_series(outcome), _drawn_name(outcome))
-    if figure is not None:
-        write_atomically(folder / FIGURE, figure)
-    write_atomically(folder / PAGE, _text(outcome, figure is not None))
-    return folder / PAGE
+    texts = {page_of(outcome.asked.name): text(parts(outcome)), **figure(outcome)}
+    for file, content in texts.items():
+        write_atomically(results / file, content)
+    return results / page_of(outcome.asked.name)
 
 
-def _text(outcome: Outcome, drawn: bool) -> str:
-    parts = [f"# {outcome.request.name}: {_title(outcome)}"]
-    parts += [f"- {one_line(line)}" for line in _words(outcome)]
-    head = "\n\n".join([parts[0], "\n".join(parts[1:])]) if parts[1:] else parts[0]
-    blocks = [head, markdown(_arms(outcome)), markdown(_runs(outcome))]
-    if drawn:
-        blocks.append(f"![{_drawn_name(outcome)} along the runs, an arm a colour]({FIGURE})")
-    return "\n\n".join(blocks) + "\n"
+def figure(outcome: Outcome) -> dict[str, str]:
+    """The curves' file and what it holds; empty without curves."""
+    drawn = curves.draw(_series(outcome), _drawn_name(outcome))
+    return {} if drawn is None else {f"{foreign.folder_of(outcome.asked.name)}/{FIGURE}": drawn}
+
+
+def text(made: Sequence[str | Table]) -> str:
+    """A page's text."""
+    return "\n\n".join(p if isinstance(p, str) else markdown(p) for p in made) + "\n"
+
+
+def parts(outcome: Outcome) -> list[str | Table]:
+    """What the page is made of."""
+    asked = outcome.asked
+    words = [*([asked.summary] if asked.summary else []), *_words(outcome)]
+    lines = "\n".join(f"- {one_line(line)}" for line in words)
+    made: list[str | Table] = [f"# {asked.name}: {_title(outcome)}", *([lines] if lines else [])]
+    made += [_arms(outcome), _runs(outcome)]
+    if name := _drawn_name(outcome):
+        made.append(f"![{name} along the runs, an arm a colour]({FIGURE})")
+    return made
 
 
 def _title(outcome: Outcome) -> str:
-    others = ", ".join(arm.name for arm in outcome.arms[1:]) or "its noise floor"
-    return f"{others} against {outcome.arms[0].name}"
+    others = ", ".join(arm.name for arm in outcome.asked.arms[1:]) or "its noise floor"
+    return f"{others} against {outcome.asked.arms[0].name}"
 
 
 def _words(outcome: Outcome) -> list[str]:
@@ -58,7 +76,7 @@ def _words(outcome: Outcome) -> list[str]:
     found = outcome.foresight
     if found is not None:
         words.append(
-            f"{outcome.request.seeds} pairs find a true difference of {found.detectable:.3g} in "
+            f"{outcome.asked.seeds} pairs find a true difference of {found.detectable:.3g} in "
             f"80 % of cases, from {found.basis}"
         )
     return [*words, *(f"outdated: {line}" for line in outcome.outdated)]
@@ -71,24 +89,24 @@ def _arms(outcome: Outcome) -> Table:
         Column("memory", "MiB"),
     )  # fmt: skip
     notes = (levels_note({name: one.verdict for name, one in outcome.judgements.items()}),)
-    rows = tuple(Row(arm.name, _arm_cells(outcome, arm.name)) for arm in outcome.arms)
+    rows = tuple(Row(arm.name, _arm_cells(outcome, arm.name)) for arm in outcome.asked.arms)
     return Table(
-        f"{outcome.request.name}.referee",
+        f"{outcome.asked.name}.referee",
         f"Mean over the seeds {_seeds(outcome)} and the paired difference to "
-        f"{outcome.arms[0].name}, each ± the half-width of its t interval.",
+        f"{outcome.asked.arms[0].name}, each ± the half-width of its t interval.",
         "arm", columns, rows, notes, command=answer.command(outcome),
     )  # fmt: skip
 
 
 def _seeds(outcome: Outcome) -> str:
-    seeds = outcome.request.frozen_seeds
+    seeds = outcome.asked.frozen_seeds
     return f"{seeds.start} to {seeds.stop - 1}"
 
 
 def _arm_cells(outcome: Outcome, name: str) -> tuple[Cell, ...]:
     metric, runs = outcome.metric, outcome.records[name]
     counted = [r for r in runs if fairness.row_fault(r, metric) is None]
-    asked = [r for r in counted if not r.repeat and r.seed in outcome.request.frozen_seeds]
+    asked = [r for r in counted if not r.repeat and r.seed in outcome.asked.frozen_seeds]
     paths = [record_path(r) for r in asked] or [record_path(r) for r in runs]
     judged = outcome.judgements.get(name)
     values = t_interval([r.reported[metric] for r in asked] if metric else [])
@@ -125,16 +143,16 @@ def _runs(outcome: Outcome) -> Table:
     )  # fmt: skip
     rows = [
         Row(f"{arm.name}/{r.seed}{'/again' if r.repeat else ''}", _run_cells(outcome, r))
-        for arm in outcome.arms
+        for arm in outcome.asked.arms
         for r in outcome.records[arm.name]
     ]
     if not rows:
         rows = [Row("none", (plain(ABSENT, (), "no run", "nothing has run"),) * len(columns))]
     return Table(
-        f"{outcome.request.name}.referee-runs",
+        f"{outcome.asked.name}.referee-runs",
         "Every run of this question; one that did not end well is a row with its reason.",
         "arm/seed", columns, tuple(rows),
-        command=f"smol referee --trace {outcome.request.name}/ARM/SEED",
+        command=f"smol referee --trace {outcome.asked.name}/ARM/SEED",
     )  # fmt: skip
 
 
@@ -164,7 +182,31 @@ def _series(outcome: Outcome) -> list[curves.Series]:
     name = _drawn_name(outcome)
     return [
         curves.Series(arm.name, place, record.curves[name])
-        for place, arm in enumerate(outcome.arms)
+        for place, arm in enumerate(outcome.asked.arms)
         for record in outcome.records[arm.name]
         if name in record.curves and record.repeat == 0
     ]
+
+
+def table(outcomes: Sequence[Outcome]) -> Table | None:
+    """The card's rows about scripts: every candidate, and what came of it."""
+    rows = []
+    for outcome in outcomes:
+        for arm in outcome.asked.arms[1:]:
+            cells = _arm_cells(outcome, arm.name)
+            metric = plain(outcome.metric or ABSENT, cells[0].records, "metric", "as asked")
+            baseline = plain(outcome.asked.arms[0].name, cells[0].records, "baseline", "as asked")
+            rows.append(Row(f"{outcome.asked.name}:{arm.name}", (baseline, metric, *cells[1:4])))
+    if not rows:
+        return None
+    columns = (
+        Column("baseline", left=True), Column("metric", left=True), Column("difference"),
+        Column("verdict", left=True), Column("decision", left=True),
+    )  # fmt: skip
+    return Table(
+        "scripts",
+        "Other people's training scripts, each against its baseline over paired seeds: candidate "
+        "less baseline in the script's own metric, ± the half-width of the t interval. The "
+        "metric is what the script says of itself; no two comparisons' metrics are of one kind.",
+        "comparison:arm", columns, tuple(rows),
+    )  # fmt: skip
