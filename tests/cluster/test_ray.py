@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.code import snapshot
+from harness.config import replace
 from harness.launch.execute import execute
 from harness.launch.launchers.local import Local
 from harness.records import store
@@ -89,10 +90,13 @@ def test_whoever_dies_all_records_are_there_once_and_as_the_local_launchers(loca
 STUB = """
 import json, sys
 from pathlib import Path
-file = Path(sys.argv[1])
-with open(file.with_name("metrics.jsonl"), "a") as log:
-    token = json.loads(file.read_text())["token"]
-    log.write(json.dumps({"event": "start", "token": token}) + "\\n")
+
+def main():
+    file = Path(sys.argv[1])
+    with open(file.with_name("metrics.jsonl"), "a") as log:
+        token = json.loads(file.read_text())["token"]
+        log.write(json.dumps({"event": "start", "token": token}) + "\\n")
+    return 0
 """
 
 
@@ -101,8 +105,10 @@ def test_two_hundred_short_jobs_each_cost_less_than_a_second_more(tmp_path, monk
     monkeypatch.setenv("SMOL_CACHE", str(tmp_path / "cache"))
     code = tmp_path / "code"
     shutil.copytree(snapshot.take(tmp_path), code)
-    (code / "harness" / "train" / "__main__.py").write_text(STUB)
+    (code / "harness" / "train" / "worker.py").write_text(STUB)
     one = job(tmp_path, None)
+    config = replace(one.run.config, {"train.threads": 1})  # what a node has
+    one = one.model_copy(update={"run": one.run.model_copy(update={"config": config})})
     Path(one.data_folder).mkdir()
     (Path(one.data_folder) / "manifest.json").write_text("{}")
     jobs = [
@@ -122,7 +128,7 @@ def test_two_hundred_short_jobs_each_cost_less_than_a_second_more(tmp_path, monk
             on_record=lambda *_: None,
         )  # fmt: skip
         assert len(done) == len(some)
-        assert all("ended with code 0" in str(record.error) for record in done)
+        assert {"ended with code 0" in str(r.error) or r.error for r in done} == {True}
         return (time.monotonic() - began) / len(some) * 2  # two at a time
 
     from harness.launch.launchers.ray import Ray
