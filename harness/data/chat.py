@@ -176,6 +176,12 @@ class ChatFormat:
         if prompt and not names:
             return _Laid(text, (), (), guarded=False)
         tagged = self.template.tagged
+        thinks = any(message.get("reasoning_content") for message in messages)
+        if thinks and not any(map(self.template.reads, ("reasoning_content", "thinking"))):
+            raise RequestError(
+                f"the chat template of {self.folder} does not write reasoning_content, which the "
+                "messages have"
+            )
         if uses_tools(messages):
             if unwritten := [m["role"] for m in messages if not _is_in(m, text)]:
                 raise RequestError(

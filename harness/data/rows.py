@@ -10,6 +10,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,11 @@ def is_readable(path: Path) -> bool:
 def inside(folder: Path) -> tuple[list[Path], str]:
     """The readable files of a folder and those below it, in the order of their paths; and how many
     of which other endings are passed over, empty where none is."""
+    if saved := next((name for name in _OF_DATASETS if (folder / name).is_file()), None):
+        raise RequestError(
+            f"'{folder}' is a folder that `datasets` saved ({saved}): its to_parquet writes a file "
+            "that is read"
+        )
     there = [path for path in sorted(folder.rglob("*")) if not _aside(path, folder)]
     if lost := next((path for path in there if is_readable(path) and _leads_nowhere(path)), None):
         raise RequestError(f"{lost} is a link to a file that is not there")
@@ -75,6 +81,7 @@ def _leads_nowhere(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
+_OF_DATASETS = ("dataset_dict.json", "state.json")
 _OF_RUNS = {"metrics.jsonl", "left_out.jsonl"}
 
 
@@ -202,21 +209,27 @@ def _pick(row: dict[str, Any], column: str) -> Any:
 
 
 def _parquet(path: Path, column: str) -> Iterator[FileRow]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with _parquet_faults(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        if twice := [name for name in parts(column) if schema.names.count(name) > 1]:
+            raise RequestError(f"{path} has more than one column '{twice[0]}'")
+        if parts(column)[0] not in schema.names:
+            raise RequestError(f"{path}: {Absent(parts(column)[0], tuple(schema.names))}")
+        number, held = 0, [name for name in parts(column) if name in schema.names]
+        for batch in file.iter_batches(batch_size=ROWS, columns=held):
+            for value in values(batch, schema, column):
+                number += 1
+                yield FileRow(f"row {number}", value)
+
+
+@contextmanager
+def _parquet_faults(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            if twice := [name for name in parts(column) if schema.names.count(name) > 1]:
-                raise RequestError(f"{path} has more than one column '{twice[0]}'")
-            if parts(column)[0] not in schema.names:
-                raise RequestError(f"{path}: {Absent(parts(column)[0], tuple(schema.names))}")
-            number, held = 0, [name for name in parts(column) if name in schema.names]
-            for batch in file.iter_batches(batch_size=ROWS, columns=held):
-                for value in values(batch, schema, column):
-                    number += 1
-                    yield FileRow(f"row {number}", value)
+        yield
     except pa.ArrowException as error:
         why = str(error).splitlines()[0]
         raise RequestError(f"{path}: not a readable parquet file ({why})") from None
@@ -241,7 +254,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
     if path.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(path) as file:
+        with _parquet_faults(path), pq.ParquetFile(path) as file:
             return tuple(file.schema_arrow.names)
     found: dict[str, None] = {}
     for row in read(path, "\0"):  # a name that no column has

@@ -245,7 +245,7 @@ def _asked_and_answered(row: dict[str, Any]) -> list[Any]:
     for role, said in (("user", question), ("assistant", answer)):
         if isinstance(as_list := _parsed(said), list) and _are_turns(as_list):
             said = as_list
-        is_turns = isinstance(said, Sequence) and not isinstance(said, str)
+        is_turns = isinstance(said, Sequence) and not isinstance(said, str | bytes)
         turns += said if is_turns else [{"role": role, "content": said}]
     return turns
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,7 @@ ASKED = _turns("q", "a")
         ({"instruction": "q", "output": "a", "history": 3}, "no list of pairs"),
         ({"instruction": "q", "input": 7, "output": "a"}, "no text but int"),
         ({"instruction": None, "input": "x", "output": "a"}, "without a content"),
+        ({"prompt": b"q", "completion": "a"}, "no text but bytes"),
         ({"instruction": 5, "input": "x", "output": "a"}, "no text but int"),
         ({"messages": json.dumps(ASKED)[:-1]}, "no list of messages"),
     ],
@@ -243,10 +245,19 @@ def test_fields_of_a_message_that_carry_meaning_are_read_or_the_row_is_counted()
         assert isinstance(talk([asked[0], asked[1] | field]), Refused)
 
 
-def test_reasoning_that_the_template_does_not_write_is_refused(fitted: Path) -> None:
+def test_reasoning_that_the_template_does_not_write_is_refused(
+    tmp_path: Path, fitted: Path
+) -> None:
     talk_ = [_turns("q", "a")[0], _turns("q", "a")[1] | {"reasoning_content": "hm"}]
     with pytest.raises(RequestError, match="does not write reasoning_content"):
         ChatFormat(fitted).encode(talk_)
+    tagged = tmp_path / "tagged"  # whose mask is transformers': it would be lost without a word
+    shutil.copytree(fitted, tagged)
+    (tagged / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
+    )
+    with pytest.raises(RequestError, match="does not write reasoning_content"):
+        ChatFormat(tagged).encode(talk_)
 
 
 def test_a_path_that_is_not_there_is_no_id_and_a_refusal_leaves_nothing(

@@ -232,3 +232,15 @@ def test_json_over_many_lines_and_csv_are_read_as_their_libraries_read_them(
     (place / "dataset_info.json").write_text("{}")
     jsonl(place / "a.jsonl", ["one"])
     assert local(place) == ["one"]
+
+
+def test_what_is_no_table_is_named(tmp_path: Path) -> None:
+    import datasets
+
+    for magic in (b"PAR1", b"PARE"):
+        (tmp_path / "a.parquet").write_bytes(magic + b"xxxx" + magic)
+        with pytest.raises(RequestError, match="not a readable parquet file"):
+            hub.columns(DataTable(str(tmp_path / "a.parquet"), None, "train", "text"), print)
+    datasets.Dataset.from_list([{"text": "x"}]).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(RequestError, match=r"`datasets` saved \(state.json\)"):
+        local(tmp_path / "saved")
