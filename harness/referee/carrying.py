@@ -86,7 +86,7 @@ def carry_out(call: Call, slot: ForeignRun, place: int, attempt: int) -> ScriptR
     here, temporary = room / "here", room / "tmp"
     temporary.mkdir(parents=True)
     taking.lay_out(slot.arm, here, request.shared, call.shared_from)
-    before = _stamps(slot.arm.place, request)
+    before, beside = _stamps(slot.arm.place, request), _beside(slot.arm)
     try:
         with FileLock(GPU_LOCK) if request.on_gpu else nullcontext():
             shared_gpu = _wait_for_gpu(request.device) if request.on_gpu else None
@@ -98,6 +98,9 @@ def carry_out(call: Call, slot: ForeignRun, place: int, attempt: int) -> ScriptR
         reading = _read(request, slot, here, ended)
         broken = shared_gpu or _edited(request, slot, here)
         notes = _notes(ended, room, _changed(slot.arm.place, before, request))
+        if new := sorted(_beside(slot.arm) - beside - ended.outside):
+            shown = _few([anonymous(path) for path in new])
+            notes += (f"new outside its folder since it began, perhaps its own: {shown}",)
         seen = _Seen(ended, reading, broken, notes, here)
         record = _record(call, slot, place, attempt, seen)
         foreign.write_record(request.results, record)
@@ -187,6 +190,19 @@ def _stamps(folder: Path, request: RefereeRequest) -> dict[str, tuple[int, int]]
                 continue
             stamps[os.path.relpath(Path(place) / name, folder)] = (seen.st_size, seen.st_mtime_ns)
     return stamps
+
+
+def _beside(arm: ForeignArm) -> set[str]:
+    """The files, not those in folders, where a script would put something that it means to keep: at
+    home, in the working folder, beside the arm's own. Others may write there, too."""
+    found: set[str] = set()
+    for folder in {Path.home(), Path.cwd(), arm.place.resolve().parent}:
+        try:
+            with os.scandir(folder) as entries:
+                found |= {e.path for e in entries if e.is_file() and not e.name.startswith(".")}
+        except OSError:
+            continue
+    return found
 
 
 def _changed(

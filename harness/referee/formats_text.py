@@ -14,6 +14,8 @@ _METRIC = re.compile(
     rf"METRIC\s+(?P<name>[^\s=]+)\s*=\s*(?P<value>{NUMBER})(?P<rest>(?:\s.*)?)", re.IGNORECASE
 )
 _STEP = re.compile(rf"\bstep\s*=\s*({NUMBER})", re.IGNORECASE)
+ENDLESS = 2_000
+"""Characters from which a line is no line, but output of a program that prints no line ends."""
 _WAY = re.compile(r"\b(lower|higher)\b", re.IGNORECASE)
 _PAIR = re.compile(rf"(?P<name>[A-Za-z_][\w./-]*):\s+(?P<value>{NUMBER})", re.IGNORECASE)
 _PROGRESS = re.compile(
@@ -31,7 +33,7 @@ def metric_lines(text: str) -> Reading:
     reading = Reading()
     results: dict[str, list[float]] = {}
     for line in lines_of(text):
-        found = _METRIC.match(line)
+        found = _METRIC.match(line) if len(line) < ENDLESS else _last(_METRIC, line)
         value = number(found["value"]) if found else None
         if found is None or value is None:
             continue
@@ -53,6 +55,12 @@ def metric_lines(text: str) -> Reading:
     if not reading.values:
         reading.fault = "it printed no line 'METRIC name=value'"
     return reading
+
+
+def _last(pattern: re.Pattern[str], line: str) -> re.Match[str] | None:
+    """The last place of a line that matches: what follows a stream that never ended its line."""
+    at = line.rfind("METRIC")
+    return pattern.match(line, at) if at >= 0 else None
 
 
 def blocks(text: str) -> Reading:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import recipes.dense_vs_moe as declared
+import recipes.optimizer_field as field
 from harness.evidence import searches as tuning
 from harness.evidence.sections import Section, sections
 from harness.optim import tuning as settings
@@ -195,6 +196,18 @@ def test_the_declared_settings_are_what_the_committed_searches_found() -> None:
             best = found[scale][arm].best
             assert best is not None
             assert (best.rate, best.decay) == (f"x{used.rate:g}", f"wd{used.decay:g}")
+
+
+def test_the_field_runs_with_what_the_committed_search_found() -> None:
+    committed = [s for s in sections(store.read_all(ROOT / "results")) if s.recipe == field.SEARCH]
+    found = {s.scale: tuning.searches(s) for s in committed if s.scale in field.TUNED}
+    assert set(found) == set(field.TUNED)
+    for scale, table in field.TUNED.items():
+        assert set(table) == set(found[scale]) == set(field.FIELD)
+        for arm, (rate, share) in table.items():
+            best = found[scale][arm].best
+            assert best is not None
+            assert (best.rate, best.decay) == (f"x{rate:g}", f"share{share:g}"), arm
 
 
 def test_where_the_settings_are_the_question_no_search_is_asked_for() -> None:

@@ -118,6 +118,26 @@ def test_writing_outside_its_folder_is_told(tmp_path: Path):
     assert str(tmp_path) not in note
 
 
+def test_a_file_that_is_written_and_closed_at_once_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    source = BETTER + f"open({str(home / 'kept.txt')!r}, 'w').write('x')\n"
+    outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, "keeps", source))
+    told = [note for note in outcome.notes["keeps"] if "since it began" in note]
+    assert told == ["new outside its folder since it began, perhaps its own: ~/kept.txt"]
+    assert not [note for note in outcome.notes["good"] if "since it began" in note]
+
+
+def test_a_metric_after_output_without_a_line_end_is_found(tmp_path: Path):
+    source = BETTER.replace("print(", "w = sys.stdout.write\nfor _ in range(2000):\n"
+                            "    w('x' * 2**16)\nprint(")  # fmt: skip
+    outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, "endless", source))
+    assert outcome.judgements["endless"].decision == "keep"
+
+
 def test_a_script_that_ignores_the_seed_is_not_compared(tmp_path: Path):
     deaf = HEAD + "print('METRIC loss=1.25 lower')\n"
     outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, "deaf", deaf))
