@@ -14,6 +14,7 @@ from harness.code import provenance
 from harness.launch.protocol import Job
 from harness.machine import devices, flops
 from harness.records.schema import Compilation, DataUse, Launch, Memory, Record, Status
+from harness.records.seen import GpuUse
 from models.config import active_parameters, expected_initial_loss, total_parameters
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Observed:
     """None where nothing was to be compiled."""
     launch: Launch | None = None
     """A timed job's launch, with what was seen around and after it."""
+    gpu_use: GpuUse | None = None
+    """What the GPU did during updates."""
 
 
 NOTHING = Observed()
@@ -106,6 +109,7 @@ def record(
         timing=timing,
         compilation=observed.compilation,
         memory=observed.memory,
+        gpu_use=observed.gpu_use,
         flops=flops.account(
             config,
             machine.gpu,

@@ -16,13 +16,15 @@ from pathlib import Path
 import psutil
 
 from harness.machine import devices, hardware
-from harness.records.schema import GpuState, MachineState
+from harness.records.seen import GpuState, GpuUse, MachineState
 
 SCHEDULER = Path("/proc/self/schedstat")
 WINDOW_SECONDS = 1.0
 WAITING_SHARE = 0.05
 """Of a launch's time: what its main thread may have waited for a core. That is what a busy host
 costs a run on a GPU, whose processor only starts kernels."""
+THROTTLED_SHARE = 0.05
+"""Of a launch's updates: for how many of them heat or a brake may have slowed the card."""
 _WORK = ("user", "nice", "system", "irq", "interrupt", "softirq", "dpc", "steal")
 """The kinds of a core's time that are work, by the names that systems have for them; the rest is
 waiting."""
@@ -97,6 +99,8 @@ class Busy:
     """Cores that other processes kept busy, on average; None where the system does not say."""
     waited: float | None = None
     """The share of its time that its main thread waited for a core; None where unknown."""
+    gpu: GpuUse | None = None
+    """What its GPU did during updates."""
 
 
 def state(device: str, others: float | None) -> MachineState:
@@ -162,6 +166,12 @@ def contamination(
     for when, seen in (("before", before.gpu), ("after", after.gpu)):
         if seen is not None and seen.throttled:
             faults.append(f"the GPU throttled {when} the run ({', '.join(seen.throttled)})")
+    if during.gpu is not None:
+        faults += [
+            f"the GPU throttled for {100 * share:.0f} % of its updates ({name})"
+            for name, share in during.gpu.throttled.items()
+            if share > THROTTLED_SHARE
+        ]
     if before.gpu is not None and before.gpu.processes:
         faults.append(f"{before.gpu.processes} other processes were on the GPU")
     return "; ".join(faults) or None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from harness.config import Frozen, Name
+from harness.records.seen import GpuUse, MachineState
 
 SCHEMA_VERSION = 1
 
@@ -139,33 +140,6 @@ class ExpertUse(Frozen):
     entropy: tuple[float, ...]
     """Layer by layer, mean entropy of a token's routing distribution, nats; ln(experts) is a
     router that does not choose."""
-
-
-class GpuState(Frozen):
-    """A GPU at one moment, through NVML."""
-
-    sm_mhz: int
-    memory_mhz: int
-    temperature: int
-    """Degrees Celsius."""
-    watts: float
-    throttled: tuple[str, ...]
-    """Reasons of heat, hardware slowdown or power brake; empty where it ran as it should."""
-    processes: int
-    """How many processes hold memory on it."""
-
-
-class MachineState(Frozen):
-    """What a machine was doing before or after a run."""
-
-    load: float | None
-    """One-minute load average; before a launch it still holds the launch before."""
-    others: float | None
-    """Cores that other processes kept busy: in the second before a launch, and, in the state
-    after it, over the whole run. None where the system does not say."""
-    gpu: GpuState | None
-    gpu_note: str | None
-    """Why a GPU's state is not known."""
 
 
 class Launch(Frozen):
@@ -379,6 +353,8 @@ class Record(Frozen):
     compilation: Compilation | None = None
     """None where nothing was to be compiled, and in records from before it was looked at."""
     memory: Memory | None
+    gpu_use: GpuUse | None = None
+    """None on a device without such clocks, and in records from before it was looked at."""
     flops: Flops | None
     data: DataUse | None
     hardware: Hardware

@@ -14,6 +14,7 @@ from harness.data.batches import TrainStream, Validation
 from harness.errors import RequestError
 from harness.launch.protocol import MetricsLog, RunFiles
 from harness.machine import devices
+from harness.machine.clocks import GpuWatch
 from harness.optim.build import Optimizers
 from harness.optim.schedule import factor
 from harness.plan.runs import Run
@@ -53,6 +54,7 @@ class Workplace:
     answer: Callable[[LanguageModel], list[dict[str, Any]]]
     """What the model says to the stage's prompts."""
     watch: CompileWatch
+    gpu: GpuWatch
 
 
 class _Open(NamedTuple):
@@ -134,6 +136,7 @@ class Loop:
     def _update(self) -> None:
         run, config, progress = self.run, self.run.config, self.progress
         number = progress.update
+        self.at.gpu.updating = True
         rate_factor = factor(config.schedule, number, run.decay_start, run.last_update)
         started = time.perf_counter()
         sequences = config.sequences_per_update
@@ -150,8 +153,10 @@ class Loop:
         self._settle()  # the one before, while the device works on this one
         progress.update += 1
         self._open = _Open(made, number, rate_factor, started, batch.targets)
-        if not self.behind or self._is_looked_at():
+        looked_at = self._is_looked_at()
+        if not self.behind or looked_at:
             self._settle()
+        self.at.gpu.updating = not looked_at
         if (why := self.at.watch.look(progress.update)) is not None:
             self.at.log.append("uncompiled", note=f"{run.name}: {why}")
 

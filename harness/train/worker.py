@@ -29,7 +29,7 @@ from harness.files import remove_litter, write_atomically
 from harness.launch import account
 from harness.launch.parent import parent_of
 from harness.launch.protocol import Job, MetricsLog, RunFiles
-from harness.machine import devices, hardware, surroundings
+from harness.machine import clocks, devices, hardware, surroundings
 from harness.optim import build
 from harness.parts import loss_term
 from harness.records import store
@@ -59,6 +59,7 @@ class Worker:
         self.counted: ParameterCount | None = None
         self.load_before = hardware.load_average()
         self.watch = graphs.CompileWatch(self.run.config.train.compile)
+        self.gpu = clocks.GpuWatch(devices.of(self.run.device).condition)
         self.meter = surroundings.Meter.read() if job.launch else None
         self._stop = False
 
@@ -101,6 +102,7 @@ class Worker:
                 memory=peak_memory(run.device, earlier), load_before=self.load_before,
                 parameters=self.counted, compile_seconds=compile_seconds(),
                 compilation=self._compilation(), launch=self._launch(),
+                gpu_use=self.gpu.found(),
             )  # fmt: skip
             record = account.record(self.job, status, error, attempt=attempt, observed=observed)
             self._summarise(record)  # before it: with its record a run is finished
@@ -136,10 +138,8 @@ class Worker:
     def _train(self) -> None:
         run, config = self.run, self.run.config
         torch.set_num_threads(config.train.threads)
-        always = devices.of(run.device).deterministic
-        determinism.ask(
-            always or config.train.deterministic, config.train.compile != "eager", run.device
-        )
+        repeatable = config.train.deterministic or devices.of(run.device).deterministic
+        determinism.ask(repeatable, config.train.compile != "eager", run.device)
         # It would fill every new tensor with NaN: a tenth of an update, to find errors of ours.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         device = torch.device(run.device)
@@ -195,8 +195,10 @@ class Worker:
         workplace = Workplace(
             device=device, ranks=self.ranks, files=self.files, log=self.log, source_digest=digest,
             save=save, should_stop=self._should_stop, answer=self._answer, watch=self.watch,
+            gpu=self.gpu,
         )  # fmt: skip
-        Loop(run, model, optimizers, stream, validation, progress, workplace).go()
+        with self.gpu:
+            Loop(run, model, optimizers, stream, validation, progress, workplace).go()
         self.ranks.leave()
         if not self.ranks.leads:
             return
@@ -315,7 +317,8 @@ class Worker:
         if launch is None or launch.before is None or self.meter is None:
             return None
         now = surroundings.Meter.read()
-        during = surroundings.Busy(now.others_since(self.meter), now.waited_since(self.meter))
+        others, waited = now.others_since(self.meter), now.waited_since(self.meter)
+        during = surroundings.Busy(others, waited, self.gpu.found())
         after = surroundings.state(self.run.device, during.others)
         resumed = self.progress.resumed if self.progress else 0
         reason = surroundings.contamination(

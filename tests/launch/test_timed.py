@@ -12,7 +12,8 @@ from harness.launch import base
 from harness.launch.launchers import local
 from harness.launch.protocol import Job
 from harness.plan import backlog
-from harness.records.schema import Code, Launch, MachineState
+from harness.records.schema import Code, Launch
+from harness.records.seen import MachineState
 from tests.report import factory, test_throughput
 
 CALM = MachineState(load=0.5, others=0.02, gpu=None, gpu_note=None)

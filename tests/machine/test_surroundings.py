@@ -12,7 +12,7 @@ import pytest
 from harness.code.provenance import ROOT
 from harness.machine import surroundings
 from harness.machine.surroundings import Busy, Meter, contamination, wait_for_calm
-from harness.records.schema import GpuState, MachineState
+from harness.records.seen import GpuState, MachineState
 
 GPU = GpuState(sm_mhz=1980, memory_mhz=2619, temperature=45, watts=310.0, throttled=(), processes=0)
 

@@ -20,7 +20,7 @@ from harness.commands import records_check
 from harness.commands.referee import Options, referee
 from harness.errors import CheckFailed, RequestError
 from harness.records import foreign
-from harness.records.schema import GpuState, MachineState
+from harness.records.seen import GpuState, MachineState
 from harness.referee import carrying, tracing
 from harness.report import scripts
 from tests.referee.workshop import BETTER, GOOD, HEAD, arm, judged, session

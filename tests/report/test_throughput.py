@@ -11,7 +11,8 @@ import pytest
 
 from harness.evidence import launches
 from harness.evidence.sections import Section, sections
-from harness.records.schema import Launch, MachineState, Record
+from harness.records.schema import Launch, Record
+from harness.records.seen import MachineState
 from harness.report.views import throughput
 from harness.report.views.throughput import totals
 from harness.stats.inference import judge, t_interval

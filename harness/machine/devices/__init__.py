@@ -16,7 +16,8 @@ from typing import ClassVar
 from harness.errors import RequestError, nearest
 from harness.machine import hardware
 from harness.recipe import Scale
-from harness.records.schema import GpuState, Hardware
+from harness.records.schema import Hardware
+from harness.records.seen import GpuState
 
 AUTO = "auto"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.machine import cards, hardware
 from harness.machine.devices import Device
-from harness.records.schema import GpuState
+from harness.records.seen import GpuState
 
 AMPERE = (8, 0)
 """The first compute capability that multiplies bf16."""
