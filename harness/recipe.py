@@ -394,7 +394,7 @@ def find(name: str, user_folder: Path | None = None) -> Entry:
     entries, broken = load(user_folder)
     if name in entries:
         return entries[name]
-    for file in broken:
-        if file.name == name:
-            raise RequestError(f"recipes/{file.file} could not be loaded: {file.error}")
-    raise RequestError(f"no recipe '{name}'{nearest(name, entries)}")
+    broken.sort(key=lambda file: file.name != name)
+    said = [f"recipes/{file.file} could not be loaded: {file.error}" for file in broken[:1]]
+    named = bool(broken) and broken[0].name == name
+    raise RequestError("; ".join([f"no recipe '{name}'{nearest(name, entries)}", *said][named:]))

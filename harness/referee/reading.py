@@ -14,8 +14,12 @@ Curve = list[tuple[float, float]]
 """(step, value) in the order printed."""
 
 CURVE_POINTS = 200
-NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf|infinity)"
-"""A number as scripts print it, NaN and infinity included; to be matched ignoring case."""
+NUMBER = (
+    r"[-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?!,?\d)"
+    r"|[-+]?(?:nan|inf|infinity)"
+)
+"""A number as scripts print it, NaN and infinity included; to be matched ignoring case. Commas part
+thousands alone: a decimal comma is none, since 0,5 would be read as 5."""
 
 
 @dataclass

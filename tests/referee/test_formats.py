@@ -204,6 +204,11 @@ def test_numbers():
     assert number("1,234.5") == 1234.5
     assert number("-1e-3") == -0.001
     assert number("12%") is None
+    assert [number(text) for text in ("1,5", "0,123", "1,2345")] == [None] * 3
+    assert number("12,345,678") == 12_345_678
+    assert formats.named("metric").read("METRIC a=1,5").fault == (
+        "it printed no line 'METRIC name=value'"
+    )
     assert number("true") is None
 
 

@@ -133,3 +133,11 @@ def test_what_is_for_arms_of_ours_is_refused(place: Path):
     with pytest.raises(RequestError, match="compares scripts"):
         find("mine").at("smoke")
     assert "mine" in load()[0]
+
+
+def test_an_unknown_recipe_names_the_file_that_broke(place: Path):
+    (place / "recipes" / "other.py").write_text("1 +")
+    with pytest.raises(RequestError, match=r"no recipe 'yours'.*; recipes/other.py could not be"):
+        find("yours")
+    with pytest.raises(RequestError, match=r"^recipes/other.py could not be loaded"):
+        find("other")
