@@ -13,6 +13,7 @@ from harness.config import (
     replace,
 )
 from models import presets as models
+from models.config import total_parameters
 
 MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Keller Jordan's quintic for Newton-Schulz (kellerjordan.github.io/posts/muon)."""
@@ -39,8 +40,11 @@ def run(scale: str) -> RunConfig:
 
     `smoke`: a hundred-odd updates of a 1.3M model on the standard library's text.
     `proxy`: a 5.5M model on the text of pinned wheels.
+    `rung1` to `rung4`: a ladder's sizes, on proxy's text in smoke's batch.
     `full`: SmolLM2-135M, with the seed card's batch and learning rates.
     """
+    if scale in models.RUNG_WIDTHS:
+        return _rung(scale)
     return {"smoke": _smoke, "proxy": _proxy, "full": _full}[scale]()
 
 
@@ -122,6 +126,31 @@ def _smoke() -> RunConfig:
             eval_batch=16, log_every=10, checkpoint_every=50,
         ),
     )  # fmt: skip
+
+
+TRANSFER = 0.5
+"""AdamW's rate falls with the width to this power over a ladder; Muon's is left, since its update
+has one size at any width. Declared, not fitted: no search has been run at the rungs."""
+
+
+def _rung(scale: str) -> RunConfig:
+    """A rung of the ladder. Rates are those that a search found for a model of width 128 in
+    batches as small (`optimizer_field`), carried to other widths by `TRANSFER`."""
+    model = models.model("dense", scale)
+    smoke, proxy = _smoke(), _proxy()
+    adamw = 0.012 * (128 / model.width) ** TRANSFER
+    return replace(smoke, {
+        "model": model, "data": proxy.data, "data.seq_len": 128, "data.val_tokens": 32_768,
+        "optim.adamw_lr": adamw, "optim.muon_lr": 0.08, "schedule.warmup_updates": 15,
+        "train.eval_every": 10_000, "train.checkpoint_every": 10_000,
+    })  # fmt: skip
+
+
+def budgets(config: RunConfig, ratios: tuple[float, ...]) -> tuple[int, ...]:
+    """Tokens of a rung's budgets, whole updates each: `ratios` times the model's parameters."""
+    step = config.tokens_per_update
+    size = total_parameters(config.model)
+    return tuple(step * max(10, round(size * ratio / step)) for ratio in ratios)
 
 
 def _proxy() -> RunConfig:

@@ -21,13 +21,17 @@ from pydantic import BaseModel, Field
 from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
 from harness.errors import RequestError, UsersFault, nearest, users_code, users_module
 
-Scale = Literal["smoke", "proxy", "full"]
+Scale = Literal["smoke", "proxy", "full", "rung1", "rung2", "rung3", "rung4"]
 Role = Literal["", "noise", "compile", "kernels", "bundle", "night"]
 """What others use a recipe's records for: `noise`, the spread over seeds that stands beside every
 difference; `compile` and `kernels`, the timings that `auto` chooses by; `bundle`, nothing, since
 its arms differ in several things at once and no difference belongs to one of them; `night` is the
 protocol of `smol night`."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
+LADDER = "ladder"
+"""What `--scale` takes for all rungs of a ladder, the smallest first."""
+RUNGS: tuple[Scale, ...] = ("rung1", "rung2", "rung3", "rung4")
+"""The sizes of a ladder, each a scale of its own: a recipe that has some of them has a ladder."""
 
 
 @dataclass(frozen=True)

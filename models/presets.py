@@ -10,12 +10,16 @@ from models.config import ModelConfig
 
 KINDS = ("dense", "moe-active", "moe-total", "moe-160m")
 SCALES = ("smoke", "proxy", "full")
+RUNG_WIDTHS = {"rung1": 32, "rung2": 48, "rung3": 64, "rung4": 96}
+"""A ladder's rungs, one family by one rule (`_rung`): 0.16M to 1.1M parameters with the 4,096
+embeddings, 0.03M to 0.7M without."""
 
 
 def model(kind: str, scale: str) -> ModelConfig:
     """The preset of a kind at a scale. Raises KeyError for a name that is not there."""
-    if scale not in SCALES:
-        raise KeyError(f"no scale '{scale}': there are {', '.join(SCALES)}")
+    known = (*SCALES, *RUNG_WIDTHS)
+    if scale not in known:
+        raise KeyError(f"no scale '{scale}': there are {', '.join(known)}")
     builders = {
         "dense": dense,
         "moe-active": moe_active,
@@ -42,6 +46,7 @@ def dense(scale: str) -> ModelConfig:
             vocab_size=4096, width=128, layers=4, heads=4, kv_heads=2, ffn=352, head_dim=32,
             max_seq_len=512, rope_theta=10_000.0,
         ),
+        **{name: _rung(width) for name, width in RUNG_WIDTHS.items()},
     }[scale]  # fmt: skip
     return ModelConfig.model_validate(
         dict(
@@ -60,6 +65,16 @@ def dense(scale: str) -> ModelConfig:
             router_noise=0.0,
         )
     )
+
+
+def _rung(width: int) -> dict[str, int | float]:
+    """A rung of the ladder: heads stay 16 wide, so that their number and the layers grow with the
+    width, and the feed-forward is 2.75 widths."""
+    return dict(
+        vocab_size=4096, width=width, layers=width // 16, heads=width // 16,
+        kv_heads=width // 16, ffn=width * 11 // 4, head_dim=16, max_seq_len=512,
+        rope_theta=10_000.0,
+    )  # fmt: skip
 
 
 def moe_active(scale: str) -> ModelConfig:

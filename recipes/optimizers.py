@@ -5,14 +5,17 @@ has a scale, the axis also touches the learning rates and weight decays, and say
 
 `proxy`, on two cores with two runs at a time: 3 arms x 5 seeds x 80 updates x 1.4 s / 2 = 14
 minutes, and about two more for validations and the start of 30 processes.
+
+Over a ladder's rungs AdamW and our Muon are run at three budgets of one stem each; their settings
+are carried there from a search at another size (`presets.TRANSFER`), and none was run at the rungs.
 """
 
 from collections.abc import Mapping
 
 from harness import presets
-from harness.config import replace
+from harness.config import RunConfig, replace
 from harness.optim import tuning
-from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
+from harness.recipe import RUNGS, Axis, Primary, Recipe, Scale, Tokens, recipe
 
 NAMES = ("adamw", "muon", "torch-muon")
 SEARCH = "tune_optimizers"
@@ -25,6 +28,8 @@ TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
 }
 """Scale -> optimizer -> the best setting in the records of `SEARCH` (its view `optimum`); for
 every optimizer or for none. A scale that is not here uses the base's settings for all."""
+RATIOS = (1.0, 2.0, 4.0)
+"""A ladder's budgets, in tokens a parameter: what two CPU cores pay for in an hour."""
 UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
 """As many in the search: a rate that is best for short runs may not be for longer ones."""
 
@@ -34,11 +39,21 @@ UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
     primary=Primary(
         metric="val_loss", at="tokens", pairs=(("adamw", "muon"), ("muon", "torch-muon"))
     ),
-    seeds={"smoke": 3, "proxy": 5, "full": 3},
+    seeds={
+        "smoke": 3,
+        "proxy": 5,
+        "full": 3,
+        "rung1": 4,
+        "rung2": 4,
+        "rung3": 3,
+        "rung4": 2,
+    },  # fmt: skip
 )
 def optimizers(scale: Scale) -> Recipe:
     """Muon (ours and PyTorch's) against AdamW, each with the settings of an equal search."""
     base = presets.question(scale)
+    if scale in RUNGS:
+        return _rung(base)
     tokens = UPDATES[scale] * base.tokens_per_update
     base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
     fields = ["optim.name", *tuning.FIELDS] if scale in TUNED else ["optim.name"]
@@ -53,6 +68,20 @@ def optimizers(scale: Scale) -> Recipe:
         base,
         axes=[Axis("optimizer", fields, arms)],
         horizons=[Tokens(tokens)],
+        tuned_by=SEARCH,
+        views=["comparison", "curves"],
+    )
+
+
+def _rung(base: RunConfig) -> Recipe:
+    """All arms at one size, at three budgets of one stem; the rest of AdamW in Muon's arms has
+    the rate that AdamW alone has."""
+    tokens = presets.budgets(base, RATIOS)
+    names = [f"x{ratio:g}" for ratio in RATIOS[:-1]] + ["tokens"]
+    return Recipe(
+        replace(base, {"train.tokens": tokens[-1]}),
+        axes=[Axis("optimizer", ["optim.name"], {name: name for name in NAMES})],
+        horizons=[Tokens(*one) for one in zip(tokens, names, strict=True)],
         tuned_by=SEARCH,
         views=["comparison", "curves"],
     )

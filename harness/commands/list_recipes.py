@@ -30,7 +30,7 @@ def list_recipes(options: Options) -> None:
     else:
         column = max((len(name) for name in entries), default=0)
         for entry in entries.values():
-            limited = set(entry.seeds) != set(SCALES)
+            limited = not set(entry.seeds) >= set(SCALES)
             where = f" (only at {', '.join(entry.seeds)})" if limited else ""
             terminal.say(f"{entry.summary}{where}", f"{entry.name:{column}}  ")
     for file in broken:

@@ -6,17 +6,20 @@ from pathlib import Path
 
 from harness.errors import RequestError, nearest
 from harness.files import write_atomically
+from harness.recipe import LADDER, RUNGS
 
 LAST = Path("checkpoints") / ".last-results"
 """Names the folder that the last run in this directory has written to."""
 
 
 def results_folder(scale: str | None, chosen: Path | None) -> Path:
-    """`--results`, else `./results/smoke` for the smoke scale and `./results` for the others.
+    """`--results`, else `./results/smoke` for the smoke scale, `./results/ladder` for rungs and `./results` for the others.
 
     Raises RequestError where something else stands in its place.
     """
-    folder = chosen or (Path("results") / "smoke" if scale == "smoke" else Path("results"))
+    usual = Path("results")
+    apart = "smoke" if scale == "smoke" else LADDER if scale in (LADDER, *RUNGS) else ""
+    folder = chosen or usual / apart
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise RequestError(f"{folder} cannot be a results folder: {place} is not a folder")
