@@ -28,10 +28,8 @@ difference; `compile` and `kernels`, the timings that `auto` chooses by; `bundle
 its arms differ in several things at once and no difference belongs to one of them; `night` is the
 protocol of `smol night`."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
-LADDER = "ladder"
-"""What `--scale` takes for all rungs of a ladder, the smallest first."""
+LADDER = "ladder"  # what `--scale` takes for all rungs that a recipe has, the smallest first
 RUNGS: tuple[Scale, ...] = ("rung1", "rung2", "rung3", "rung4")
-"""The sizes of a ladder, each a scale of its own: a recipe that has some of them has a ladder."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +134,7 @@ class Stage:
     after: str | None = None
     """The stage that it starts from; None starts from an initialisation."""
     prompts: Sequence[str] = ()
-    """Texts that are put to the model before and after the stage, greedily; the record keeps the
-    answers."""
+    """Texts put to the model before and after the stage, greedily; the record has the answers."""
 
 
 @dataclass(frozen=True)
@@ -314,7 +311,6 @@ def recipe(
 
     Raises RequestError for a name that no record could carry.
     """
-
     check_name("a recipe", name)
     for scale, count in seeds.items():
         if not isinstance(count, Sequential) and count < 1:

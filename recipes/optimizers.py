@@ -47,7 +47,7 @@ UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
         "rung2": 4,
         "rung3": 3,
         "rung4": 2,
-    },  # fmt: skip
+    },
 )
 def optimizers(scale: Scale) -> Recipe:
     """Muon (ours and PyTorch's) against AdamW, each with the settings of an equal search."""

@@ -13,7 +13,8 @@ LAST = Path("checkpoints") / ".last-results"
 
 
 def results_folder(scale: str | None, chosen: Path | None) -> Path:
-    """`--results`, else `./results/smoke` for the smoke scale, `./results/ladder` for rungs and `./results` for the others.
+    """`--results`, else `./results/smoke` for the smoke scale, `./results/ladder` for a
+    ladder's rungs and `./results` for the others.
 
     Raises RequestError where something else stands in its place.
     """

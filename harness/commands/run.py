@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from harness.code import behaviour, provenance
-from harness.commands import places, run_data, run_scripts
+from harness.commands import ladder, places, run_data, run_scripts
 from harness.commands import start as starts
 from harness.commands.planned import default_jobs, target
 from harness.commands.request import Asked, Beforehand, Options, Request, ask, read
@@ -30,7 +30,7 @@ from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
 from harness.plan.needs import MAX_EPOCHS, epochs
 from harness.plan.runs import Plan, Run, Where
-from harness.recipe import Entry, find
+from harness.recipe import LADDER, Entry, find
 from harness.records import store
 from harness.records.schema import Launch, Record
 from harness.referee.recipe import ScriptsEntry
@@ -49,6 +49,9 @@ def run(
     Raises RequestError (nothing was changed), CheckFailed (runs are outdated and neither --fresh
     nor --keep says what to do), or RunFailed (records say how).
     """
+    if options.scale == LADDER:
+        ladder.climb(options, run)
+        return
     entry = find(options.recipe)
     if isinstance(entry, ScriptsEntry):
         run_scripts.run(entry, options)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.commands import places, run_scripts
+from harness.commands import ladder, places, run_scripts
 from harness.commands.options import (
     ConfigOption,
     JsonOption,
@@ -42,7 +42,7 @@ from harness.plan.forecast import Forecast
 from harness.plan.profiles import memory_bytes
 from harness.plan.resolved import Resolved, resolve
 from harness.plan.runs import Plan, Where
-from harness.recipe import find
+from harness.recipe import LADDER, find
 from harness.records import store
 from harness.records.schema import Record
 from harness.referee.recipe import ScriptsEntry
@@ -71,6 +71,9 @@ class Options:
 
 def show(options: Options) -> None:
     """Print the resolved plan, and what of it the records say is there. Raises RequestError."""
+    if options.scale == LADDER:
+        ladder.show(options)
+        return
     scale = read_scale(options.scale)
     entry = find(options.recipe)
     if isinstance(entry, ScriptsEntry):

@@ -141,6 +141,8 @@ class Judged:
     """(R,) p-value of exponents shared by both arms."""
     whiten: Array
     means: Array
+    tied: Array
+    """(R, 9) the parameters with shared exponents: where a constrained fit can always begin."""
 
     @property
     def does_not_fit(self) -> Array:
@@ -153,7 +155,7 @@ class Judged:
 
     def interval(self, at: Spot, level: float) -> Ends:
         """The profile interval of ln multipliers, by halving between the estimate and what is
-        surely outside."""
+        surely outside. Where the estimate is infinite there is no upper end."""
         allowed = np.full(
             len(self.means), special.stdtrit(self.noise.seeds, 0.5 + level / 2.0) ** 2
         )
@@ -165,7 +167,8 @@ class Judged:
         theta = self.fits.theta
         # The furthest is asked on the way out, so that each fit begins near the last.
         steps = np.array([0.02, 0.05, 0.12, 0.3, 0.8, 2.0, 2.0 * FURTHEST])
-        found = np.zeros(len(centre), bool)
+        found, theta = self._worse(at, centre, theta, allowed)
+        outside = np.where(found, centre, outside)
         for step in steps:
             tried = np.clip(centre + side * step, -FURTHEST, FURTHEST)
             worse, theta = self._worse(at, tried, theta, allowed)
@@ -178,12 +181,21 @@ class Judged:
             tried = (inside + outside) / 2.0
             worse, theta = self._worse(at, tried, theta, allowed)
             inside, outside = np.where(worse, inside, tried), np.where(worse, tried, outside)
-        return np.where(found, (inside + outside) / 2.0, side * np.inf)
+        ends = np.where(found, (inside + outside) / 2.0, side * np.inf)
+        never = np.isinf(self.gain(at))
+        return np.where(never, np.inf, ends) if side > 0.0 else ends
 
     def _worse(self, at: Spot, tried: Array, theta: Array, allowed: Array) -> tuple[Array, Array]:
         fit = law.fit(
             self.fits.design, self.means, self.whiten, OWN, start=theta, held=Held(at, tried)
         )
+        lost = ~np.isfinite(fit.objective)
+        if lost.any():  # the constraint cannot be met from there
+            whole = law.fit(
+                self.fits.design, self.means[lost], self.whiten[lost], OWN,
+                start=self.tied[lost], held=Held(at, tried[lost]),
+            )  # fmt: skip
+            fit.objective[lost], fit.theta[lost] = whole.objective, whole.theta
         reached = np.isfinite(fit.objective)
         theta = np.where(reached[:, None], fit.theta, self.fits.theta)
         return ~reached | (fit.objective - self.fits.objective > allowed), theta
@@ -266,7 +278,7 @@ def judge(rungs: Sequence[Rung], known: Noise | None = None) -> Judged:
         own, spread,
         misfit=_misfit(own, means, whiten, spread.df),
         shared=special.fdtrc(2.0, spread.df, restrained),
-        whiten=whiten, means=means,
+        whiten=whiten, means=means, tied=shared.theta,
     )  # fmt: skip
 
 

@@ -101,3 +101,15 @@ def test_slopes_are_the_derivatives_of_losses() -> None:
         step[place] = 1e-6
         up, down = (law.losses(theta + s * step, *of.logs()) for s in (1, -1))
         np.testing.assert_allclose(jac[:, :, place], (up - down) / 2e-6, atol=1e-6)
+
+
+def test_an_arm_that_never_gets_as_far_has_no_upper_end() -> None:
+    """Its size term ends higher than all that the reference has left at 135M."""
+    theta = made.laws(8, 81, apart=0.0, terms=0.0)
+    theta[:, law.ALPHA1] = np.log(0.05)
+    of = made.made(theta, 82)
+    judged = ladder.judge(of.rungs)
+    found = judged.interval(made.TARGET, 0.9)
+    assert np.isinf(made.true_gain(of, made.TARGET)).all()
+    assert np.isinf(found.high).all()
+    assert (found.low > 0.5).all()

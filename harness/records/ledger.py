@@ -1,0 +1,68 @@
+"""The ledger of forecasts: one JSON line each, written before the rung is run, never changed.
+
+A line carries the digest of the line before it and its own, so that one that was changed, left out
+or put in later is seen (`read`). Scores are not written: they are made of the ledger and the
+records whenever somebody asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from harness.config import canonical
+from harness.errors import RequestError
+
+FIRST = "0" * 16
+"""What stands in the place of a digest before the first line."""
+
+
+def path_of(results: Path, recipe: str) -> Path:
+    """The file of a recipe's forecasts."""
+    return results / "ledger" / f"{recipe}.jsonl"
+
+
+def _digest(line: dict[str, Any]) -> str:
+    body = {name: value for name, value in line.items() if name != "digest"}
+    return hashlib.sha256(canonical(body).encode()).hexdigest()[:16]
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The lines of a ledger, the oldest first; none where there is no file.
+
+    Raises RequestError naming the first line that is no forecast, or not as it was written.
+    """
+    if not file.is_file():
+        return []
+    found: list[dict[str, Any]] = []
+    before = FIRST
+    for number, text in enumerate(file.read_text("utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            kept = line["before"] == before and line["digest"] == _digest(line)
+        except (ValueError, TypeError, KeyError):
+            raise RequestError(f"{file.name}, line {number}: no line of a ledger") from None
+        if not kept:
+            raise RequestError(f"{file.name}, line {number}: not as it was written")
+        before = line["digest"]
+        found.append(line)
+    return found
+
+
+def append(file: Path, line: dict[str, Any]) -> dict[str, Any]:
+    """Write one more forecast, flushed to the disk; returns it with its digests.
+
+    Raises RequestError where the ledger is not as it was written.
+    """
+    known = read(file)
+    line = {**line, "before": known[-1]["digest"] if known else FIRST}
+    line = {**line, "digest": _digest(line)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as out:
+        out.write(canonical(line) + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    return line
