@@ -310,15 +310,15 @@ where nothing of it is left. An entry is never removed or changed: keys depend o
 
 def as_before(config: BaseModel | Mapping[str, Any], section: str = "") -> dict[str, Any]:
     """A configuration, or its `section` (`"data"`), as digests and comparisons see it: plain
-    values, without the fields of `ADDED` that are at the value that means "as before".
-    """
+    values, without the fields of `ADDED` that are at the value that means "as before"."""
     data = config.model_dump(mode="json") if isinstance(config, BaseModel) else config
     kept = {}
     for name, value in data.items():
         path = f"{section}.{name}" if section else name
         # The sources that a tokenizer is fitted on gain the same fields as any other.
         value = _parts_as_before(value, path.replace("data.fitted_on", "data.sources"))
-        if path not in ADDED or canonical(value) != canonical(ADDED[path]):
+        old = ADDED.get(path, ...)
+        if old is ... or (old is not value and canonical(old) != canonical(value)):
             kept[name] = value
     return kept
 

@@ -126,6 +126,11 @@ def _git(*arguments: str) -> str | None:
 
 def software() -> dict[str, str]:
     """Versions of Python, the platform and the packages that can change a result."""
+    return dict(_software())
+
+
+@cache
+def _software() -> dict[str, str]:
     versions = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

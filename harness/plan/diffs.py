@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.config import NEUTRAL_FIELDS, RunConfig, flatten
@@ -24,6 +24,12 @@ def differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tu
         # A field that is there and None is not one that is not there.
         and (left.get(path) != right.get(path) or (path in left) != (path in right))
     }
+
+
+def differing_anywhere(configs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The paths at which any of several flat configurations differs from the first."""
+    first = configs[0] if configs else {}
+    return {path for other in configs[1:] for path in differing(first, other)}
 
 
 def shown(path: str, value: Any) -> Any:

@@ -20,7 +20,7 @@ from harness.errors import RequestError, nearest
 from harness.optim import registry
 from harness.parts.settle import settle
 from harness.plan import stages
-from harness.plan.diffs import difference, differing, shown
+from harness.plan.diffs import difference, differing, differing_anywhere, shown
 from harness.plan.stages import Step
 from harness.recipe import Axis, Recipe
 from models.config import active_parameters, total_parameters
@@ -91,13 +91,16 @@ def check_confounds(
 
     Raises RequestError naming the field and both values.
     """
-    # Flat once an arm: the pairs of a search's hundred arms are five thousand.
-    flat = [flatten(arm.config) for arm in grid]
+    # Flat once an arm, and without what all share: a hundred arms are five thousand pairs.
+    whole = [flatten(arm.config) for arm in grid]
+    varied = differing_anywhere(whole)
+    flat = [{path: v for path, v in config.items() if path in varied} for config in whole]
+    allowed = {axis.name: {path for path in varied if axis.allows(path)} for axis in axes}
     for (a, left), (b, right) in itertools.combinations(zip(grid, flat, strict=True), 2):
         between = [axis for axis in axes if a.values[axis.name] != b.values[axis.name]]
         found = differing(left, right)
         for path, (mine, other) in found.items():
-            if not any(axis.allows(path) for axis in between):
+            if not any(path in allowed[axis.name] for axis in between):
                 declared = ", ".join(f for axis in between for f in axis.fields) or "nothing"
                 values = f"{shown(path, mine)!r} against {shown(path, other)!r}"
                 raise RequestError(

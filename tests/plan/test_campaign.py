@@ -153,7 +153,7 @@ def test_wrong_requests():
 def test_a_dry_run_lists_in_order_with_minutes_and_dollars(tmp_path):
     def smol(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "harness", "campaign", "--results", str(tmp_path), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
     done = smol("--dry-run", "--device", "h100", "--budget", "1h", "--json")
     assert done.returncode == 0, done.stderr
