@@ -89,13 +89,14 @@ def execute(
         try:
             while queue.waiting or queue.running:
                 _start(queue, launcher, workers, code, may_start)
+                # A short run may end while another's record is written: it is seen before.
+                display.show(queue.running, len(queue.waiting), queue.done)
                 for task in list(queue.running):
                     task.tail.poll()
                     if launcher.poll(task):
                         collect(task)
                     while task.tail.notes:
                         display.note(task.tail.notes.pop(0))
-                display.show(queue.running, len(queue.waiting), queue.done)
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             _stop(queue.running, launcher)
