@@ -77,18 +77,25 @@ class DataConfig(Frozen):
     first source."""
     max_epochs: int = 4
     """For `chat`: how often a source that is too small for its share may repeat."""
+    val_document_tokens: int | None = Field(default=None, gt=1)
+    """Of each validation document at most so many tokens; None scores whole ones."""
+    second: tuple[Source, ...] = ()
+    """A text by which nothing is trained or chosen: as much is scored where a horizon ends."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.sources:
             raise ValueError("data.sources is empty")
-        total = sum(source.share for source in self.sources)
-        if abs(total - 1.0) > 1e-6:
-            raise ValueError(f"the shares of data.sources sum to {total:g}, not 1")
+        for name, those in (("sources", self.sources), ("second", self.second)):
+            total = sum(source.share for source in those)
+            if those and abs(total - 1.0) > 1e-6:
+                raise ValueError(f"the shares of data.{name} sum to {total:g}, not 1")
         if not 0.0 < self.val_fraction < 1.0:
             raise ValueError(f"data.val_fraction must be inside (0, 1), not {self.val_fraction}")
         if self.seq_len < 2:
             raise ValueError(f"data.seq_len must be at least 2, not {self.seq_len}")
+        if self.format == "chat" and (self.second or self.val_document_tokens):
+            raise ValueError("data.second and data.val_document_tokens are for texts")
         return self
 
 
@@ -139,6 +146,8 @@ class OptimConfig(Frozen):
     adamw_eps: float
     adamw_weight_decay: float
     """The weight decay of those matrices, the router among them, that AdamW holds."""
+    adamw_embedding_factor: float = Field(default=1.0, gt=0.0)
+    """The embedding's and the head's learning rate, as a multiple of `adamw_lr`."""
     clip_norm: float
     """The most that the 2-norm of the whole gradient may be, before the optimizer; 0 does not
     clip."""
@@ -153,11 +162,8 @@ class OptimConfig(Frozen):
         for name in ("muon_lr", "adamw_lr", "muon_weight_decay", "adamw_weight_decay", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"optim.{name} must not be negative: {getattr(self, name)}")
-        for name, value in (
-            ("muon_momentum", self.muon_momentum),
-            ("adamw_betas", self.adamw_betas[0]),
-            ("adamw_betas", self.adamw_betas[1]),
-        ):
+        betas = (("adamw_betas", beta) for beta in self.adamw_betas)
+        for name, value in (("muon_momentum", self.muon_momentum), *betas):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"optim.{name} must be inside [0, 1), not {value}")
         return self
@@ -172,23 +178,13 @@ class ScheduleConfig(Frozen):
     """
 
     name: Literal["wsd", "cosine"]
-    warmup_updates: int
-    decay_fraction: float
+    warmup_updates: Annotated[int, Field(ge=0)]
+    decay_fraction: Annotated[float, Field(gt=0.0, le=1.0)]
     """The part of a horizon's updates over which the rate decays (`wsd`)."""
-    final_fraction: float
+    final_fraction: Annotated[float, Field(ge=0.0, le=1.0)]
     """The rate at the horizon's last update, as a part of the peak rate."""
     shape: NamedPart = Part()
     """A function of one's own in the place of that fall: progress in [0, 1) -> factor."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.warmup_updates < 0:
-            raise ValueError("schedule.warmup_updates must not be negative")
-        if not 0.0 < self.decay_fraction <= 1.0:
-            raise ValueError("schedule.decay_fraction must be inside (0, 1]")
-        if not 0.0 <= self.final_fraction <= 1.0:
-            raise ValueError("schedule.final_fraction must be inside [0, 1]")
-        return self
 
 
 Compile = Literal["eager", "blocks", "whole"]
@@ -211,8 +207,7 @@ class TrainConfig(Frozen):
     """The Triton kernels to use in place of torch's own, by `models.kernels.names`. `auto`: those
     that were measured to help on the device."""
     recompute: bool
-    """Activation checkpointing: a block's inner activations are computed again in the backward
-    pass instead of kept."""
+    """A block's inner activations are computed again in the backward pass instead of kept."""
     document_mask: bool
     """Attention and positions end at document and conversation borders."""
     threads: int
@@ -292,19 +287,23 @@ _PART: dict[str, Any] = {"": {}, ".name": "", ".settings": {}, ".code": "", ".co
 ADDED: dict[str, Any] = {
     "optim.settings": {},
     "optim.code": "",
+    "optim.adamw_embedding_factor": 1.0,
+    "data.val_document_tokens": None,
+    "data.second": [],
     "train.autotune": False,
     "train.deterministic": False,
-    **{f"model.feed_forward{field}": value for field, value in _PART.items()},
-    **{f"model.attention{field}": value for field, value in _PART.items()},
-    **{f"schedule.shape{field}": value for field, value in _PART.items()},
-    **{f"train.loss{field}": value for field, value in _PART.items()},
+    **{
+        f"{part}{field}": value
+        for part in ("model.feed_forward", "model.attention", "schedule.shape", "train.loss")
+        for field, value in _PART.items()
+    },
 }
 """Fields that the schema gained after records were written: dotted path -> the value, as JSON has
 it, that means "as before". It is also the field's default, so that older configurations can be
 read. Digests and comparisons leave such a field out at this value, so that a record written before
 the field existed keeps its key. A field of a source is `data.sources.NAME`, which holds for
-`data.fitted_on` too. A table that was gained stands here with each of its fields, and is as before
-where nothing of it is left. An entry is never removed or changed: keys depend on it.
+`data.fitted_on` and `data.second` too. A table that was gained stands here with each of its fields,
+and is as before where nothing of it is left. No entry is ever removed or changed: keys need it.
 """
 
 
@@ -315,9 +314,9 @@ def as_before(config: BaseModel | Mapping[str, Any], section: str = "") -> dict[
     kept = {}
     for name, value in data.items():
         path = f"{section}.{name}" if section else name
-        # The sources that a tokenizer is fitted on gain the same fields as any other.
-        value = _parts_as_before(value, path.replace("data.fitted_on", "data.sources"))
-        old = ADDED.get(path, ...)
+        # The sources of a tokenizer and of a second text gain the same fields as any other.
+        like = "data.sources" if path in ("data.fitted_on", "data.second") else path
+        value, old = _parts_as_before(value, like), ADDED.get(path, ...)
         if old is ... or (old is not value and canonical(old) != canonical(value)):
             kept[name] = value
     return kept

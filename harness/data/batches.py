@@ -20,6 +20,8 @@ import pyarrow as pa
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 
+SECOND = "second"
+"""The split that holds a second text."""
 IGNORED = -100
 """A target that is not scored."""
 
@@ -51,6 +53,8 @@ class Validation:
     """(vocabulary,) int64: UTF-8 bytes of each token, 0 for special tokens."""
     row_documents: np.ndarray | None = None
     """(rows, seq_len) int64: as `Batch.documents`, where they were asked for."""
+    second: Validation | None = None
+    """The second text, where the folder holds one."""
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """The rows in order, `rows` at a time; the last batch may be shorter."""
@@ -238,24 +242,41 @@ class TrainStream:
 
 
 def read_validation(folder: Path, *, row_documents: bool = False) -> Validation:
-    """All validation rows of a prepared folder, with `row_documents` if they are wanted.
+    """All validation rows of a prepared folder, with `row_documents` if they are wanted, and those
+    of its second text.
 
     Without a `documents` column each row counts as a document when losses are summed. Raises
     RequestError.
     """
-    split = read_split(folder, "validation")
+    path = folder / "token_bytes.npy"
+    try:
+        token_bytes = np.load(path, allow_pickle=False).astype(np.int64)
+    except (OSError, ValueError) as error:
+        raise RequestError(f"cannot read {path}: {error}") from None
+    second = None
+    if (folder / "dataset" / SECOND).is_dir():
+        second = _scored_rows(folder, SECOND, token_bytes, row_documents=row_documents)
+    return _scored_rows(
+        folder, "validation", token_bytes, row_documents=row_documents, second=second
+    )
+
+
+def _scored_rows(
+    folder: Path,
+    name: str,
+    token_bytes: np.ndarray,
+    *,
+    row_documents: bool,
+    second: Validation | None = None,
+) -> Validation:
+    split = read_split(folder, name)
     every = np.arange(split.rows)
     batch = split.batch(every, documents=row_documents)
     if "documents" in split.names:
         documents = split.take("documents", every)
     else:
         documents = np.repeat(every[:, None], split.seq_len, axis=1)
-    path = folder / "token_bytes.npy"
-    try:
-        token_bytes = np.load(path, allow_pickle=False).astype(np.int64)
-    except (OSError, ValueError) as error:
-        raise RequestError(f"cannot read {path}: {error}") from None
-    return Validation(batch.tokens, batch.targets, documents, token_bytes, batch.documents)
+    return Validation(batch.tokens, batch.targets, documents, token_bytes, batch.documents, second)
 
 
 def _open(folder: Path) -> list[pa.Table]:

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from harness.config import DataConfig
+from harness.config import DataConfig, Source
 from harness.data import given, sources, tokenizer
 from harness.data.arrow import close_dataset, write_split
-from harness.data.manifest import Prepared
+from harness.data.batches import SECOND
+from harness.data.manifest import Prepared, SecondText, array_digest
 from harness.data.mix import interleave, shuffled
 from harness.data.packing import fill
-from harness.data.sealing import Counts, Progress, Side, score, use, write_manifest
+from harness.data.sealing import Counts, Progress, Scored, Side, score, use, write_manifest
 from harness.data.streams import Stream, listed
 from harness.data.units import Paragraphs
 from harness.errors import RequestError
@@ -62,7 +63,8 @@ def build(
 
     Raises RequestError for sources that cannot be read or hold too little.
     """
-    documents, repeated = read_documents(data, progress)
+    seen = Paragraphs()
+    documents, repeated = read_documents(data, progress, seen)
     if given_tokenizer is None:
         progress(f"fitting a tokenizer of {data.vocab_size:,} tokens")
         fitted = tokenizer.fit(_sample(data, documents), data.vocab_size)
@@ -72,14 +74,22 @@ def build(
         fitted = tokenizer.load(folder)
     progress("tokenizing and packing")
     train = _pack_train(data, documents, fitted)
-    val = _pack_val(data, documents, fitted)
+    val = _pack_scored(data, data.sources, [source.val for source in documents], fitted)
     progress(f"writing {len(train.tokens):,} training and {len(val.tokens):,} validation sequences")
     write_split(folder / "dataset" / "train", {"input_ids": train.tokens})
     write_split(
         folder / "dataset" / "validation", {"input_ids": val.tokens, "documents": val.documents}
     )
-    close_dataset(folder / "dataset", ["train", "validation"])
     sizes = np.load(folder / "token_bytes.npy")
+    counted = np.bincount(train.tokens.ravel(), minlength=len(sizes))
+    splits, other = ["train", "validation"], None
+    if data.second:
+        second = _pack_scored(data, data.second, read_second(data, seen, progress), fitted)
+        columns = {"input_ids": second.tokens, "documents": second.documents}
+        write_split(folder / "dataset" / SECOND, columns)
+        splits.append(SECOND)
+        other = _second_text(data, second, score(second.tokens[:, 1:], sizes, counted))
+    close_dataset(folder / "dataset", splits)
     uses = []
     for i, source in enumerate(data.sources):
         sides = [Side.of(s.tokens, s.documents, s.sources, i, sizes) for s in (train, val)]
@@ -92,24 +102,26 @@ def build(
         Counts(
             vocab_size=len(sizes),
             val_documents=len(np.unique(val.documents)),
-            scored=score(
-                val.tokens[:, 1:], sizes, np.bincount(train.tokens.ravel(), minlength=len(sizes))
-            ),
+            scored=score(val.tokens[:, 1:], sizes, counted),
             dropped=(train.dropped, val.dropped),
+            second=other,
             repeated=repeated,
         ),
     )
 
 
-def read_documents(data: DataConfig, progress: Progress) -> tuple[list[Documents], int]:
+def read_documents(
+    data: DataConfig, progress: Progress, seen: Paragraphs | None = None
+) -> tuple[list[Documents], int]:
     """Each source's documents, split, cleaned and shuffled; and the repeated paragraphs dropped.
+    `seen` then knows the paragraphs of both sides.
 
     Each kind of source says what of its text enters; train is asked first, so that validation is
     what loses repeats. Raises RequestError.
     """
     kinds = sources.make_all(data, progress)
     split = [kind.split(sources.units(kind), data.split_seed, data.val_fraction) for kind in kinds]
-    seen = Paragraphs()
+    seen = Paragraphs() if seen is None else seen
     sides: list[dict[bool, list[str]]] = [{False: [], True: []} for _ in kinds]
     digests = [hashlib.sha256() for _ in kinds]
     for side in (False, True):
@@ -129,6 +141,33 @@ def read_documents(data: DataConfig, progress: Progress) -> tuple[list[Documents
         )
         for i, both in enumerate(sides)
     ], repeated
+
+
+def read_second(data: DataConfig, seen: Paragraphs, progress: Progress) -> list[list[str]]:
+    """Each source's documents of the second text, shuffled, less the paragraphs that were `seen`.
+    Raises RequestError."""
+    found = []
+    for number, source in enumerate(data.second):
+        kind = sources.make(source, progress=progress)
+        texts = [
+            text
+            for unit in sources.units(kind)
+            for text in kind.documents(unit, seen, validation=True)
+        ]
+        found.append(_shuffle(texts, data.split_seed, len(data.sources) + number))
+    return found
+
+
+def _second_text(data: DataConfig, second: Packed, scored: Scored) -> SecondText:
+    owners = second.sources[second.documents]
+    return SecondText(
+        mix={source.name: float((owners == i).mean()) for i, source in enumerate(data.second)},
+        scored_tokens=scored.tokens,
+        scored_bytes=scored.bytes,
+        documents=len(np.unique(second.documents)),
+        unigram_loss=scored.unigram_nats / scored.tokens,
+        digest=array_digest(second.tokens, second.documents),
+    )
 
 
 def as_streams(data: DataConfig, origin: str, progress: Progress) -> list[Stream]:
@@ -192,12 +231,16 @@ def _pack_train(data: DataConfig, documents: Sequence[Documents], fitted: Tokeni
     return _pack(taken, data.seq_len, int(min(total, limit)))
 
 
-def _pack_val(data: DataConfig, documents: Sequence[Documents], fitted: Tokenizer) -> Packed:
-    """Whole documents up to `val_tokens`; if the first is longer than that, its beginning."""
-    streams = [tokenizer.encode(fitted, source.val) for source in documents]
+def _pack_scored(
+    data: DataConfig, of: Sequence[Source], texts: Sequence[Sequence[str]], fitted: Tokenizer
+) -> Packed:
+    """Documents of each source `of` up to `val_tokens`, each to `val_document_tokens`; if the first
+    is longer than all of that, its beginning."""
+    most = data.val_document_tokens
+    streams = [(ids[:most] for ids in tokenizer.encode(fitted, each)) for each in texts]
     taken: list[tuple[int, np.ndarray]] = []
     total = 0
-    for source, ids in interleave(streams, _shares(data), len):
+    for source, ids in interleave(streams, [source.share for source in of], len):
         if total + len(ids) > data.val_tokens:
             if not taken:
                 taken.append((source, ids[: data.val_tokens]))

@@ -49,6 +49,20 @@ class SourceUse(Frozen):
     """SHA-256 of all its documents, in the order read, before any mixing."""
 
 
+class SecondText(Frozen):
+    """The second text, scored where a horizon ends."""
+
+    mix: dict[str, float]
+    """Share of the tokens by source."""
+    scored_tokens: int
+    scored_bytes: int
+    documents: int
+    unigram_loss: float
+    """Nats a scored token of the unigram model of the training tokens."""
+    digest: str
+    """SHA-256 of its tokens, then of their documents."""
+
+
 class Manifest(Frozen):
     """`manifest.json`."""
 
@@ -88,6 +102,8 @@ class Manifest(Frozen):
     labels_digest: str | None = None
     """The same of the training labels, then of the validation labels; None where every token is a
     target."""
+    second: SecondText | None = None
+    """None where the specification names no second text."""
     digest: str
     """The digest of the content: specification, tokenizer, and the tokens of both splits."""
     versions: dict[str, str]
@@ -102,6 +118,8 @@ def content_digest(spec: DataConfig, tokenizer: str, *content: Any) -> str:
     """The manifest's digest. Where `files` sources lie does not enter, only what they hold."""
     plain = as_before(spec, "data")
     for source in plain["sources"]:
+        del source["paths"]
+    for source in plain.get("second", ()):
         del source["paths"]
     return digest([plain, tokenizer, *content], length=64)
 
@@ -139,7 +157,7 @@ class Prepared:
     def check(self) -> None:
         """Recompute the digests of both splits, and the bytes of what is scored. Raises
         RequestError when the folder is corrupt."""
-        from harness.data.batches import read_split, read_validation
+        from harness.data.batches import SECOND, read_split, read_validation
 
         said = self.manifest
         train = read_split(self.folder, "train")
@@ -152,6 +170,14 @@ class Prepared:
             if found[split] != expected:
                 raise RequestError(
                     f"{self.folder} is corrupt: the {split} tokens are not the manifest's; "
+                    "delete the folder and prepare it again"
+                )
+        if said.second is not None:
+            second = read_split(self.folder, SECOND)
+            columns = (*second.chunks("input_ids"), *second.chunks("documents"))
+            if array_digest(*columns) != said.second.digest:
+                raise RequestError(
+                    f"{self.folder} is corrupt: the {SECOND} text's tokens are not the manifest's; "
                     "delete the folder and prepare it again"
                 )
         if labels_digest(train, val) != said.labels_digest and said.labels_digest is not None:
@@ -237,6 +263,11 @@ def describe(manifest: Manifest) -> str:
         f"(asked {100 * s.share:g} %)"
         for s in manifest.sources
     ]
+    if (other := manifest.second) is not None:
+        lines.append(
+            f"  second text ({', '.join(other.mix)}): {other.scored_tokens:,} tokens scored, "
+            f"{other.documents:,} documents"
+        )
     bits = manifest.unigram_bits_per_byte
     lines.append(
         f"unigram model on validation: {manifest.unigram_val_loss:.4f} nats a token, "

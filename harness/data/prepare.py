@@ -101,6 +101,11 @@ def _build_streamed(
     from harness.data.pretrain import PretrainRequest
     from harness.machine.hardware import cores
 
+    if data.second or data.val_document_tokens:
+        raise RequestError(
+            "data.second and data.val_document_tokens are for texts that fit in memory, not for a "
+            "mix from the Hub"
+        )
     if data.train_tokens is None:
         raise RequestError("data.train_tokens must say how much to read from the Hub")
     if other := [kind.source.name for kind in kinds if not kind.streams]:
@@ -201,17 +206,18 @@ def _tokenizer(data: DataConfig, progress: Callable[[str], None]) -> Path:
     texts = {
         "sources": data.fitted_on, "fitted_on": (), "format": "text", "train_tokens": None,
         "conversations": None, "max_epochs": DataConfig.model_fields["max_epochs"].default,
+        "val_document_tokens": None, "second": (),
     }  # fmt: skip
     return prepare(data.model_copy(update=texts), progress=progress).folder
 
 
 def _place(data: DataConfig, kinds: Sequence[sources.Kind]) -> Path:
     spec = as_before(data, "data")
-    for source in (*spec["sources"], *spec["fitted_on"]):
+    for source in (*spec["sources"], *spec["fitted_on"], *spec.get("second", ())):
         del source["paths"]  # what the files hold counts, not where they lie
     inputs = [
         sources.fingerprint(kind)
-        for kind in (*kinds, *(sources.make(source) for source in data.fitted_on))
+        for kind in (*kinds, *map(sources.make, (*data.fitted_on, *data.second)))
     ]
     key = digest({"format": _FORMAT, "spec": spec, "inputs": inputs})
     return cache_root() / "data" / key

@@ -29,6 +29,7 @@ from harness.data.manifest import (
     UNKNOWN,
     Manifest,
     Prepared,
+    SecondText,
     SourceUse,
     array_digest,
     column_digests,
@@ -134,6 +135,7 @@ class Counts:
     scored: Scored
     dropped: tuple[int, int] = (0, 0)
     """The tokens of the last, partial row of training and of validation, which are not used."""
+    second: SecondText | None = None
     repeated: int = 0
     """Paragraphs that were left out because they stand elsewhere."""
 
@@ -160,6 +162,7 @@ def write_manifest(
     val_digest = array_digest(*val.chunks("input_ids"), *val.chunks("documents"))
     if preparation is None:
         content: list[Any] = [train_digest, val_digest]
+        content += [counts.second.digest] if counts.second is not None else []
     else:
         content = [column_digests(train, val), preparation]
     unsealed = Manifest(
@@ -186,6 +189,7 @@ def write_manifest(
         train_digest=train_digest,
         val_digest=val_digest,
         labels_digest=labels_digest(train, val),
+        second=counts.second,
         digest=content_digest(spec, tokenizer, *content),
         versions={
             "python": platform.python_version(),

@@ -18,6 +18,7 @@ from harness.evidence.sequential import stopped
 from harness.evidence.worth import Outlay
 from harness.stats import tokens
 from harness.stats.inference import LEVEL, Estimate, Margin, Verdict, judge
+from harness.stats.surface import Axis
 from harness.stats.tokens import Worth
 
 BUNDLE = "a bundle: several things differ at once"
@@ -30,6 +31,8 @@ class Contrast(NamedTuple):
     against: str
     arm: str
     horizon: str
+    tuning: tuple[tuple[Axis, ...], ...] = ()
+    """The searches' losses about both arms' settings; empty where nothing is known of them."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Difference:
     """The margin within which the two are equivalent; None where it is not known."""
     outlay: Outlay | None = None
     """What the arm took against its reference."""
+    tuning: tuple[tuple[Axis, ...], ...] = ()
+    """`Contrast.tuning`."""
+    second: Estimate | None = None
+    """The difference on the second text, at the same level; None where none was scored."""
     refused: str | None = None
     """Why no number of it may be printed; None where it may."""
 
@@ -62,6 +69,16 @@ class Difference:
         """Whether its numbers may be printed: nothing refuses them."""
         return self.refused is None
 
+    @property
+    def agrees(self) -> str | None:
+        """What the second text says of the first's sign; None where there is none."""
+        if self.second is None or self.second.interval is None or self.value.mean is None:
+            return None
+        low, high = self.second.interval
+        if low <= 0.0 <= high:
+            return "not resolved"
+        return "same sign" if (low > 0.0) == (self.value.mean > 0.0) else "other sign"
+
     def turned(self) -> Difference:
         """The reference less the arm: the same comparison, its sign turned."""
         return dataclasses.replace(
@@ -69,6 +86,7 @@ class Difference:
             arm=self.against,
             against=self.arm,
             value=self.value.turned(),
+            second=self.second and self.second.turned(),
             verdict=self.verdict and self.verdict.turned(),
             worth=self.worth and self.worth.turned(),
             margin=self.margin and self.margin.turned(),
@@ -82,6 +100,7 @@ def differences(section: Section) -> list[Difference]:
     The reference of an arm that stands in no pair of the question is the first pair's.
     """
     group, question = section.group, section.group.question
+    known = tuning.neighbours(section)
     default = next((reference for reference, _ in question.pairs), next(iter(question.arms), ""))
     paired = {arm for _, arm in question.pairs} | {default}
     asked = [*question.pairs, *((default, arm) for arm in question.arms if arm not in paired)]
@@ -91,7 +110,12 @@ def differences(section: Section) -> list[Difference]:
             several = sum(other == arm for _, other in asked) > 1
             name = f"{arm}-vs-{against}@{horizon}" if several else f"{arm}@{horizon}"
             primary = horizon == question.at and (against, arm) in question.pairs
-            found[name] = difference_of(group, name, Contrast(against, arm, horizon), primary)
+            found[name] = difference_of(
+                group,
+                name,
+                Contrast(against, arm, horizon, _about(known, against, arm)),
+                primary,
+            )
     barred = {
         name: "; ".join(reasons)
         for name, one in found.items()
@@ -147,8 +171,12 @@ def _judged(one: Difference, verdict: Verdict) -> Difference:
     return dataclasses.replace(one, verdict=verdict, refused=refused)
 
 
+def _about(known: Mapping[str, tuple[Axis, ...]], *arms: str) -> tuple[tuple[Axis, ...], ...]:
+    return tuple(known[arm] for arm in arms) if all(arm in known for arm in arms) else ()
+
+
 def _contrast(one: Difference) -> Contrast:
-    return Contrast(one.against, one.arm, one.horizon)
+    return Contrast(one.against, one.arm, one.horizon, one.tuning)
 
 
 def unasked(section: Section, one: Difference) -> Difference:
@@ -168,7 +196,12 @@ def pairs_of(group: Group, contrast: Contrast, metric: str, seeds: range | None 
         for one in (contrast.against, contrast.arm)
     )
     shared = [seed for seed in right if seed in left and (seeds is None or seed in seeds)]
-    return Pairs(tuple((left[seed], right[seed]) for seed in shared), metric)
+    of_loss = metric == METRIC
+    return Pairs(
+        tuple((left[seed], right[seed]) for seed in shared),
+        metric,
+        contrast.tuning if of_loss else (),
+    )
 
 
 def difference_of(
@@ -197,6 +230,8 @@ def difference_of(
         worth=tokens.worth(value, pairs.values, steep) if of_loss else None,
         margin=sizes.margin(pairs, value, steep, group.question.equivalent) if of_loss else None,
         outlay=sizes.outlay(group, pairs),
+        tuning=contrast.tuning,
+        second=pairs.second(level) if of_loss else None,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.evidence.query import counts
-from harness.records.schema import Record
+from harness.records.schema import Record, SecondScore
 from harness.records.store import path_of
 
 
@@ -30,6 +30,7 @@ class Reached:
     created: str
     document_nats: tuple[float, ...] | None = None
     document_tokens: tuple[int, ...] | None = None
+    second: SecondScore | None = None
 
 
 def ends(records: Iterable[Record]) -> tuple[Reached, ...]:
@@ -70,4 +71,5 @@ def _ends(record: Record) -> Iterable[Reached]:
             created=record.created,
             document_nats=end.document_nats,
             document_tokens=end.document_tokens,
+            second=end.second,
         )

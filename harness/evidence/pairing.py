@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from harness.evidence.endpoints import Reached
 from harness.stats.crossed import crossed_difference
 from harness.stats.inference import LEVEL, Estimate, t_interval
+from harness.stats.surface import Axis, short_of_optimum
 
 METRIC = "val_loss"
 """The one metric of which documents and the slope of a curve are known."""
@@ -21,6 +23,9 @@ class Pairs:
 
     ends: tuple[tuple[Reached, Reached], ...]
     metric: str = METRIC
+    tuning: tuple[tuple[Axis, ...], ...] = ()
+    """The searches' losses about each arm's setting: what these may be short of their optima is an
+    error of the difference, inside every interval. Empty where nothing is known of it."""
 
     @property
     def values(self) -> list[float]:
@@ -40,11 +45,32 @@ class Pairs:
             values = [value + more for value, more in zip(values, plus, strict=True)]
         tokens = self._tokens()
         if self.metric != METRIC or tokens is None:
-            return t_interval(values, level)
+            return self._wide(t_interval(values, level))
         base, other = (
             np.array([pair[side].document_nats for pair in self.ends]) for side in (0, 1)
         )
-        return crossed_difference(values, other - base, np.array(tokens), level)
+        return self._wide(crossed_difference(values, other - base, np.array(tokens), level))
+
+    def second(self, level: float = LEVEL) -> Estimate | None:
+        """The mean difference on the second text, over seeds and documents, with the same error of
+        the tuning; None where an endpoint has none, or they are not cut alike."""
+        scores = [(a.second, b.second) for a, b in self.ends]
+        both = [(a, b) for a, b in scores if a is not None and b is not None]
+        cuts = {score.document_tokens for pair in both for score in pair}
+        if len(cuts) != 1 or len(both) < len(scores):
+            return None
+        values = [b.loss - a.loss for a, b in both]
+        nats = np.array([b.document_nats for _, b in both]) - np.array(
+            [a.document_nats for a, _ in both]
+        )
+        return self._wide(crossed_difference(values, nats, np.array(next(iter(cuts))), level))
+
+    def _wide(self, value: Estimate) -> Estimate:
+        if not self.tuning or value.sd is None:
+            return value
+        noise = t_interval(self.values).sd or 0.0
+        short = [short_of_optimum(axes, noise / math.sqrt(2.0)) for axes in self.tuning]
+        return value.widened(math.hypot(*short))
 
     def _tokens(self) -> tuple[int, ...] | None:
         """Scored tokens of each document; None where the endpoints do not agree on them."""

@@ -16,9 +16,15 @@ from harness.evidence.sections import Section
 from harness.optim.tuning import DECAY, OWN, RATE, is_setting, number
 from harness.records.schema import Record
 from harness.records.store import path_of
+from harness.stats.surface import Axis
 
 BUDGET = ("train.tokens", "train.eval_every")
 """The fields in which a search may differ from the comparison that uses it: it may be shorter."""
+SCORED = ("data.val_tokens", "data.val_document_tokens", "data.second")
+"""And what is scored: it may choose by fewer documents, and by no second text."""
+EDGE_NOISE = 0.022
+"""Nats a token, twice the spread of pairs of runs in the tuned comparisons at `proxy`: a best point
+at an edge that leads by less may be there by luck."""
 UNTUNED = "untuned"
 EDGE = "optimum at the edge"
 OTHER = "not the search's optimum"
@@ -55,6 +61,11 @@ class Point:
         return float("inf") if self.diverged else statistics.fmean(self.losses)
 
     @property
+    def form(self) -> str:
+        """What its decay's name says before the number: another form, or another kind of decay."""
+        return self.decay.rpartition("+")[0]
+
+    @property
     def place(self) -> tuple[float, float]:
         """Where it stands in the grid: the numbers of its rate and its weight decay."""
         return number(self.rate), number(self.decay)
@@ -64,14 +75,18 @@ class Point:
         return path.startswith(OWN) or not any(p.startswith(OWN) for p in self.settings)
 
     @property
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Any]:
         """What a search varies, by dotted path."""
         return settings_of(self.fields)
 
 
-def settings_of(fields: Mapping[str, Any]) -> dict[str, float]:
-    """The learning rates and weight decays of a configuration, by dotted path."""
-    return {path: float(value) for path, value in fields.items() if is_setting(path)}
+def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The learning rates, weight decays and forms of a configuration, by dotted path."""
+    return {
+        path: float(value) if isinstance(value, int | float) else tuple(value)
+        for path, value in fields.items()
+        if is_setting(path)
+    }
 
 
 @dataclass(frozen=True)
@@ -97,14 +112,41 @@ class Search:
         return min(self.points, key=lambda point: point.loss)
 
     @property
+    def neighbours(self) -> tuple[Axis, ...]:
+        """Along each axis on which the best setting has a neighbour of its form on both sides, the
+        losses of the three."""
+        if (best := self.best) is None:
+            return ()
+        like = {p.place: p.loss for p in self.points if p.form == best.form and not p.diverged}
+        found = []
+        for axis in (0, 1):
+            line = sorted(p for p in like if p[1 - axis] == best.place[1 - axis])
+            at = line.index(best.place)
+            if 0 < at < len(line) - 1:
+                found.append((like[line[at - 1]], best.loss, like[line[at + 1]]))
+        return tuple(found)
+
+    def _flat(self, axis: int) -> bool:
+        """Whether the best setting, at an edge of an axis, beats the best inside it by no more than
+        noise: then the direction is flat, and its edge no limit."""
+        best = self.best
+        ends = [point.place[axis] for point in self.points]
+        inside = [
+            p.loss for p in self.points if min(ends) < p.place[axis] < max(ends) and not p.diverged
+        ]
+        return best is not None and bool(inside) and min(inside) - best.loss <= EDGE_NOISE
+
+    @property
     def edges(self) -> tuple[str, ...]:
-        """The sides on which the best setting has no neighbour. Weight decay 0 is a natural
-        bound."""
+        """The sides on which the best setting has no neighbour, and is better than those inside by
+        more than noise. Weight decay 0 is a natural bound."""
         if (best := self.best) is None:
             return ()
         found = []
         for axis, name, what in ((0, best.rate, "rate"), (1, best.decay, "weight decay")):
             values = [point.place[axis] for point in self.points]
+            if best.place[axis] in (min(values), max(values)) and self._flat(axis):
+                continue
             if best.place[axis] == max(values):
                 found.append(f"{name} is the highest {what} searched")
             if best.place[axis] == min(values) and best.place[axis]:
@@ -207,6 +249,8 @@ def standing(section: Section, arm: str) -> Standing:
         same = [point.name for point in one.points if point.settings == own]
         differing = [
             f"{field.removeprefix('optim.')} {mine:g}"
+            if isinstance(mine, float)
+            else f"{field.removeprefix('optim.')} {', '.join(map(str, mine))}"
             for field, mine in own.items()
             if mine != best.settings.get(field)
         ]
@@ -219,7 +263,8 @@ def standing(section: Section, arm: str) -> Standing:
 
 def _strange(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Fields outside a search's business in which its runs differ from the comparison's."""
-    paths = [path for path in {**ours, **theirs} if path not in BUDGET and not is_setting(path)]
+    spared = {*BUDGET, *SCORED}
+    paths = [path for path in {**ours, **theirs} if path not in spared and not is_setting(path)]
     return [path for path in paths if ours.get(path) != theirs.get(path)]
 
 
@@ -235,6 +280,12 @@ def reason(section: Section, arms: Sequence[str]) -> str | None:
             details = "; ".join(dict.fromkeys(s.detail for s in bad if s.detail))
             return f"{kind} ({details})" if details else kind
     return None
+
+
+def neighbours(section: Section) -> dict[str, tuple[Axis, ...]]:
+    """Arm -> the losses about the setting that the search beside a comparison chose for it."""
+    known = searches(section.search) if section.search is not None else {}
+    return {arm: found for arm, one in known.items() if (found := one.neighbours)}
 
 
 def summary(section: Section) -> str:

@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING
 from harness.code import provenance
 from harness.launch.protocol import Job
 from harness.machine import devices, flops
-from harness.records.schema import Compilation, DataUse, Launch, Memory, Record, Status
+from harness.records.schema import (
+    Compilation,
+    DataUse,
+    Launch,
+    Memory,
+    Record,
+    SecondUse,
+    Status,
+)
 from harness.records.seen import GpuUse
 from models.config import active_parameters, expected_initial_loss, total_parameters
 
 if TYPE_CHECKING:
-    from harness.data.manifest import Manifest
+    from harness.data.manifest import Manifest, SecondText
     from harness.train.progress import Progress
 
 
@@ -138,4 +146,15 @@ def data_use(manifest: Manifest, tokens_done: int) -> DataUse:
         unigram_val_loss=manifest.unigram_val_loss,
         unigram_bits_per_byte=manifest.unigram_bits_per_byte,
         mix={source.name: source.achieved_share for source in manifest.sources},
+        second=_second_use(manifest.second) if manifest.second else None,
+    )
+
+
+def _second_use(text: SecondText) -> SecondUse:
+    return SecondUse(
+        mix=text.mix,
+        tokens=text.scored_tokens,
+        bytes=text.scored_bytes,
+        documents=text.documents,
+        unigram_loss=text.unigram_loss,
     )

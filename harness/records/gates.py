@@ -229,6 +229,13 @@ def _documents(r: Record) -> list[str]:
     """The parts of an endpoint's score must come to its loss: a hundredth of a nat each at most."""
     faults = []
     for end in r.ends:
+        if (other := end.second) is not None:
+            both = len(other.document_nats), len(other.document_tokens)
+            total = sum(other.document_tokens)
+            if both[0] != both[1] or (r.data and r.data.second and r.data.second.tokens != total):
+                faults.append(f"{end.horizon}: the second text's documents and tokens disagree")
+            elif abs(math.fsum(other.document_nats) - other.loss * total) > 0.01 * (both[0] + 1):
+                faults.append(f"{end.horizon}: the second text's nats are not those of its loss")
         nats, tokens = end.document_nats, end.document_tokens
         if nats is None or tokens is None:
             if nats != tokens:

@@ -111,6 +111,16 @@ class TrainPoint(Frozen):
     grad_norm: float
 
 
+class SecondScore(Frozen):
+    """The score of the second text where a horizon ended."""
+
+    loss: float
+    """Nats a token; documents as those of `HorizonEnd`."""
+    bits_per_byte: float | None
+    document_nats: tuple[float, ...]
+    document_tokens: tuple[int, ...]
+
+
 class HorizonEnd(Frozen):
     """The measured end of a horizon."""
 
@@ -127,6 +137,8 @@ class HorizonEnd(Frozen):
     there are many (`train.evaluate.by_document`). None where it was not recorded."""
     document_tokens: tuple[int, ...] | None = None
     """Scored tokens of each; set exactly where `document_nats` is."""
+    second: SecondScore | None = None
+    """None where the data has no second text."""
 
 
 class ExpertUse(Frozen):
@@ -244,6 +256,19 @@ class Flops(Frozen):
     mfu_noncausal: float | None
 
 
+class SecondUse(Frozen):
+    """A text that nothing was trained on or chosen by."""
+
+    mix: dict[Name, float]
+    """Share of its tokens by source."""
+    tokens: int
+    """Scored where a horizon ends."""
+    bytes: int
+    documents: int
+    unigram_loss: float
+    """Nats a token of the training tokens' unigram model."""
+
+
 class DataUse(Frozen):
     """What was trained and validated on."""
 
@@ -263,6 +288,8 @@ class DataUse(Frozen):
     unigram_bits_per_byte: float | None
     mix: dict[Name, float]
     """Achieved share of training tokens by source."""
+    second: SecondUse | None = None
+    """The second text; None where the data has none."""
 
 
 class Hardware(Frozen):

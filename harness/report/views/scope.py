@@ -158,7 +158,13 @@ def _validation(record: Record) -> str:
         return ""
     d = record.data
     size = f"{d.val_bytes:,} bytes" if d.val_bytes else "bytes unknown (no tokenizer)"
-    return f"{d.val_tokens:,} tokens, {size}, {d.val_documents} documents"
+    said = f"{d.val_tokens:,} tokens, {size}, {d.val_documents} documents"
+    if (other := d.second) is not None:
+        said += (
+            f"; at the end a second text ({', '.join(other.mix)}), {other.tokens:,} tokens, "
+            f"{other.documents} documents"
+        )
+    return said
 
 
 def validation(records: Sequence[Record]) -> str:
