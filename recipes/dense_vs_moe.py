@@ -33,9 +33,9 @@ def size(scale: Scale) -> Scale:
 
 
 def kinds(scale: Scale) -> tuple[str, ...]:
-    """The arms: at `proxy` without the seed card's baseline, which is matched to nothing; at
-    `smoke` without the control."""
-    left_out = {"proxy": "moe-160m", "smoke": "dense-small"}.get(scale)
+    """The arms: at `proxy` the control, and not the seed card's baseline, which is matched to
+    nothing; elsewhere the other way round."""
+    left_out = "moe-160m" if scale == "proxy" else "dense-small"
     return tuple(kind for kind in KINDS if kind != left_out)
 
 
