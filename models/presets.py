@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from models.config import ModelConfig
 
-KINDS = ("dense", "moe-active", "moe-total", "moe-160m", "dense-small")
+KINDS = ("dense", "moe-active", "moe-total", "moe-160m")
 SCALES = ("smoke", "proxy", "full")
 RUNG_WIDTHS = {"rung1": 32, "rung2": 48, "rung3": 64, "rung4": 96}
 """A ladder's rungs, one family by one rule (`_rung`): 0.16M to 1.1M parameters with the 4,096
@@ -25,7 +25,6 @@ def model(kind: str, scale: str) -> ModelConfig:
         "moe-active": moe_active,
         "moe-total": moe_total,
         "moe-160m": moe_160m,
-        "dense-small": dense_small,
     }
     if kind not in builders:
         raise KeyError(f"no model '{kind}': there are {', '.join(KINDS)}")
@@ -90,13 +89,6 @@ def moe_total(scale: str) -> ModelConfig:
     feed-forward: as many parameters in all, a quarter of the feed-forward active."""
     trunk = dense(scale)
     return _with_experts(trunk, ffn=trunk.ffn // 8)
-
-
-def dense_small(scale: str) -> ModelConfig:
-    """The dense trunk with a quarter of its feed-forward: as many parameters as a token passes
-    through in `moe_total`, all of them in use. Its control at equal FLOPs."""
-    trunk = dense(scale)
-    return trunk.model_copy(update=dict(ffn=trunk.ffn // 4))
 
 
 def _with_experts(trunk: ModelConfig, ffn: int) -> ModelConfig:

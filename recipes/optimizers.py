@@ -1,61 +1,37 @@
 """Optimizers: our Muon, PyTorch's own, and AdamW for everything.
 
-An arm is an optimizer together with the settings that an equal search found for it. AdamW is given
-what it is often denied: an embedding rate of its own, its second momentum and its warm-up are
-searched, in as many trials as Muon's.
+An arm is an optimizer together with the settings that an equal search found for it: where `TUNED`
+has a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
 
-`proxy` is a model of 1.3M parameters on `proxy`'s text and 80 updates of 1,024 tokens, as long in
-the search (`presets.quick`): 15 runs take three minutes on two idle cores, 192 trials 18
-minutes. Before, it was one of 5.5M parameters and 80 updates of 4,096 tokens.
+`proxy`, on two cores with two runs at a time: 3 arms x 5 seeds x 80 updates x 1.4 s / 2 = 14
+minutes, and about two more for validations and the start of 30 processes.
+
+Over a ladder's rungs AdamW and our Muon are run at three budgets of one stem each; their settings
+are carried there from a search at another size (`presets.TRANSFER`), and none was run at the rungs.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from harness import presets
 from harness.config import RunConfig, replace
 from harness.optim import tuning
-from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
+from harness.recipe import RUNGS, Axis, Primary, Recipe, Scale, Tokens, recipe
 
-FIELD: Mapping[str, Mapping[str, Any]] = {
-    "adamw": {"optim.name": "adamw", "optim.adamw_lr": 0.006},
-    "muon": {"optim.name": "muon", "optim.muon_lr": 0.08, "optim.adamw_lr": 0.012},
-    "torch-muon": {"optim.name": "torch-muon", "optim.muon_lr": 0.08, "optim.adamw_lr": 0.012},
-}
-"""Optimizer -> where its search starts."""
-FORMS: Mapping[str, Mapping[str, Any]] = {
-    "": {},
-    "e4": {"optim.adamw_embedding_factor": 4.0},
-    "b99": {"optim.adamw_betas": (0.9, 0.99)},
-    "w24": {"schedule.warmup_updates": 24},
-}
-"""What is tried beside rate and decay: a four-fold rate of the embedding, a longer second momentum,
-a three-fold warm-up; the same for every arm."""
+NAMES = ("adamw", "muon", "torch-muon")
 SEARCH = "tune_optimizers"
-TOUCHED = ("optim.name", *tuning.FIELDS, *tuning.FORM)
-TUNED: Mapping[str, Mapping[str, tuple[float, float, str]]] = {}
-"""Scale -> optimizer -> the best rate, share and form in the records of `SEARCH` (its view
-`optimum`); for every optimizer or for none."""
+TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
+    "proxy": {
+        "adamw": tuning.Settings(rate=2.0, decay=6.4),
+        "muon": tuning.Settings(rate=4.0, decay=0.4),
+        "torch-muon": tuning.Settings(rate=4.0, decay=0.4),
+    }
+}
+"""Scale -> optimizer -> the best setting in the records of `SEARCH` (its view `optimum`); for
+every optimizer or for none. A scale that is not here uses the base's settings for all."""
+RATIOS = (1.0, 2.0, 4.0)
+"""A ladder's budgets, in tokens a parameter: what two CPU cores pay for in an hour."""
 UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
 """As many in the search: a rate that is best for short runs may not be for longer ones."""
-BATCH = 8
-"""Sequences an update at `proxy`, of 128 tokens each."""
-
-
-def base(scale: Scale) -> RunConfig:
-    """The run that the arms start from."""
-    run = presets.quick(scale)
-    if scale == "proxy":
-        run = replace(run, {"batch.micro_batch": BATCH, "schedule.warmup_updates": 8})
-    tokens = UPDATES[scale] * run.tokens_per_update
-    return replace(run, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
-
-
-def arms(scale: Scale) -> dict[str, Mapping[str, Any]]:
-    """Where each arm's search starts at a scale: at the base's own rates but at `proxy`."""
-    if scale == "proxy":
-        return dict(FIELD)
-    return {name: {"optim.name": name} for name in FIELD}
 
 
 @recipe(
@@ -63,18 +39,49 @@ def arms(scale: Scale) -> dict[str, Mapping[str, Any]]:
     primary=Primary(
         metric="val_loss", at="tokens", pairs=(("adamw", "muon"), ("muon", "torch-muon"))
     ),
-    seeds={"smoke": 3, "proxy": 5, "full": 3},
+    seeds={
+        "smoke": 3,
+        "proxy": 5,
+        "full": 3,
+        "rung1": 4,
+        "rung2": 4,
+        "rung3": 3,
+        "rung4": 2,
+    },
 )
 def optimizers(scale: Scale) -> Recipe:
     """Muon (ours and PyTorch's) against AdamW, each with the settings of an equal search."""
-    start, values = base(scale), arms(scale)
-    if scale in TUNED:
-        for name, (rate, share, form) in TUNED[scale].items():
-            values[name] = tuning.found(start, values[name], rate, share, FORMS[form])
+    base = presets.question(scale)
+    if scale in RUNGS:
+        return _rung(base)
+    tokens = UPDATES[scale] * base.tokens_per_update
+    base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
+    fields = ["optim.name", *tuning.FIELDS] if scale in TUNED else ["optim.name"]
+    arms = {
+        name: {
+            "optim.name": name,
+            **(TUNED[scale][name].changes(base) if scale in TUNED else {}),
+        }
+        for name in NAMES
+    }
     return Recipe(
-        start,
-        axes=[Axis("optimizer", TOUCHED, values)],
-        horizons=[Tokens(start.train.tokens)],
+        base,
+        axes=[Axis("optimizer", fields, arms)],
+        horizons=[Tokens(tokens)],
+        tuned_by=SEARCH,
+        views=["comparison", "curves"],
+    )
+
+
+def _rung(base: RunConfig) -> Recipe:
+    """All arms at one size, at three budgets of one stem; the rest of AdamW in Muon's arms has
+    the rate that AdamW alone has."""
+    tokens = presets.budgets(base, RATIOS)
+    names = [f"x{ratio:g}" for ratio in RATIOS[:-1]] + ["tokens"]
+    return Recipe(
+        replace(base, {"train.tokens": tokens[-1]}),
+        axes=[Axis("optimizer", ["optim.name"], {name: name for name in NAMES})],
+        horizons=[Tokens(*one) for one in zip(tokens, names, strict=True)],
         tuned_by=SEARCH,
         views=["comparison", "curves"],
     )

@@ -1,24 +1,23 @@
-"""The search behind `optimizers`: as many trials for each of its arms, of the same form.
+"""The search behind `optimizers`: the same grid for each of its arms.
 
-Learning rates x0.5, x1, x2 and x4 of where each optimizer starts, times weight decay by the part of
-a weight that goes in an update at the peak rate, 0, 0.12, 0.4 and 0.8, times four forms: as it is,
-the embedding's rate four-fold, a longer second momentum, a longer warm-up. 64 trials an arm, 192
-runs, on a seed that no verdict uses, as long as the runs of the verdict. Only the end is validated,
-on a fifth of the verdict's documents, and no second text.
+Learning rates (Muon's and AdamW's scaled together) x0.5 to x8 of the scale's base, times weight
+decay 0, 0.1, 0.4, 1.6, 6.4 and 25.6: 30 settings an arm, 90 runs, on a seed that no verdict uses,
+as long as the runs of the verdict. Only the end is validated. At `proxy` a grid that ended at x4
+and 0.4 had Muon's best point in its corner, and those that ended at 1.6 and 6.4 had AdamW's at
+their edge. The highest decays times the highest rates turn weights round, and may diverge.
 
-`proxy`, on two idle cores with two runs at a time: 192 x 11 s / 2 = 18 minutes. A grid from x1 on
-had AdamW's best at its edge.
+`proxy`, on two cores with two runs at a time: 90 x 80 updates x 0.7 to 1.4 s / 2 = 42 to 84
+minutes, and about ten more for the validation at each end and the start of 180 processes.
 """
 
+from harness import presets
 from harness.config import replace
 from harness.optim import tuning
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
-from recipes.optimizers import FORMS, TOUCHED, UPDATES, arms, base
+from recipes.optimizers import NAMES, UPDATES
 
-FACTORS = (0.5, 1.0, 2.0, 4.0)
-SHARES = (0.0, 0.12, 0.4, 0.8)
-CHOSEN_BY = {"data.val_tokens": 14_000, "data.second": ()}
-"""Some hundred documents."""
+FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)
+DECAYS = (0.0, 0.1, 0.4, 1.6, 6.4, 25.6)
 
 
 @recipe(
@@ -28,16 +27,16 @@ CHOSEN_BY = {"data.val_tokens": 14_000, "data.second": ()}
     first_seed=1000,
 )
 def tune_optimizers(scale: Scale) -> Recipe:
-    """An equal search over rate, weight decay and form for each arm of optimizers."""
-    run = replace(base(scale), {"train.eval_every": UPDATES[scale]})
-    if scale == "proxy":
-        run = replace(run, CHOSEN_BY)
+    """An equal search over learning rate and weight decay for each arm of optimizers."""
+    base = presets.question(scale)
+    tokens = UPDATES[scale] * base.tokens_per_update
+    base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale]})
     return Recipe(
-        run,
+        base,
         axes=[
-            Axis("optimizer", TOUCHED, arms(scale)),
-            *tuning.any_axes(FACTORS, SHARES, FORMS),
+            Axis("optimizer", ["optim.name"], {name: name for name in NAMES}),
+            *tuning.axes(base, FACTORS, DECAYS),
         ],
-        horizons=[Tokens(run.train.tokens)],
+        horizons=[Tokens(tokens)],
         views=["tuning"],
     )

@@ -120,7 +120,7 @@ def test_a_field_more_in_each_section_changes_no_key_no_group_and_no_data(grown:
     assert before["read"] > 500  # the rest lack fields that entered the key as soon as they came
     finished = {record.key for record in store.read_all(ROOT / "results")}
     planned = {key for made in before["planned"].values() for key in made}
-    assert len(planned & finished) > 30  # else the recipes have nothing to do with the records
+    assert len(planned & finished) > 300  # else the recipes have nothing to do with the records
     del before["fields"], after["fields"]
     assert after == before
 

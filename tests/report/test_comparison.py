@@ -218,7 +218,7 @@ def test_several_primary_pairs_share_their_error() -> None:
         "moe-active@tokens",
         "moe-total-vs-dense@tokens",
         "moe-total-vs-moe-active@tokens",
-        "dense-small@tokens",
+        "moe-160m@tokens",
     }
     p_value = stats.ttest_rel(five["dense"], five["moe-active"]).pvalue  # 0.041: alone, below 5 %
     assert rows["moe-active@tokens"].value.p_value == pytest.approx(p_value, abs=1e-9)
