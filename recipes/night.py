@@ -10,9 +10,8 @@ from harness import presets
 from harness.config import replace
 from harness.optim import tuning
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
+from recipes.dense_vs_moe import TUNED
 
-TRANSFERRED = tuning.Settings(rate=4.0, decay=0.4)
-"""What `tune_dense_vs_moe` found for `dense` at `proxy`."""
 DATA_TOKENS = 105_000_000
 """A little more than a run reads: nothing is read twice."""
 
@@ -29,7 +28,7 @@ def night(scale: Scale) -> Recipe:
     if scale == "full":
         fineweb = presets.SMOLLM_CORPUS[0].model_copy(update={"share": 1.0})
         base = replace(presets.on_corpus(base, DATA_TOKENS), {"data.sources": (fineweb,)})
-    found = TRANSFERRED.changes(base)
+    found = TUNED["proxy"]["dense"].changes(base)  # what `tune_dense_vs_moe` found
     return Recipe(
         base,
         axes=[Axis("settings", tuning.FIELDS, {"preset": {}, "transferred": found})],

@@ -61,11 +61,6 @@ class Point:
         return float("inf") if self.diverged else statistics.fmean(self.losses)
 
     @property
-    def form(self) -> str:
-        """What its decay's name says before the number: another form, or another kind of decay."""
-        return self.decay.rpartition("+")[0]
-
-    @property
     def place(self) -> tuple[float, float]:
         """Where it stands in the grid: the numbers of its rate and its weight decay."""
         return number(self.rate), number(self.decay)
@@ -75,18 +70,14 @@ class Point:
         return path.startswith(OWN) or not any(p.startswith(OWN) for p in self.settings)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, float]:
         """What a search varies, by dotted path."""
         return settings_of(self.fields)
 
 
-def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The learning rates, weight decays and forms of a configuration, by dotted path."""
-    return {
-        path: float(value) if isinstance(value, int | float) else tuple(value)
-        for path, value in fields.items()
-        if is_setting(path)
-    }
+def settings_of(fields: Mapping[str, Any]) -> dict[str, float]:
+    """The learning rates and weight decays of a configuration, by dotted path."""
+    return {path: float(value) for path, value in fields.items() if is_setting(path)}
 
 
 @dataclass(frozen=True)
@@ -113,11 +104,11 @@ class Search:
 
     @property
     def neighbours(self) -> tuple[Axis, ...]:
-        """Along each axis on which the best setting has a neighbour of its form on both sides, the
+        """Along each axis on which the best setting has a neighbour on both sides, the
         losses of the three."""
         if (best := self.best) is None:
             return ()
-        like = {p.place: p.loss for p in self.points if p.form == best.form and not p.diverged}
+        like = {p.place: p.loss for p in self.points if not p.diverged}
         found = []
         for axis in (0, 1):
             line = sorted(p for p in like if p[1 - axis] == best.place[1 - axis])
@@ -249,8 +240,6 @@ def standing(section: Section, arm: str) -> Standing:
         same = [point.name for point in one.points if point.settings == own]
         differing = [
             f"{field.removeprefix('optim.')} {mine:g}"
-            if isinstance(mine, float)
-            else f"{field.removeprefix('optim.')} {', '.join(map(str, mine))}"
             for field, mine in own.items()
             if mine != best.settings.get(field)
         ]

@@ -24,8 +24,6 @@ DECAYS = tuple(
 )
 FIELDS = (*RATES, *DECAYS)
 """What the settings of our optimizers are: the fields that a search varies."""
-FORM = ("optim.adamw_embedding_factor", "optim.adamw_betas", "schedule.warmup_updates")
-"""What a search may set beside rate and decay: each value of such a form with all of them."""
 OWN = "optim.settings."
 """Before the settings of an optimizer that is not ours."""
 
@@ -78,7 +76,7 @@ def is_decay(path: str) -> bool:
 
 def is_setting(path: str) -> bool:
     """Whether a search may vary a dotted field."""
-    return is_rate(path) or is_decay(path) or path in FORM
+    return is_rate(path) or is_decay(path)
 
 
 def number(value: str) -> float:
@@ -96,7 +94,7 @@ def _read(config: RunConfig) -> dict[str, float]:
     return {
         path: float(value)
         for path, value in flatten(config.optim, "optim.").items()
-        if (is_rate(path) or is_decay(path))
+        if is_setting(path)
         and path.startswith(OWN) != ours
         and (not ours or registry.reads(name, path.removeprefix("optim.")))
     }
@@ -132,50 +130,21 @@ class Share:
         return found
 
 
-@dataclass(frozen=True)
-class FormAndShare:
-    """The value of an axis: fields of `FORM`, and weight decay as a share."""
-
-    form: Mapping[str, Any]
-    share: float
-
-    def __call__(self, config: RunConfig) -> dict[str, Any]:
-        """The fields that it sets."""
-        return {**self.form, **Share(self.share)(config)}
-
-
 ANY = (*FIELDS, f"{OWN}*")
 """What the axes of such a search touch: a decay that is a share moves with the rate."""
 
 
-def any_axes(
-    rates: Sequence[float],
-    shares: Sequence[float],
-    forms: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[Axis]:
-    """The two axes of a search over optimizers of any kind; with `forms`, each form's name before
-    each share (`b99+share0.1`), the plain one's alone being empty."""
-    touched = ANY if forms is None else (*ANY, *FORM)
-    decay = {
-        f"{name}{'+' if name else ''}share{share:g}": FormAndShare(form, share)
-        for name, form in (forms or {"": {}}).items()
-        for share in shares
-    }
+def any_axes(rates: Sequence[float], shares: Sequence[float]) -> list[Axis]:
+    """The two axes of a search over optimizers of any kind."""
     return [
-        Axis(RATE, touched, {f"x{r:g}": Scaled(r) for r in rates}),
-        Axis(DECAY, touched, decay),
+        Axis(RATE, ANY, {f"x{r:g}": Scaled(r) for r in rates}),
+        Axis(DECAY, ANY, {f"share{s:g}": Share(s) for s in shares}),
     ]
 
 
-def found(
-    base: RunConfig,
-    start: Mapping[str, Any],
-    rate: float,
-    share: float,
-    form: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+def found(base: RunConfig, start: Mapping[str, Any], rate: float, share: float) -> dict[str, Any]:
     """An arm with what such a search found for it: its own starting point, scaled."""
     changes = dict(start)
-    for value in (Scaled(rate), FormAndShare(form or {}, share)):
+    for value in (Scaled(rate), Share(share)):
         changes.update(value(replace(base, changes)))
     return changes
