@@ -2,14 +2,18 @@
 
 An arm is a model together with the settings that an equal search found for it: where `TUNED` has
 a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
+
+Over a ladder's rungs the dense model and the mixture of as many active parameters are run at three
+budgets of one stem, both with the dense model's settings.
 """
 
 from collections.abc import Mapping
 
 from harness import presets
 from harness.optim import tuning
-from harness.recipe import ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tokens, recipe
+from harness.recipe import RUNGS, ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tokens, recipe
 from models.presets import KINDS, model
+from recipes.optimizers import climbing
 
 SEARCH = "tune_dense_vs_moe"
 TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
@@ -27,12 +31,15 @@ kind or for none. A scale that is not here uses the base's settings for all."""
 @recipe(
     "dense_vs_moe",
     primary=Primary(metric="val_loss", at="tokens", pairs=(("dense", "moe-active"),)),
-    seeds={"smoke": 3, "proxy": 5, "full": 3},
+    seeds={"smoke": 3, "proxy": 5, "full": 3, "rung1": 4, "rung2": 4, "rung3": 3, "rung4": 2},
     about="about/dense_vs_moe.py:about",
 )
 def dense_vs_moe(scale: Scale) -> Recipe:
     """Dense SmolLM2 against mixtures of experts, matched by active and by total parameters."""
     base = presets.question(scale)
+    if scale in RUNGS:
+        pair = {kind: {"model": model(kind, scale)} for kind in ("dense", "moe-active")}
+        return climbing(base, Axis("model", ["model.*"], pair), SEARCH)
     fields = ["model.*", *tuning.FIELDS] if scale in TUNED else ["model.*"]
     arms = {
         kind: {

@@ -53,7 +53,8 @@ def optimizers(scale: Scale) -> Recipe:
     """Muon (ours and PyTorch's) against AdamW, each with the settings of an equal search."""
     base = presets.question(scale)
     if scale in RUNGS:
-        return _rung(base)
+        # The rest of AdamW in Muon's arms has the rate that AdamW alone has.
+        return climbing(base, Axis("optimizer", ["optim.name"], {n: n for n in NAMES}), SEARCH)
     tokens = UPDATES[scale] * base.tokens_per_update
     base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
     fields = ["optim.name", *tuning.FIELDS] if scale in TUNED else ["optim.name"]
@@ -73,15 +74,14 @@ def optimizers(scale: Scale) -> Recipe:
     )
 
 
-def _rung(base: RunConfig) -> Recipe:
-    """All arms at one size, at three budgets of one stem; the rest of AdamW in Muon's arms has
-    the rate that AdamW alone has."""
+def climbing(base: RunConfig, axis: Axis, search: str) -> Recipe:
+    """One rung of a ladder: an axis at one size, at three budgets of one stem."""
     tokens = presets.budgets(base, RATIOS)
     names = [f"x{ratio:g}" for ratio in RATIOS[:-1]] + ["tokens"]
     return Recipe(
         replace(base, {"train.tokens": tokens[-1]}),
-        axes=[Axis("optimizer", ["optim.name"], {name: name for name in NAMES})],
+        axes=[axis],
         horizons=[Tokens(*one) for one in zip(tokens, names, strict=True)],
-        tuned_by=SEARCH,
+        tuned_by=search,
         views=["comparison", "curves"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.commands import places
 from harness.commands.planned import default_jobs, device_profile, evidence, read_overrides, target
 from harness.errors import CheckFailed, RequestError
-from harness.evidence import rungs
+from harness.evidence import rungs, transfers
 from harness.evidence.query import Recorded, on
 from harness.files import write_atomically
 from harness.launch import terminal
@@ -121,16 +122,25 @@ def _rung(name: str) -> Scale:
 
 def write_page(entry: Entry, device: str, results: Path) -> None:
     """The ladder's page beside its card, and what it says on the terminal."""
+    from harness.report import draw
     from harness.report import ladder as page
 
     product = devices.chosen(device).product()
-    found = rungs.measured(store.read_all(results), entry.name, product)
+    records = store.read_all(results)
+    found = rungs.measured(records, entry.name, product)
     if not found:
         return
     lines = ledger.read(ledger.path_of(results, entry.name))
     said = rungs.say(found)
+    figure = ""
+    if (data := page.shown(entry.name, found, said)) is not None:
+        figure = f"figures/ladder-{entry.name}.png"
+        (results / "figures").mkdir(exist_ok=True)
+        write_atomically(results / figure, draw.picture(data))
+    carried = transfers.carried(records, found[0].pair, product)
     file = results / f"ladder-{entry.name}.md"
-    write_atomically(file, page.text(entry.name, found, lines, said))
+    made = page.text(entry.name, found, lines, said, carried=carried, figure=figure)
+    write_atomically(file, made)
     terminal.say(f"{entry.name}: {said.verdict} ({file})")
 
 
@@ -139,30 +149,47 @@ def show(options: ShowOptions) -> None:
     entry = find(options.recipe)
     if read_overrides(options.config, options.sets) or options.seeds:
         raise RequestError("--scale ladder takes no --set, --config or --seeds")
-    if options.as_json:
-        raise RequestError("--scale ladder has no --json yet: ask rung by rung")
     results = places.results_folder(LADDER, options.results)
-    terminal.say(f"{entry.name} at {LADDER}: {entry.summary}")
     pair = entry.primary.pairs[0] if entry.primary.pairs else ("", "")
-    shapes = []
+    shapes, rows = [], []
     for scale in scales(entry):
         plan = _plan(entry, scale, options.device, results)
         row = next(r for r in planning.describe(plan) if r["arm"] == pair[0])
         tokens = sorted(end["tokens"] for end in row["endpoints"])
         shapes.append((float(row["active_parameters"]), tuple(map(float, tokens)), plan.seeds))
-        ratios = ", ".join(f"{t / shapes[-1][0]:.1f}" for t in tokens)
-        terminal.say(
-            f"{scale}: {row['active_parameters']:,} parameters, {ratios} tokens each, "
-            f"{plan.seeds} seeds", "  ",
+        rows.append(
+            {"rung": scale, "parameters": row["active_parameters"], "tokens": tokens,
+             "seeds": plan.seeds}
         )  # fmt: skip
-    for device in (options.device, *ELSEWHERE):
-        terminal.say(_time(entry, device, results, pair))
+    times = [_time(entry, device, results, pair) for device in (options.device, *ELSEWHERE)]
     here = devices.chosen(options.device).product() if options.device in ("auto", "cpu") else ""
     known = rungs.measured(store.read_all(results), entry.name, here)
-    terminal.say(rungs.detects(shapes, known))
+    detects = rungs.detects(shapes, known)
+    if options.as_json:
+        shown = {
+            "recipe": entry.name, "scale": LADDER, "pair": pair, "rungs": rows, "times": times,
+            "detects": detects,
+        }  # fmt: skip
+        print(json.dumps(shown, indent=2))
+        return
+    terminal.say(f"{entry.name} at {LADDER}: {entry.summary}")
+    for one in rows:
+        ratios = ", ".join(f"{t / one['parameters']:.1f}" for t in one["tokens"])
+        terminal.say(
+            f"{one['rung']}: {one['parameters']:,} parameters, {ratios} tokens each, "
+            f"{one['seeds']} seeds", "  ",
+        )  # fmt: skip
+    for one in times:
+        minutes = f"about {one['minutes']:,.0f} minutes, with rates {one['rates']}"
+        paid = one["dollars"]
+        terminal.say(
+            f"time on {one['device']}: {minutes}"
+            + ("" if paid is None else f", about {paid:,.2f} dollars")
+        )
+    terminal.say(detects)
 
 
-def _time(entry: Entry, device: str, results: Path, pair: Sequence[str]) -> str:
+def _time(entry: Entry, device: str, results: Path, pair: Sequence[str]) -> dict[str, Any]:
     """Minutes of a whole ladder on a device, and its dollars."""
     where = target(device, results)
     mine = [record for record in store.read_all(results) if where.ran(record)]
@@ -174,5 +201,5 @@ def _time(entry: Entry, device: str, results: Path, pair: Sequence[str]) -> str:
         if took is None:
             raise CheckFailed(f"time on {where.name}: {basis}")
         seconds += took
-    paid = f", about {seconds / 3600 * where.price.value:,.2f} dollars" if where.price else ""
-    return f"time on {where.name}: about {seconds / 60:,.0f} minutes, with rates {basis}{paid}"
+    dollars = seconds / 3600 * where.price.value if where.price else None
+    return {"device": where.name, "minutes": seconds / 60, "rates": basis, "dollars": dollars}

@@ -6,13 +6,88 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from harness.config import Frozen
 from harness.evidence.rungs import TARGET, Climbed, Said
+from harness.evidence.transfers import Carried
+from harness.report.draw import Shown
+from harness.stats import law
+from harness.stats.law import Spot
+
+SIZES = 9
+"""Sizes between the smallest rung and the target at which the figure has the multiplier."""
+
+
+class RungShown(Frozen):
+    """One rung of the figure."""
+
+    name: str
+    size: float
+    tokens: tuple[float, ...]
+    measured: tuple[tuple[float, ...], tuple[float, ...]]
+    """Mean losses of reference and arm, a budget each."""
+    fitted: tuple[tuple[float, ...], tuple[float, ...]]
+    """What the law has there."""
+
+
+class LawShown(Shown):
+    """All that the figure of a ladder shows."""
+
+    pair: tuple[str, str]
+    rungs: tuple[RungShown, ...]
+    sizes: tuple[float, ...]
+    """Parameters, at 20 tokens each."""
+    multipliers: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    """The 90 % interval of each."""
+
+
+def shown(recipe: str, found: Sequence[Climbed], said: Said) -> LawShown | None:
+    """The figure's data; None where no law was fitted."""
+    if said.judged is None:
+        return None
+    judged = said.judged
+    rungs = []
+    for one in found:
+        means = one.rung.losses[0].mean(axis=0)
+        logs = [
+            judged.fits.design.logs(law.Design(
+                np.full(len(one.rung.tokens), arm), np.full(len(one.rung.tokens), one.rung.size),
+                np.array(one.rung.tokens),
+            )) for arm in (0, 1)
+        ]  # fmt: skip
+        fits = [law.losses(judged.fits.theta, *of)[0] for of in logs]
+        rungs.append(RungShown(
+            name=one.scale, size=one.rung.size, tokens=one.rung.tokens,
+            measured=(tuple(means[0]), tuple(means[1])),
+            fitted=(tuple(fits[0]), tuple(fits[1])),
+        ))  # fmt: skip
+    sizes = tuple(map(float, np.geomspace(found[0].rung.size, TARGET.size, SIZES)))
+    middle, low, high = [], [], []
+    for size in sizes:
+        at = Spot(size, size * TARGET.tokens / TARGET.size)
+        ends = judged.interval(at, 0.9)
+        middle.append(float(np.exp(judged.gain(at)[0])))
+        low.append(float(np.exp(ends.low[0])))
+        high.append(float(np.exp(ends.high[0])))
+    return LawShown(
+        title=f"The ladder of {recipe}: {said.verdict}", pair=found[0].pair, rungs=tuple(rungs),
+        sizes=sizes, multipliers=tuple(middle), low=tuple(low), high=tuple(high),
+    )  # fmt: skip
 
 
 def text(
-    recipe: str, found: Sequence[Climbed], ledger: Sequence[Mapping[str, Any]], said: Said
+    recipe: str,
+    found: Sequence[Climbed],
+    ledger: Sequence[Mapping[str, Any]],
+    said: Said,
+    *,
+    carried: Sequence[Carried] = (),
+    figure: str = "",
 ) -> str:
-    """The page in Markdown."""
+    """The page in Markdown; `figure` is the picture's file beside it."""
     reference, arm = found[0].pair
     parts = [
         f"# The ladder of {recipe}",
@@ -20,14 +95,66 @@ def text(
         f"Written by `smol run {recipe} --scale ladder` from its records; a multiplier is the "
         f"share of {reference}'s tokens with which {arm} reaches its loss, at the same size. The "
         f"law, its interval and what was simulated of them: `harness.stats.ladder`.",
+        *([f"![{_alt(reference, arm)}]({figure})"] if figure else []),
         "## The law",
         _law(said, reference, arm),
         "## The rungs",
         _rungs(found),
         "## Forecasts, written before the rung was run",
         _scores(found, ledger),
+        "## Do the learning rates carry over the sizes?",
+        *_carried(carried),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _alt(reference: str, arm: str) -> str:
+    return (
+        f"Left: losses of {reference} and {arm} at each rung and budget, with the law's lines. "
+        f"Right: the compute multiplier of {arm} by size, with its 90 % interval"
+    )
+
+
+def _carried(carried: Sequence[Carried]) -> list[str]:
+    if not carried:
+        return ["Not known: no search was run at the rungs (`smol run tune_ladder --scale rung1`)."]
+    said = []
+    for one in carried:
+        if one.law is None:
+            said.append(f"{one.arm}: not known, {one.why}")
+        elif one.law.holds:
+            said.append(
+                f"{one.arm}: its settings transfer (the law of the two smallest rungs costs "
+                f"{one.law.cost:.4f} nats at the third, less than the {one.law.noise:.4f} that two "
+                f"runs differ by in their seed alone)"
+            )
+        else:
+            said.append(
+                f"{one.arm}: settings do not transfer, by {one.law.cost:.4f} nats at the third rung"
+                f" (two runs differ by {one.law.noise:.4f} in their seed alone)"
+            )
+    rows = []
+    for one in carried:
+        for place, (scale, size) in enumerate(zip(one.scales, one.sizes, strict=True)):
+            rate, least = size.optimum if size.inside else (None, None)
+            used = one.declared[place]
+            cells = [
+                one.arm, scale, f"{size.width:.0f}", f"{used:.3g}",
+                "at the search's edge" if rate is None else f"{rate:.3g}",
+                "" if least is None else f"{size.near(used) - least:.4f}", f"{size.noise:.4f}",
+            ]  # fmt: skip
+            tested = one.law if place == 2 else None  # the third rung
+            by_law = (
+                [f"{tested.expected:.3g} (width to the {tested.exponent:+.2f})",
+                 f"{tested.cost:.4f}"] if tested else ["", ""]
+            )  # fmt: skip
+            rows.append(cells + by_law)
+    table = _table(
+        ["arm", "rung", "width", "rate used", "best rate", "nats lost by the rate used",
+         "noise of two seeds, nats", "rate by the law of the two smallest", "nats lost by it"],
+        rows,
+    )  # fmt: skip
+    return ["; ".join(said) + ".", table]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,81 @@
+"""Searches over learning rates at a ladder's rungs, as `harness.stats.transfer` takes them. Pure:
+records in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.evidence.searches import Point, Search, searches
+from harness.evidence.sections import sections
+from harness.optim import registry
+from harness.optim.tuning import is_rate
+from harness.recipe import RUNGS
+from harness.records.schema import Record
+from harness.stats.transfer import Searched, Transfer, transfer
+
+
+@dataclass(frozen=True)
+class Carried:
+    """One arm's searches over the rungs, and what they say."""
+
+    arm: str
+    scales: tuple[str, ...]
+    sizes: tuple[Searched, ...]
+    """A rung each, the smallest first."""
+    law: Transfer | None
+    why: str
+    """Why there is no law."""
+    declared: tuple[float, ...]
+    """The rate that the ladder uses at each rung: factor 1 of the search."""
+    paths: tuple[str, ...]
+
+
+def carried(records: Sequence[Record], arms: Sequence[str], device_class: str) -> list[Carried]:
+    """Of each arm that some search at the rungs has tuned without decay on a class of device."""
+    mine = [r for r in records if r.scale in RUNGS and r.hardware.device_class == device_class]
+    at = {}
+    for section in sections(mine):
+        if not section.overrides:
+            at.update({(section.scale, arm): one for arm, one in searches(section).items()})
+    found = []
+    for arm in arms:
+        rungs = [(scale, at[scale, arm]) for scale in RUNGS if (scale, arm) in at]
+        whole = [(scale, one) for scale, one in rungs if one.best is not None]
+        if whole:
+            found.append(_carried(arm, whole))
+    return found
+
+
+def _carried(arm: str, rungs: Sequence[tuple[str, Search]]) -> Carried:
+    lines = [[p for p in one.points if p.place[1] == 0.0] for _, one in rungs]
+    sizes = tuple(map(_searched, lines))
+    law, why = None, ""
+    try:
+        law = transfer(sizes)
+    except ValueError as error:
+        why = str(error)
+    return Carried(
+        arm, tuple(scale for scale, _ in rungs), sizes, law, why,
+        tuple(next((_rate(p) for p in line if p.place[0] == 1.0), 0.0) for line in lines),
+        tuple(path for line in lines for point in line for path in point.paths),
+    )  # fmt: skip
+
+
+def _rate(point: Point) -> float:
+    """The learning rate of the optimizer that a point is named for; AdamW beside Muon has its own,
+    which the search scales by the same factor."""
+    name = str(point.fields["optim.name"])
+    rates = [p for p in point.settings if is_rate(p) and registry.reads(name, p.split(".")[-1])]
+    named = [p for p in rates if p.split(".")[-1].removesuffix("_lr") in name]
+    return point.settings[(named or rates)[0]]
+
+
+def _searched(line: Sequence[Point]) -> Searched:
+    seeds = min(len(point.losses) for point in line if not point.diverged)
+    losses = np.array(
+        [[np.inf] * seeds if p.diverged else p.losses[:seeds] for p in line], dtype=float
+    ).T
+    return Searched(float(line[0].fields["model.width"]), tuple(map(_rate, line)), losses)
