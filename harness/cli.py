@@ -153,6 +153,8 @@ def main() -> None:
     except BrokenPipeError:
         code = 141  # the reader of our output left, as `| head` does; 1 would be a check's no
         sys.stderr.close()
+    except ImportError as error:
+        code = _say(_foreign(error), 2)
     except OSError as error:  # wherever a path may stand, and whatever a disk may do
         named = error.filename is not None
         place = error.filename if named else "the output could not be written"
@@ -170,6 +172,24 @@ def _check_surroundings() -> None:
         os.getcwd()
     except OSError as error:
         raise OSError(error.errno, error.strerror, "the working folder") from None
+
+
+def _foreign(error: ImportError) -> str:
+    """What to say where a package of ours turned out to be somebody else's, as where a second
+    wheel has written its own `models` over ours. Raises the error itself where it is another."""
+    from importlib.metadata import packages_distributions
+
+    top = (error.name or "").partition(".")[0]
+    owners = packages_distributions().get(top, [])
+    others = [name for name in dict.fromkeys(owners) if name != "smol-harness"]
+    if top not in ("models", "recipes") or not (others or error.path):
+        raise error
+    place = f" ({error.path})" if error.path else ""
+    by = f"the installed package {' and '.join(others)} has" if others else "something else has"
+    return (
+        f"the Python package '{top}' is not smol-harness's own{place}: {by} one of that name; "
+        "install smol-harness into an environment of its own"
+    )
 
 
 def _say(error: Exception | str, code: int) -> int:
