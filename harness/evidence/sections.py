@@ -180,6 +180,16 @@ class Group:
         return self.by_end.get((arm, horizon), ())
 
     @cached_property
+    def by_key(self) -> dict[str, Record]:
+        """The records by the keys of their runs."""
+        return {record.key: record for record in self.records}
+
+    @cached_property
+    def by_path(self) -> dict[str, Record]:
+        """The records by their files."""
+        return {path_of(record): record for record in self.records}
+
+    @cached_property
     def seeds(self) -> tuple[int, ...]:
         """Every seed that was run."""
         return tuple(sorted({record.seed for record in self.records}))

@@ -15,7 +15,6 @@ from harness.evidence.endpoints import Reached
 from harness.evidence.pairing import Pairs
 from harness.evidence.sections import Group
 from harness.records.schema import Record
-from harness.records.store import path_of
 from harness.stats import tokens
 from harness.stats.inference import Estimate, Margin
 
@@ -25,9 +24,7 @@ OTHER_KIND = "on other kinds of machine"
 def slopes(group: Group, pairs: Pairs) -> list[float | None]:
     """Nats that the reference's loss falls per ln token near the horizon, at a constant rate: of
     the stem that each pair's endpoint of the reference went on from."""
-    by_path = {path_of(record): record for record in group.records}
-    by_key = {record.key: record for record in group.records}
-    return [_slope(by_path[end.path], end, by_key) for end, _ in pairs.ends]
+    return [_slope(group.by_path[end.path], end, group.by_key) for end, _ in pairs.ends]
 
 
 def _slope(record: Record, end: Reached, by_key: dict[str, Record]) -> float | None:
@@ -88,10 +85,8 @@ class Outlay:
 def outlay(group: Group, pairs: Pairs) -> Outlay:
     """Minutes of updates up to the horizon, the mean over the pairs, and peak memory, the highest
     of an arm; only where both arms ran on one kind of machine."""
-    by_key = {record.key: record for record in group.records}
-    by_path = {path_of(record): record for record in group.records}
-    sides = [[by_path[pair[side].path] for pair in pairs.ends] for side in (0, 1)]
-    chains = {k for side in sides for r in side for k in machines.of_chain(r, by_key)}
+    sides = [[group.by_path[pair[side].path] for pair in pairs.ends] for side in (0, 1)]
+    chains = {k for side in sides for r in side for k in machines.of_chain(r, group.by_key)}
     if len(chains) != 1:
         return Outlay(None, None, False, OTHER_KIND if chains else "not measured")
     base, took = (statistics.fmean(pair[side].seconds for pair in pairs.ends) for side in (0, 1))

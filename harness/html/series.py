@@ -30,13 +30,12 @@ def series(section: Section, prices: Sequence[Price]) -> dict[str, Any] | None:
     group, question = section.group, section.group.question
     if len(question.arms) > FEW or question.stages:
         return None
-    known = {record.key: record for record in group.records}
     lines: dict[tuple[str, str], list[tuple[int, list[dict[str, Any]]]]] = {}
     training = []
     for record in group.records:
         if record.status != "ok" or record.repeat or record.arm not in question.arms:
             continue
-        points = _points(record, known.get(record.parent or ""))
+        points = _points(record, group.by_key.get(record.parent or ""))
         if points:
             lines.setdefault((record.arm, record.stage), []).append((record.seed, points))
         training += _training(record)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from harness.files import read_regular
 from harness.machine.prices import prices
 from harness.records import bench, evaluation, store
 from harness.records.schema import Command
-from harness.records.untrusted import json_without_controls
+from harness.records.untrusted import json_without_controls, without_controls
 from harness.report import cells
 from tests.records.test_store import ONE
 
@@ -103,3 +105,20 @@ def test_a_regular_file_is_read_whole(tmp_path: Path) -> None:
     assert read_regular(path, 10) == b"x" * 10
     with pytest.raises(OSError, match="at most 0"):
         read_regular(path, 9)
+
+
+@pytest.mark.parametrize("kept", ["", "\n\t", "\n\t\r"])
+def test_of_every_character_of_unicode_controls_alone_are_taken(kept: str) -> None:
+    every = "".join(map(chr, range(sys.maxunicode + 1)))
+    left = set(without_controls(every, kept))
+    gone = (
+        {c for c in every if unicodedata.category(c) == "Cc"}
+        | {
+            c
+            for c in every
+            if unicodedata.bidirectional(c)
+            in ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+        }
+        | set("\u061c\u200e\u200f")
+    )  # the three marks have the letters' own direction
+    assert set(every) - left == gone - set(kept)

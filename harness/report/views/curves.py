@@ -111,12 +111,11 @@ def curves(section: Section) -> Curves:
     """The figure's data. Every `ok` run is drawn; a decay begins where its stem stood."""
     group, question = section.group, section.group.question
     lines: dict[tuple[str, str], list[CurvePoint]] = {}
-    known = {record.key: record for record in group.records}
     for record in group.records:
         if record.status != "ok" or record.repeat or record.arm not in question.arms:
             continue
         points = lines.setdefault((record.arm, record.stage), [])
-        parent = known.get(record.parent or "")
+        parent = group.by_key.get(record.parent or "")
         branch = [p for p in parent.validation if p.update <= record.first_update] if parent else []
         own = list(record.validation)
         if branch and (not own or branch[-1].update < own[0].update):
