@@ -6,6 +6,7 @@ here. May not import torch.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,26 @@ WHAT = {
 
 EXTRAS = {"pytorch_optimizer": "optimizers"}
 """Package -> the extra of ours that brings it."""
+
+
+def defined_at(name: str, code: str) -> str:
+    """`FILE:LINE` at which a text defines what a part's name means, as far as can be told without
+    running it; of an installed package, the name."""
+    named = own.read_name(name)
+    if not named.is_file:
+        return name
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError):
+        body = []
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else ()
+        names = [one.id for one in targets if isinstance(one, ast.Name)]
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.append(node.name)
+        if named.found in names or (not named.found and names and names[0][0] != "_"):
+            return f"{named.place}:{node.lineno}"
+    return f"{named.place}:1"
 
 
 def code_of(kind: str, name: str, beside: Sequence[Path]) -> str:

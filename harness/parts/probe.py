@@ -1,48 +1,47 @@
-"""The child that loads and tries parts that are not ours. `python -P -m harness.parts.probe`.
+"""The child that loads and tries parts that are not ours. `python -P -m harness.parts.probe
+SECONDS CPU_SECONDS`, after which it says where it is and ends.
 
 Reads a question as JSON, writes an answer as JSON: the parts' settings complete with their
-defaults, what was counted of them, or the fault. They are tried on the CPU, in one layer of the
-model that they are for: shapes, finite numbers, no look at later tokens, two updates.
+defaults, what was counted of them, or the fault. They are tried on the CPU (`trial`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
+import faulthandler
 import inspect
 import json
+import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.config import RunConfig, flatten, replace
 from harness.errors import RequestError, nearest
-from harness.optim import build, schedule
 from harness.optim import own as optimizers
-from harness.parts import loss_term
+from harness.parts import files, trial
+from harness.parts.trial import blamed_on
 from models import own, parts
-from models.config import Counted, ModelConfig
-from models.dtypes import DTYPES
-from models.layers import rotary_angles
-from models.lm import LanguageModel, count_parameters
+from models.config import Counted
+from models.lm import count_parameters
 from models.ops import choose
 from models.own import Fault
 
-TOKENS, VOCABULARY, BATCH = 16, 64, 2
-"""What parts are tried on."""
-UPDATES = 2
 KNOWN_OPS = ("aten", "prims", "prim")
 """The families of operators whose matrix products torch's counter knows."""
 CALLED = {"schedule.shape": 1, "train.loss": 2}
 """What is called while it trains -> with how many arguments."""
-STEPS = 100
-"""A schedule is tried at so many points of its course."""
+HANDED = {
+    "schedule.shape": "the progress",
+    "train.loss": "logits and targets",
+    "model.feed_forward": "the model's configuration",
+    "model.attention": "the model's configuration",
+}
+"""What stands before a part's settings; an optimizer's depends on what it is."""
 MAKERS = {
     "model.feed_forward": parts.feed_forward,
     "model.attention": parts.attention,
@@ -64,16 +63,16 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     for kind in question["kinds"]:
         section = _section(config, kind)
         objects[kind] = own.load(section.name, section.code)
-        with _blamed_on(objects[kind]):
+        with blamed_on(objects[kind]):
             settings, used = _settings(kind, section, objects[kind], question["wishes"])
         changes[f"{kind}.settings"] = settings
         taken += used
     config = replace(config, changes)
     for kind, make in MAKERS.items():
         if kind in objects:
-            with _blamed_on(objects[kind]):
+            with blamed_on(objects[kind]):
                 changes[f"{kind}.counted"] = _counted(config, make).model_dump()
-    _try(config, objects)
+    trial.try_parts(config, objects)
     return {"changes": changes, "taken": taken}
 
 
@@ -84,13 +83,27 @@ def _section(config: RunConfig, kind: str) -> Any:
     return found
 
 
-def _handed(kind: str, part: Any) -> int:
-    """How many arguments stand before a part's settings."""
+def _handed(kind: str, part: Any) -> tuple[int, str]:
+    """How many arguments stand before a part's settings, and what they are."""
     if kind == "optim":
-        return optimizers.handed_in(part)
-    if kind in CALLED:  # a class takes its settings alone, and its objects are called
-        return 0 if isinstance(part, type) else CALLED[kind]
-    return 1
+        count = optimizers.handed_in(part)
+        return count, "the list of parameter groups" if count == 1 else "`parameters` and `roles`"
+    if kind in CALLED and isinstance(part, type):  # it takes its settings, its objects are called
+        return 0, "nothing"
+    return CALLED.get(kind, 1), HANDED[kind]
+
+
+def _refuse_too_few(part: Any, signature: list[inspect.Parameter], handed: int, what: str) -> None:
+    """Raise Fault where a part cannot take what is handed in."""
+    if any(one.kind is one.VAR_POSITIONAL for one in signature):
+        return
+    positional = sum(
+        one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in signature
+    )
+    if positional < handed:
+        raise Fault(
+            f"{own.line_of(part)}: is called with {what} and takes {positional or 'no'} arguments"
+        )
 
 
 def _settings(
@@ -98,9 +111,11 @@ def _settings(
 ) -> tuple[dict[str, Any], list[str]]:
     """A part's settings, its own defaults said, and the wishes among them."""
     if not callable(part):
-        raise Fault(f"{section.name} is {type(part).__name__}, neither class nor function")
+        place = files.defined_at(section.name, section.code)
+        raise Fault(f"{place}: it is {type(part).__name__}, neither class nor function")
     signature = list(inspect.signature(part).parameters.values())
-    handed = _handed(kind, part)
+    handed, what = _handed(kind, part)
+    _refuse_too_few(part, signature, handed, what)
     open_ended = any(one.kind is one.VAR_KEYWORD for one in signature)
     known = {
         one.name: one.default
@@ -115,9 +130,12 @@ def _settings(
     }
     given = {**section.settings, **{name: wishes[path] for name, path in used.items()}}
     for name in given:
+        if name in (one.name for one in signature[:handed]):
+            raise Fault(f"{own.line_of(part)}: '{name}' stands where {what} is handed in")
         if name not in known and not open_ended:
             raise RequestError(
-                f"{start}{name}: {section.name} has no such setting{nearest(name, known)}"
+                f"{own.line_of(part)}: {start}{name}: {section.name} has no such setting"
+                f"{nearest(name, known)}"
             )
     for name, default in known.items():
         if name not in given and default is inspect.Parameter.empty:
@@ -141,7 +159,7 @@ def _counted(config: RunConfig, make: Callable[..., torch.nn.Module]) -> Counted
     """Of one layer, without memory where the part can be built so."""
     try:
         return _count_on("meta", config, make)
-    except Fault:
+    except (Fault, TimeoutError):
         raise
     except Exception:  # it looks at its numbers, or builds them outside torch
         return _count_on("cpu", config, make)
@@ -153,14 +171,14 @@ def _count_on(device: str, config: RunConfig, make: Callable[..., torch.nn.Modul
         part = make(model, choose(()))
         parameters = count_parameters(part)
         x = torch.zeros(1, seq, model.width, requires_grad=True)
-        others = _rotary(model, seq)
+        others = trial.rotary(model, seq)
     seen = _Operators()
     counter = FlopCounterMode(display=False)
     try:
         with counter, seen:
-            y = _result(part(x, *others))
+            y = trial.result(part(x, *others))
             y.sum().backward()
-    except Fault:
+    except (Fault, TimeoutError):
         raise
     except Exception as error:
         if device == "meta":
@@ -189,144 +207,23 @@ def _counts() -> Mapping[Any, Any]:
     return flop_registry
 
 
-# -- trying -------------------------------------------------------------------------------------
+def _end_what_does_not_end(seconds: float, cpu_seconds: float) -> None:
+    """Have a loop without end, and whatever ends the process outright, say where it was."""
+    faulthandler.enable()  # a segmentation fault prints the lines, which the parent reads
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    if hasattr(signal, "setitimer"):  # an endless loop of Python costs CPU time: told sooner
 
+        def too_long(number: int, frame: Any) -> NoReturn:
+            raise TimeoutError(f"it had not ended after {cpu_seconds:g} s of computing")
 
-def _try(config: RunConfig, objects: Mapping[str, Any]) -> None:
-    """In one layer, in the dtype that will be computed in."""
-    small = config.model.model_copy(
-        update={"layers": 1, "vocab_size": VOCABULARY, "max_seq_len": TOKENS}
-    )
-    dtype = DTYPES[config.train.dtype]
-    torch.manual_seed(0)
-    blocks = [part for kind, part in objects.items() if kind in MAKERS or kind == "train.loss"]
-    if "schedule.shape" in objects:
-        with _blamed_on(objects["schedule.shape"]):
-            for step in range(STEPS):
-                schedule.own_factor(config.schedule.shape, step / STEPS)
-    with _blamed_on(*blocks):
-        model = LanguageModel(small, dtype)
-        model.init_weights(0)
-        if config.train.dtype == "fp64":
-            model.double()
-        model.loss_term = loss_term.term(config.train.loss)
-    for kind in MAKERS:
-        if kind in objects:
-            module: Any = model.blocks[0].get_submodule(kind.removeprefix("model."))
-            with _blamed_on(objects[kind]):
-                _try_part(module, small, dtype)
-    tokens = torch.randint(0, VOCABULARY, (BATCH, TOKENS))
-    made = None
-    for _ in range(UPDATES):
-        with _blamed_on(*blocks), model.working_weights():
-            _finite(lambda: _whole(model, tokens), model).backward()
-        with _blamed_on(*(part for kind, part in objects.items() if kind == "optim")):
-            made = made or build.build(config.optim, model)
-            made.set_factor(0.5)
-            _step(made, model)
-            made.load_state_dict(made.state_dict())
-        for parameter in model.parameters():
-            parameter.grad = None
-
-
-def _whole(model: LanguageModel, tokens: Tensor) -> Tensor:
-    sums = model.loss_sums(tokens, tokens)
-    return sums.cross_entropy if sums.term is None else sums.cross_entropy + sums.term
-
-
-def _try_part(module: Any, model: ModelConfig, dtype: torch.dtype) -> None:
-    """Shape, dtype, finite numbers, and that no token sees a later one."""
-    module.eval()
-    place = own.line_of(type(module.part).forward)
-    x = torch.randn(BATCH, TOKENS, model.width).to(dtype)
-    others = _rotary(model, TOKENS, dtype)
-    with torch.no_grad():
-        y = _result(module(x, *others))
-        if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != x.dtype:
-            gives = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
-            raise Fault(f"{place}: gives {gives}, not {tuple(x.shape)} {x.dtype}")
-        if not y.isfinite().all():
-            with _Spoiled(nan=bool(y.isnan().any())):
-                module(x, *others)
-            raise Fault(f"{place}: gives numbers that are not finite")
-        changed = x.clone()
-        changed[:, -1] += 1.0
-        torch.manual_seed(0)
-        before = module(x, *others)
-        torch.manual_seed(0)
-        after = module(changed, *others)
-        if not torch.allclose(_result(before)[:, :-1], _result(after)[:, :-1], atol=1e-2):
-            raise Fault(f"{place}: a token's result depends on later tokens")
-    module.train()
-
-
-def _finite(compute: Callable[[], Tensor], model: LanguageModel) -> Tensor:
-    loss = compute()
-    if not loss.isfinite():
-        with _Spoiled(nan=bool(loss.isnan())):
-            compute()
-        raise FloatingPointError("the loss is not finite")
-    return loss
-
-
-def _step(made: build.Optimizers, model: LanguageModel) -> None:
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    states = copy.deepcopy(made.state_dict())
-    made.step()
-    after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-    if after.isfinite().all():
-        return
-    model.load_state_dict(before)
-    made.load_state_dict(states)
-    with _Spoiled(nan=bool(after.isnan().any())):
-        made.step()
-    raise FloatingPointError("a step makes weights that are not finite")
-
-
-class _Spoiled(TorchDispatchMode):
-    """Raises where a NaN (or else an infinite number) first appears, so that the error's line is
-    the one that made it."""
-
-    def __init__(self, *, nan: bool) -> None:
-        super().__init__()
-        self.bad, self.word = (torch.isnan, "NaN") if nan else (torch.isinf, "infinite numbers")
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for one in tree_leaves(made):
-            # What `empty` gives is whatever was there.
-            if isinstance(one, Tensor) and one.is_floating_point() and "empty" not in str(func):
-                with _disable_current_modes():
-                    bad = bool(self.bad(one).any())
-                if bad:
-                    raise FloatingPointError(f"makes {self.word}")
-        return made
-
-
-def _rotary(
-    model: ModelConfig, length: int, dtype: torch.dtype = torch.float32
-) -> tuple[tuple[Tensor, Tensor]]:
-    return (rotary_angles(torch.arange(length), model.head_dim, model.rope_theta, dtype),)
-
-
-def _result(y: Any) -> Any:
-    return y[0] if isinstance(y, tuple) else y
-
-
-@contextlib.contextmanager
-def _blamed_on(*parts_tried: Any) -> Iterator[None]:
-    """An error inside is the fault of the part whose line it went through, else of the first."""
-    try:
-        yield
-    except (Fault, RequestError):
-        raise
-    except Exception as error:
-        raise Fault(own.where(error, *parts_tried[:1]) or own.said(error)) from error
+        signal.signal(signal.SIGVTALRM, too_long)
+        signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
 
 
 def main() -> NoReturn:
     """Answer the question on standard input."""
     out = sys.stdout
+    _end_what_does_not_end(*map(float, sys.argv[1:]))
     try:
         with contextlib.redirect_stdout(sys.stderr):
             found = answer(json.load(sys.stdin))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,9 +27,11 @@ from harness.optim import registry
 from harness.optim.tuning import OWN, is_setting
 from harness.parts import files
 from models.config import Part
+from models.own import MARK
 
-SECONDS = 300.0
-"""For importing and trying a part; a few on an idle machine."""
+SECONDS, CPU_SECONDS = 295.0, 60.0
+"""For importing and trying a part, by the clock and by what it computes; a few on an idle
+machine."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def _unvaried(settings: Mapping[str, Any], before: str = OWN) -> dict[str, Any]:
 
 
 def _tried(question: dict[str, Any]) -> dict[str, Any]:
-    prober = Path(__file__).with_name("probe.py").read_text("utf-8")
+    prober = [file.read_text("utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
     versions = provenance.software()
     code = [provenance.source_digest(), prober, [versions["python"], versions["torch"]]]
     config = question["config"]
@@ -132,24 +136,41 @@ def _tried(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ask(question: dict[str, Any]) -> dict[str, Any]:
-    names = ", ".join(_at(question["config"], kind)["name"] for kind in question["kinds"])
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "harness.parts.probe"],
+            [sys.executable, "-P", "-m", "harness.parts.probe", str(SECONDS), str(CPU_SECONDS)],
             env={**os.environ, "PYTHONPATH": str(provenance.ROOT), "OMP_NUM_THREADS": "1"},
-            input=json.dumps(question), capture_output=True, text=True, timeout=SECONDS,
+            input=json.dumps(question), capture_output=True, text=True, timeout=SECONDS + 5.0,
             check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise RequestError(f"{names}: trying it took over {SECONDS:g} s") from None
+        raise RequestError(f"{_places(question)}: trying it took over {SECONDS:g} s") from None
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise RequestError(f"{names}: trying it ended with code {done.returncode}: {said[-1]}")
+        raise RequestError(_ended(question, done.returncode, done.stderr))
     answer: dict[str, Any] = json.loads(lines[-1])
     if "fault" in answer:
         raise RequestError(answer["fault"])
     return answer
+
+
+def _places(question: dict[str, Any]) -> str:
+    """Where the parts asked about are defined."""
+    sections = [_at(question["config"], kind) for kind in question["kinds"]]
+    return ", ".join(files.defined_at(section["name"], section["code"]) for section in sections)
+
+
+def _ended(question: dict[str, Any], code: int, errors: str) -> str:
+    """Of a child that ended without an answer: the innermost line of a part, as Python's fault
+    handler printed it, else where the parts begin."""
+    found = re.search(rf'File "{re.escape(MARK)}(.+?)", line (\d+)', errors)
+    place = f"{found[1]}:{found[2]}" if found else _places(question)
+    if "Timeout (" in errors:
+        return f"{place}: it had not ended after {SECONDS:g} s"
+    if code < 0:
+        return f"{place}: it ended its process by {signal.Signals(-code).name}"
+    said = errors.strip().splitlines() or ["it said nothing"]
+    return f"{place}: it ended its process with code {code}: {said[-1]}"
 
 
 def _at(config: dict[str, Any], kind: str) -> dict[str, Any]:

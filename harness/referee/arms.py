@@ -160,7 +160,13 @@ def _git(place: Path, *arguments: str) -> bytes:
 def _commit(place: Path, revision: str) -> str:
     if revision.startswith("-"):
         raise RequestError(f"no git revision '{revision}'")
-    return _git(place, "rev-parse", "--verify", f"{revision}^{{commit}}").decode().strip()
+    try:
+        return _git(place, "rev-parse", "--verify", f"{revision}^{{commit}}").decode().strip()
+    except RequestError as error:
+        if "needed a single revision" not in str(error).lower():
+            raise
+    refs = _git(place, "for-each-ref", "--format=%(refname:short)").decode().split()
+    raise RequestError(f"no git revision '{revision}' in '{place}'{nearest(revision, refs)}")
 
 
 def _extract(place: Path, commit: str, target: Path) -> None:

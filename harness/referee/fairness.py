@@ -66,6 +66,9 @@ def metric_of(
         names = [one for one in reported if one not in COUNTERS]
         if not names:
             return None
+        marked = [one for one in names if any(one in r.directions for r in records)]
+        if len(marked) == 1:  # `METRIC loss=2 lower` is the result, `METRIC size=9` beside it
+            names = marked
         if len(names) > 1:
             raise RequestError(f"which metric? --metric one of: {', '.join(sorted(names)[:12])}")
         name = names[0]

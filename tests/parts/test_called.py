@@ -78,6 +78,13 @@ def test_both_are_tried_their_defaults_said_and_old_keys_stay():
         ("train.loss", "def f(x, y):\n    return x.detach().sum()\n", "1: its value has no"),
         ("train.loss", "def f(x, y):\n    return (x - x).sum().log()\n", "mine.py:2: Floating"),
         ("train.loss", "def f(x, y):\n    return x @ y\n", "mine.py:2: RuntimeError"),
+        ("train.loss", "def f(x, y):\n    return x.mul_(2).sum()\n", "1: it changes its logits"),
+        ("train.loss", "def f(x, y):\n    y.zero_()\n    return x.sum()\n", "1: .* targets in pl"),
+        (
+            "schedule.shape",
+            "def f():\n    return 1\n",
+            "1: is called with the progress and takes no",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(kind, code, said):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from harness import presets
 from harness.config import replace
 from harness.errors import RequestError
 from harness.parts import probe
+from harness.parts import settle as room
 from models import own
 from models.own import Fault
 
@@ -50,6 +53,8 @@ def ask(kind: str, name: str, code: str, *, dtype: str = "bf16", **settings: Any
         "model.width": 32, "model.heads": 2, "model.kv_heads": 1, "model.head_dim": 16,
         "model.ffn": 64, "data.seq_len": 24, "train.dtype": dtype,
     })  # fmt: skip
+    for module in [one for one in sys.modules if one.startswith("own_")]:
+        del sys.modules[module]  # many texts of one name, which a child never has
     named = {f"{kind}.name": name, f"{kind}.settings": settings, f"{kind}.code": code}
     config = replace(base, named).model_dump(mode="json")
     return probe.answer({"kinds": [kind], "config": config, "wishes": {}})
@@ -93,6 +98,25 @@ def test_a_sound_part_says_its_settings_and_is_counted():
         ("(torch.nn.Module)", "(dict)", r"mine\.py:6: AttributeError|mine\.py:3: gives Square"),
         ("class Square", "def other():\n    pass\n\nclass Square", None),
         ("class Square", "class Other:\n    pass\n\nclass Square", r"mine\.py:1: name one of its"),
+        ("self.up(x).relu().square()", "(self.up(x) * 0).sqrt()",
+         r"mine\.py:11: backward: .* not finite"),
+        ("self.up(x).relu().square()", "self.up(x).sigmoid_().square().sigmoid_().mul_(2)",
+         r"mine\.py:11: backward: RuntimeError: one of the variables"),
+        ("    def forward", "    @torch.no_grad()\n    def forward", r"mine\.py:10: none of its"),
+        ("self.up(x)", "self.up(x.flip(0))", r"mine\.py:10: a sequence's result"),
+        ("self.up = torch.nn.Linear(config.width, multiple * config.width, bias=False)",
+         "self.up = [torch.nn.Linear(32, 128)][0].__call__; self.all = [torch.nn.Linear(32, 128)]",
+         r"mine\.py:6: self\.all is a list or dict .*torch\.nn\.ModuleList"),
+        ("torch.nn.Parameter(torch.full((), 0.5))", "torch.ones((), requires_grad=True)",
+         r"mine\.py:8: self\.gain is a tensor .*torch\.nn\.Parameter"),
+        ("self.gain * self", "torch.ones(16, 1).to(x) * self", r"mine\.py:11: .*must match"),
+        ("    def forward", "    def roles(self):\n        return {'upp.weight': 'matrix'}\n\n"
+         "    def forward", r"mine\.py:10: .* no parameter 'upp\.weight'; did you mean 'up\."),
+        ("    def forward", "    def roles(self):\n        return {'up.weight': 'matrx'}\n\n"
+         "    def forward", r"mine\.py:10: 'up\.weight' has no role 'matrx'; did you .*'matrix'"),
+        ("        return self", "        raise SystemExit(4)\n        return self",
+         r"mine\.py:11: SystemExit: 4"),
+        ("self, config, multiple=4", "self", r"mine\.py:3: is called with the model's"),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_feed_forward(old: str, new: str, said: str | None) -> None:
@@ -116,6 +140,13 @@ def test_mistakes_in_a_feed_forward(old: str, new: str, said: str | None) -> Non
         ("dict(lr=lr, mix=mix)", "dict(rate=lr, mix=mix)", r"mine\.py:3: its groups need `lr`"),
         ("super().__init__(groups", "super().__init__(groups[:1]", r"mine\.py:3: leaves out"),
         ("(torch.optim.Optimizer)", "", r"mine\.py:5: TypeError"),
+        ("groups, lr", "lr, groups", r"mine\.py:3: 'lr' stands where the list of parameter groups"),
+        ("        for group in self", "        return\n        for group in self",
+         r"mine\.py:7: 2 steps change no weight"),
+        ("p.sub_(", "p.data = p.data.double().sub_(", r"mine\.py:3: .*float64, which was"),
+        ("m = self", "self.state[p]['f'] = print\n                m = self",
+         r"mine\.py:3: .*state cannot be kept in a checkpoint"),
+        ("class Lion", "Lion = 3\n\nclass Loin", r"mine\.py:3: it is int, neither class nor"),
     ],
 )  # fmt: skip
 def test_mistakes_in_an_optimizer(old: str, new: str, said: str) -> None:
@@ -126,7 +157,8 @@ def test_mistakes_in_an_optimizer(old: str, new: str, said: str) -> None:
 
 
 def test_a_setting_that_is_not_there_or_not_given():
-    with pytest.raises(RequestError, match=r"optim\.settings\.mx: mine.py:Lion .* mean 'mix'"):
+    said = r"^mine\.py:3: optim\.settings\.mx: mine.py:Lion .* mean 'mix'"
+    with pytest.raises(RequestError, match=said):
         lion(mx=0.8)
     with pytest.raises(Fault, match=r"mine\.py:3: needs a value for optim\.settings\.lr"):
         ask("optim", "mine.py:Lion", LION)
@@ -155,3 +187,42 @@ def test_what_torch_cannot_count_is_not_known():
     counted = square(code)["changes"]["model.feed_forward.counted"]
     assert counted["flops"] is None
     assert "own_test.double" in counted["reason"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param(
+            "import ctypes; ctypes.string_at(0)",
+            r"^mine\.py:9: it ended its process by SIGSEGV",
+            marks=pytest.mark.slow,
+        ),
+        ("while True: pass", r"^mine\.py:9: TimeoutError: it had not ended after 1 s"),
+    ],
+)
+def test_a_part_that_ends_or_holds_its_process_is_named(
+    line: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SMOL_CACHE", str(tmp_path))
+    monkeypatch.setattr(room, "CPU_SECONDS", 1.0)
+    code = LION.replace("        for group", f"        {line}\n        for group", 1)
+    config = replace(presets.run("smoke"), {
+        "optim.name": "mine.py:Lion", "optim.code": code, "optim.settings": {"lr": 1e-3},
+        "train.dtype": "fp32",
+    })  # fmt: skip
+    with pytest.raises(RequestError, match=said):
+        room.settle(config, (), {})
+
+
+def test_of_a_child_that_ends_without_a_word_the_parts_place_is_said():
+    config = replace(presets.run("smoke"), {"optim.name": "mine.py:Lion", "optim.code": LION})
+    question = {"kinds": ["optim"], "config": config.model_dump(mode="json")}
+    assert room._ended(question, 0, "") == (
+        "mine.py:3: it ended its process with code 0: it said nothing"
+    )
+    hung = f'Timeout (0:04:55)!\nThread 1:\n  File "{own.MARK}mine.py", line 12 in step\n'
+    assert room._ended(question, 1, hung) == "mine.py:12: it had not ended after 295 s"
+
+
+def test_lists_that_only_repeat_what_torch_sees_are_no_mistake():
+    square(SQUARE.replace("self.gain =", "self.both = [self.up, self.down]\n        self.gain ="))

@@ -135,6 +135,9 @@ def test_what_is_not_said_is_not_guessed(tmp_path: Path):
     many = arm(tmp_path, "many", silent + "print('METRIC score=1')\n")
     with pytest.raises(RequestError, match=r"which metric.*loss, score"):
         judged(tmp_path, many, other, way="lower")
+    # The one that says which way it is better is the result.
+    both = arm(tmp_path, "both", GOOD + "print('METRIC examples=2400')\n")
+    assert judged(tmp_path, both, other).metric == "loss"
 
 
 def test_a_second_look_at_the_same_seeds_is_no_answer(tmp_path: Path):
