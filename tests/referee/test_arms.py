@@ -52,7 +52,7 @@ def test_a_revision_is_judged_against_the_folder(tmp_path: Path):
     assert asked.arms[0].files.keys() == {"train.py"}
     asked.spend()
     assert asked.outcome().judgements["sub"].decision == "keep"
-    with pytest.raises(RequestError, match="no git revision .nowhere. in "):
+    with pytest.raises(RequestError, match=r"no git revision .nowhere. in "):
         take(tmp_path, f"{place}@nowhere")
 
 
