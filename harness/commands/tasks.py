@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -15,23 +16,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands import models, special
+from harness.commands.planned import read_device
 from harness.data import cloze, ends
 from harness.errors import RequestError, nearest
 
 if TYPE_CHECKING:
+    from harness.commands.evaluate import Options
     from harness.train.tasks import HarnessModel
 
 BOOTSTRAP = 1000
 """Resamples of the metrics whose standard error has no formula."""
 
 
-def read_names(tasks: str) -> list[str]:
+def evaluate(options: Options, names: str) -> None:
+    """lm-evaluation-harness's tasks instead of a text. Raises RequestError."""
+    if options.text or options.data is not None or options.record:
+        raise RequestError("--tasks goes without --text, --data and --record")
+    wanted = read_names(names)
+    found = models.resolve(options.model, scale=options.scale, results=options.results)
+    device = read_device(options.device)
+    loaded = models.load(found, dtype=options.dtype, device=device, tokenizer=options.tokenizer)
+    model = harness_model(loaded, context=options.context)
+    scored = run_tasks(
+        model, wanted, limit=options.limit, fewshot=options.fewshot, chat=options.chat
+    )
+    said = summary(loaded, model, scored, chat=options.chat)
+    print(json.dumps(said, indent=1) if options.as_json else text(said))
+    if options.out is not None:
+        template = model.chat_template() if options.chat else None
+        for file in keep(said, scored, template or None, options.out):
+            print(f"kept: {file}", file=sys.stderr if options.as_json else sys.stdout)
+
+
+def read_names(tasks: str, option: str = "--tasks") -> list[str]:
     """The tasks of a list with commas. Raises RequestError where none can be run."""
     if importlib.util.find_spec("lm_eval") is None:
-        raise RequestError("--tasks needs lm_eval: pip install 'smol-harness[eval]'")
+        raise RequestError(f"{option} needs lm_eval: pip install 'smol-harness[eval]'")
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     if not names:
-        raise RequestError(f"--tasks names no task; {cloze.NAME} needs no Hub")
+        raise RequestError(f"{option} names no task; {cloze.NAME} needs no Hub")
     _quiet()
     return names
 
