@@ -131,13 +131,13 @@ def write_page(entry: Entry, device: str, results: Path) -> None:
     if not found:
         return
     lines = ledger.read(ledger.path_of(results, entry.name))
-    said = rungs.say(found)
+    carried = transfers.carried(records, found[0].pair, product)
+    said = rungs.say(found, unfair=transfers.unfair(carried, found[0].pair))
     figure = ""
     if (data := page.shown(entry.name, found, said)) is not None:
         figure = f"figures/ladder-{entry.name}.png"
         (results / "figures").mkdir(exist_ok=True)
         write_atomically(results / figure, draw.picture(data))
-    carried = transfers.carried(records, found[0].pair, product)
     file = results / f"ladder-{entry.name}.md"
     made = page.text(entry.name, found, lines, said, carried=carried, figure=figure)
     write_atomically(file, made)

@@ -90,8 +90,9 @@ class Said:
     judged: Judged | None = None
 
 
-def say(found: Sequence[Climbed], at: Spot = TARGET) -> Said:
-    """The multiplier of the arm's compute at `at`, or that and why this ladder cannot tell."""
+def say(found: Sequence[Climbed], at: Spot = TARGET, unfair: str | None = None) -> Said:
+    """The multiplier of the arm's compute at `at`, or that and why this ladder cannot tell:
+    `unfair` is why its arms' settings decide it."""
     if len(found) < FEWEST:
         return _cannot(f"a law needs {FEWEST} rungs at least, and {len(found)} are finished")
     reference, arm = found[0].pair
@@ -107,7 +108,9 @@ def say(found: Sequence[Climbed], at: Spot = TARGET) -> Said:
     ends = tuple(math.exp(end) for end in outer)
     value = math.exp(middle)
     reason = None
-    if judged.does_not_fit[0]:
+    if unfair is not None:
+        reason = unfair
+    elif judged.does_not_fit[0]:
         reason = f"the law does not fit these rungs (p = {judged.misfit[0]:.2g} < {MISFIT:g})"
     elif outer[0] <= 0.0 <= outer[1]:
         reason = (
@@ -119,14 +122,15 @@ def say(found: Sequence[Climbed], at: Spot = TARGET) -> Said:
     if reason is not None:
         verdict = f"this ladder cannot tell: {reason}"
     elif value > TOO_FAR:
-        verdict = f"{arm} needs at least {ends[0]:.2f} x {reference}'s compute {where}, if it gets "
+        least = _number(min(ends[0], TOO_FAR))
+        verdict = f"{arm} needs at least {least} x {reference}'s compute {where}, if it gets "
         verdict += "as far at all"
     else:
         verdict = (
             f"{arm} needs {value:.2f} x [{_number(ends[0])}, {_number(ends[1])}] of {reference}'s "
             f"compute {where}"
         )
-    if crossed and not judged.does_not_fit[0]:
+    if crossed and unfair is None and not judged.does_not_fit[0]:
         verdict += f"; a crossing: {arm} is {'better' if crossed < 0 else 'worse'} at the "
         verdict += f"smallest rung and {'worse' if crossed < 0 else 'better'} there"
     return Said(

@@ -32,6 +32,28 @@ class Carried:
     """The rate that the ladder uses at each rung: factor 1 of the search."""
     paths: tuple[str, ...]
 
+    @property
+    def loses(self) -> list[str]:
+        """Where the ladder's own rate loses more than two seeds differ by, or the search does not
+        say what it loses: a difference between arms there may be one of settings."""
+        found = []
+        for scale, size, used in zip(self.scales, self.sizes, self.declared, strict=True):
+            if not size.inside:
+                best = size.rates[size.best]
+                found.append(f"{self.arm}'s best rate at {scale}, {best:.3g}, is a search's edge")
+            elif (cost := size.near(used) - size.optimum[1]) > size.noise:
+                found.append(
+                    f"{self.arm}'s rate at {scale}, {used:.3g}, loses {cost:.3f} nats against "
+                    f"{size.optimum[0]:.3g}"
+                )
+        return found
+
+
+def unfair(carried: Sequence[Carried], arms: Sequence[str]) -> str | None:
+    """Why a ladder compares settings rather than arms; None where a search shows that it does
+    not, or where none was run."""
+    return next((one for arm in carried for one in arm.loses if arm.arm in arms), None)
+
 
 def carried(records: Sequence[Record], arms: Sequence[str], device_class: str) -> list[Carried]:
     """Of each arm that some search at the rungs has tuned without decay on a class of device."""

@@ -1,0 +1,51 @@
+"""What a search at the rungs says of the rates that a ladder uses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.evidence import rungs
+from harness.evidence.transfers import Carried, unfair
+from harness.stats.ladder import Rung
+from harness.stats.transfer import Searched
+
+RATES = (0.01, 0.02, 0.04, 0.08)
+
+
+def _carried(best: float, used: float) -> Carried:
+    away = np.log2(np.array(RATES) / best)
+    losses = 5.0 + 0.05 * away**2 + np.array([[0.003], [-0.003]])
+    size = Searched(32.0, RATES, losses)
+    return Carried("muon", ("rung1",), (size,), None, "one size", (used,), ())
+
+
+def test_a_rate_that_loses_more_than_noise_is_no_fair_comparison() -> None:
+    arms = ("adamw", "muon")
+    assert unfair([_carried(0.02, 0.02)], arms) is None
+    assert unfair([_carried(0.02, 0.022)], arms) is None, (
+        "0.001 nats, and two seeds differ by 0.006"
+    )
+    why = unfair([_carried(0.02, 0.08)], arms)
+    assert why is not None
+    assert "muon's rate at rung1, 0.08, loses 0.200 nats against 0.02" in why
+    assert unfair([_carried(0.02, 0.08)], ("adamw", "torch-muon")) is None, (
+        "of no arm that is asked"
+    )
+    edge = unfair([_carried(0.005, 0.02)], arms)
+    assert edge is not None
+    assert "edge" in edge
+
+
+def test_no_multiplier_is_said_of_unfair_settings() -> None:
+    draw = np.random.default_rng(0)
+    found = []
+    for place, size in enumerate((3e5, 6e5, 1.2e6, 2.4e6)):
+        tokens = (2 * size, 6 * size, 18 * size)
+        reach = np.outer((1.0, 1.5), tokens)  # the arm needs two thirds of the tokens
+        clean = 1.7 + 400.0 / size**0.34 + 400.0 / reach**0.28
+        losses = clean + draw.normal(0, 0.004, (1, 4, 2, 3))
+        rung = Rung(size, tokens, losses)
+        scale = f"rung{place + 1}"
+        found.append(rungs.Climbed(scale, ("adamw", "muon"), rung, (0, 1, 2, 3), (), "2026"))
+    assert "muon needs " in rungs.say(found).verdict
+    assert rungs.say(found, unfair="rates").verdict == "this ladder cannot tell: rates"
