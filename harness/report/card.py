@@ -13,7 +13,7 @@ from harness.errors import RequestError
 from harness.files import write_atomically
 from harness.records import store
 from harness.report import cells, fresh, inputs, pages
-from harness.report.draw import Shown
+from harness.report.draw import Shown, Themed
 from harness.report.pages import CARD as CARD
 from harness.report.pages import FOLDER, MADE, Pages
 
@@ -51,7 +51,13 @@ def _left_over(results: Path, made: Pages) -> list[Path]:
 
 
 def _figures(made: Pages) -> dict[str, Shown]:
-    return {figure.file: figure.data for figure in made.figures}
+    """File -> what it shows; a themed figure for a dark page too."""
+    found = {figure.file: figure.data for figure in made.figures}
+    dark = {
+        f"{figure.name}.dark.png": figure.data.model_copy(update={"dark": True})
+        for figure in made.figures if isinstance(figure.data, Themed)
+    }  # fmt: skip
+    return {**found, **dark}
 
 
 def regenerate(results: Path) -> list[Path]:

@@ -67,3 +67,32 @@ def test_drawing_is_repeatable_also_with_one_seed_and_one_arm() -> None:
     failed = [broken(stem_only[0], "oom", "out of memory", validation=())]
     (section,) = sections(failed)
     assert draw_curves(curves(section)).startswith(b"\x89PNG")
+
+
+def test_the_dark_variant_is_the_same_drawing_in_other_colours() -> None:
+    """A light page's digest knows nothing of it; its paper is dark and its words are light."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from harness.report import draw
+    from harness.report.views.findings import Forest, ForestRow
+
+    row = ForestRow(
+        title="b − a", section="one", difference=-0.2, interval=(-0.3, -0.1), detectable=0.1,
+        margin=0.05, noise=0.02,
+    )  # fmt: skip
+    light = Forest(title="differences", rows=(row,))
+    dark = light.model_copy(update={"dark": True})
+    assert light.digest != dark.digest
+    white, black = (
+        np.asarray(Image.open(io.BytesIO(draw.picture(data))).convert("L"), dtype=float)
+        for data in (light, dark)
+    )
+    assert white.shape == black.shape
+    assert np.median(white) == 255
+    assert np.median(black) < 20
+    ink = white < 120  # words, axes, the point: what is dark on light is light on dark
+    assert ink.mean() > 0.002
+    assert (black[ink] > 90).mean() > 0.95

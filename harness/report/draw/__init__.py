@@ -44,6 +44,17 @@ class Shown(Frozen):
         return digest(self)
 
 
+class Themed(Shown):
+    """The data of a figure that is also drawn for a dark page."""
+
+    dark: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The digest of the data drawn, which a light page does not change."""
+        return digest(self if self.dark else self.model_dump(mode="json", exclude={"dark"}))
+
+
 @dataclass(frozen=True)
 class Figure:
     """A view that is a figure: what it shows, and what stands around it in the card."""
@@ -123,6 +134,10 @@ def page(
             rc: Any = {known[name]: size for name, size in sizes.items()}
             with sns.axes_style(style), plt.rc_context(rc):
                 canvas = function(data)
+                if isinstance(data, Themed) and data.dark:
+                    from harness.report.draw.dark import darken
+
+                    darken(canvas)
                 buffer = io.BytesIO()
                 canvas.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
                 plt.close(canvas)

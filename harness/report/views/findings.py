@@ -14,7 +14,7 @@ from harness.evidence.sections import Section
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.report.compare import Comparison, of_section
-from harness.report.draw import Figure, Shown
+from harness.report.draw import Figure, Shown, Themed
 from harness.report.sentence import sentence
 from harness.report.table import Cell, Column, Row, Table, millions
 from harness.report.views import scope, throughput
@@ -180,7 +180,7 @@ class ForestRow(Shown):
     """Standard deviation of one arm over seeds, where a recipe measured it."""
 
 
-class Forest(Shown):
+class Forest(Themed):
     """All that the figure shows: the paired differences of which something may be said."""
 
     rows: tuple[ForestRow, ...]
