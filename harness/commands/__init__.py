@@ -66,6 +66,7 @@ DOOR = CommandGroup(
             {
                 "prepare": PREPARE,
                 "show": Command("data_show", "Show what a prepared folder holds."),
+                "croissant": Command("data_croissant", "Describe one as data hubs read it."),
             },
         ),
         "records": CommandGroup(
