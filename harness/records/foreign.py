@@ -110,6 +110,8 @@ class ScriptRecord(Frozen):
     hardware: Hardware
     software: dict[str, str]
     """Versions that the command's own Python sees; empty where it is no Python."""
+    points_only: tuple[str, ...] = ()
+    """Names of which it printed points along the run and no result at its end."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -69,7 +69,7 @@ def sweep(request: RefereeRequest, arms: Sequence[ForeignArm]) -> int:
     taking.forget(copies(request.work, request.name), arms)
     folder = runs_folder(request)
     for left in sorted(folder.iterdir()) if folder.is_dir() else []:
-        ended += Family(_mark(left), since_now=False).end()
+        ended += Family(_mark(left), since_now=False, folder=left).end()
         taking.remove(left)
     return ended
 
@@ -86,6 +86,7 @@ def carry_out(call: Call, slot: ForeignRun, place: int, attempt: int) -> ScriptR
     here, temporary = room / "here", room / "tmp"
     temporary.mkdir(parents=True)
     taking.lay_out(slot.arm, here, request.shared, call.shared_from)
+    written = _written_at(request, slot, here)
     before, beside = _stamps(slot.arm.place, request), _beside(slot.arm)
     try:
         with FileLock(GPU_LOCK) if request.on_gpu else nullcontext():
@@ -96,7 +97,7 @@ def carry_out(call: Call, slot: ForeignRun, place: int, attempt: int) -> ScriptR
                 budget=request.budget, memory_limit=request.memory_limit,
             )  # fmt: skip
         reading = _read(request, slot, here, ended)
-        broken = shared_gpu or _edited(request, slot, here)
+        broken = shared_gpu or _edited(request, slot, here, written)
         notes = _notes(ended, room, _changed(slot.arm.place, before, request))
         if new := sorted(_beside(slot.arm) - beside - ended.outside):
             shown = _few([anonymous(path) for path in new])
@@ -164,11 +165,30 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _edited(request: RefereeRequest, slot: ForeignRun, here: Path) -> str | None:
-    """Why a run does not count: it changed a file that was declared frozen."""
+def _written_at(request: RefereeRequest, slot: ForeignRun, here: Path) -> dict[str, int | None]:
+    """When each frozen file was last changed, which a program cannot set; None is gone."""
+    stamps: dict[str, int | None] = {}
     for relative in fairness.frozen_files(request.frozen, slot.arm.files):
-        if slot.arm.files[relative] not in (_digest(here / relative), taking.LINK):
+        try:
+            stamps[relative] = os.stat(here / relative).st_ctime_ns
+        except OSError:
+            stamps[relative] = None
+    return stamps
+
+
+def _edited(
+    request: RefereeRequest, slot: ForeignRun, here: Path, before: dict[str, int | None]
+) -> str | None:
+    """Why a run does not count: it changed a file that was declared frozen, or wrote to it and
+    put it back."""
+    after = _written_at(request, slot, here)
+    for relative, stamp in before.items():
+        if slot.arm.files[relative] == taking.LINK:
+            continue
+        if slot.arm.files[relative] != _digest(here / relative):
             return f"it edited the frozen file '{relative}' while it ran"
+        if after[relative] != stamp:
+            return f"it wrote to the frozen file '{relative}' while it ran"
     return None
 
 
@@ -281,6 +301,7 @@ def _record(call: Call, slot: ForeignRun, place: int, attempt: int, seen: _Seen)
         device=request.device,
         hardware=devices.of(request.device).machine(),
         software=dict(slot.conditions.software),
+        points_only=reading.points_only,
     )
 
 

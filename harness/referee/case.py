@@ -121,9 +121,18 @@ class Case:
 
     def faults(self, arm: ScriptArm) -> list[tuple[ScriptRecord, str]]:
         """An arm's runs that do not count, and why."""
-        name = self.metric_name()
-        found = [(r, fairness.row_fault(r, name)) for r in self.runs(arm) if not self.stale(r)]
+        name, ends = self.metric_name(), self._ends_with_result()
+        found = [
+            (r, fairness.row_fault(r, name) or fairness.unfinished(r, name, ends))
+            for r in self.runs(arm) if not self.stale(r)
+        ]  # fmt: skip
         return [(record, fault) for record, fault in found if fault is not None]
+
+    def _ends_with_result(self) -> bool:
+        """Whether any run of this question printed the metric as a result, not along the run."""
+        name = self.metric_name()
+        every = [record for arm in self.asked.arms for record in self.runs(arm)]
+        return any(name in r.reported and name not in r.points_only for r in every)
 
     def barred(self, arm: ScriptArm) -> str | None:
         """Why nothing can be said of an arm, from its own runs."""
@@ -186,6 +195,8 @@ class Case:
         own, pairs = self.barred(arm), self._pairs(arm)
         if own is not None or metric is None or not pairs:
             return own
+        if self.asked.way is None and (turned := fairness.opposed(metric, self.metric(), pairs)):
+            return turned
         frozen = self.asked.recipe_seeds
         if frozen not in (None, self.asked.seeds):
             return f"exploratory: the recipe froze {frozen} seeds"

@@ -104,6 +104,23 @@ def row_fault(record: ScriptRecord, metric: str | None) -> str | None:
     return None
 
 
+def unfinished(record: ScriptRecord, metric: str | None, results: bool) -> str | None:
+    """Why a run's value is none: others end with a result, and it printed points alone."""
+    if results and metric in record.points_only:
+        return f"it printed no result METRIC {metric}=..., only points along the run"
+    return None
+
+
+def opposed(
+    metric: str, found: tuple[str, Way] | None, candidate: Sequence[ScriptRecord]
+) -> str | None:
+    """Why an arm is not compared: it says of the metric that the other way is better."""
+    said = {r.directions[metric] for r in candidate if metric in r.directions}
+    if found is None or said <= {found[1]}:
+        return None
+    return f"it says that {said.pop()} is better, and the baseline that {found[1]} is"
+
+
 def seed_fault(records: Sequence[ScriptRecord], metric: str, asked: int) -> str | None:
     """Why an arm's seeds are none: all its runs, of `ENOUGH_SEEDS` seeds or all that were asked
     for, gave the very same values along the run and at its end."""

@@ -13,6 +13,10 @@ from harness.referee.reading import NUMBER, Reading, lines_of, number
 _METRIC = re.compile(
     rf"METRIC\s+(?P<name>[^\s=]+)\s*=\s*(?P<value>{NUMBER})(?P<rest>(?:\s.*)?)", re.IGNORECASE
 )
+_NO_METRIC = re.compile(
+    r"METRIC\s+(?P<name>[^\s=]+)\s*=\s*(?P<value>\S+)(?P<rest>.*)", re.IGNORECASE
+)
+"""The same with something that is no number."""
 _STEP = re.compile(rf"\bstep\s*=\s*({NUMBER})", re.IGNORECASE)
 ENDLESS = 2_000
 """Characters from which a line is no line, but output of a program that prints no line ends."""
@@ -32,10 +36,13 @@ def metric_lines(text: str) -> Reading:
     """
     reading = Reading()
     results: dict[str, list[float]] = {}
+    unread: dict[str, str] = {}
     for line in lines_of(text):
         found = _METRIC.match(line) if len(line) < ENDLESS else _last(_METRIC, line)
         value = number(found["value"]) if found else None
         if found is None or value is None:
+            if (other := _NO_METRIC.match(line)) and not _STEP.search(other["rest"]):
+                unread[other["name"]] = other["value"]
             continue
         name, rest = found["name"], found["rest"]
         if way := _WAY.search(rest):
@@ -52,8 +59,12 @@ def metric_lines(text: str) -> Reading:
                 f"METRIC {name} was printed {len(values)} times with different values "
                 f"({_few(values)}); a point along the run carries step=N"
             )
+    reading.points_only = tuple(sorted(reading.values.keys() - results.keys()))
+    for name, words in unread.items():
+        if name not in results and (name in reading.values or not reading.values):
+            reading.fault = reading.fault or f"METRIC {name}={words[:40]} is no number"
     if not reading.values:
-        reading.fault = "it printed no line 'METRIC name=value'"
+        reading.fault = reading.fault or "it printed no line 'METRIC name=value'"
     return reading
 
 

@@ -61,10 +61,22 @@ def anonymous(text: str, folder: Path | None = None) -> str:
     return _ABSOLUTE.sub("…/", text)
 
 
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(?:: .*)?$")
+"""How an error begins below a traceback: its message may go on over further lines."""
+AFTER_ERROR = 20
+"""Lines below an error that may still be its own."""
+
+
 def last_line(text: str) -> str:
-    """The last line that says something, shortened."""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    return lines[-1][-300:] if lines else "it said nothing"
+    """The last line that says something, shortened; of an error of several lines, the first."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    told = lines[-1:]
+    if starts:
+        after = [line for line in lines[starts[-1] + 1 :] if not line[0].isspace()]
+        if after and _RAISED.match(after[0]) and len(after) <= AFTER_ERROR:
+            told = after[:1]
+    return " ".join(told[0].split())[-300:] if told else "it said nothing"
 
 
 def duration(seconds: float) -> str:

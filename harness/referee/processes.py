@@ -1,13 +1,15 @@
 """All processes of one run: found by a mark in their environment, which children inherit.
 
 A process group or session can be left; a mark in the environment that a program was started with
-cannot, and it is found again by a referee that was itself killed in between. Where there is no
-/proc, psutil's tree of children serves if it is installed, else the process group alone.
+is found again by a referee that was itself killed in between. A daemon that emptied its environment
+becomes our child when its parent ends (`adopt`), or is known by the folder that it is in. Where
+there is no /proc, psutil's tree of children serves if it is installed, else the process group.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import os
 import signal
@@ -22,12 +24,26 @@ PROC = Path("/proc")
 _HARMLESS = ("/dev/", "/proc/", "/sys/", "/memfd:", "pipe:", "socket:", "anon_inode:")
 
 
+PR_SET_CHILD_SUBREAPER = 36
+"""Of Linux's prctl."""
+
+
+def adopt(on: bool) -> None:
+    """Whether orphans of our descendants become our children, and not init's; Linux only."""
+    if _on_linux():
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
+
+
 class Family:
     """The processes that carry a run's mark, and those of its group."""
 
-    def __init__(self, mark: str, *, since_now: bool = True) -> None:
+    def __init__(self, mark: str, *, since_now: bool = True, folder: Path | None = None) -> None:
         """With `since_now`, processes that are there already are not looked at again: none of
-        them can be a child of one that is still to be started."""
+        them can be a child of one that is still to be started, and every descendant of ours that
+        comes is one. `folder` is the run's: whatever works in it is one, too."""
+        self.folder = str(folder.resolve()) if folder is not None else None
+        self.since_now = since_now
         self.mark = f"{MARK}={mark}".encode()
         self.leader: int | None = None
         """The process that was started, leader of its group."""
@@ -38,16 +54,22 @@ class Family:
         if _on_linux():
             now = list(_pids())
             self._strangers.intersection_update(now)  # the number of one that ended is used again
-            return [pid for pid in now if pid not in self._strangers and self._marked(pid)]
+            fresh = {pid: _stat(pid) for pid in now if pid not in self._strangers}
+            return [
+                pid for pid, (state, _) in fresh.items()
+                if state not in ("", "Z")
+                and (self._marked(pid) or (self.since_now and _descends(pid, fresh)))
+            ]  # fmt: skip
         return _tree(self.leader) if self.leader is not None else []
 
     def _marked(self, pid: int) -> bool:
         try:
-            if self.mark not in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
-                return False
-            return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except (OSError, IndexError):  # ended since, or somebody else's
+            if self.mark in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                return True
+            inside = os.readlink(PROC / str(pid) / "cwd") if self.folder is not None else ""
+        except OSError:  # ended since, or somebody else's
             return False
+        return inside == self.folder or inside.startswith(f"{self.folder}/")
 
     def memory(self) -> int | None:
         """Bytes that they hold together, shared pages counted once; None where unknown."""
@@ -60,6 +82,15 @@ class Family:
         for pid in self.pids() if _on_linux() else []:
             found |= {path for path in _written(pid) if not Path(path).is_relative_to(inside)}
         return found
+
+    def _reap(self) -> None:
+        """Children that we adopted and that have ended leave the system's table."""
+        if not (self.since_now and _on_linux()):
+            return
+        for pid in _pids():
+            if pid not in self._strangers and pid != self.leader and _stat(pid)[1] == os.getpid():
+                with contextlib.suppress(OSError):
+                    os.waitpid(pid, os.WNOHANG)
 
     def end(self, patience: float = 5.0) -> int:
         """Kill all of them; returns how many there were."""
@@ -76,7 +107,26 @@ class Family:
         if self.leader is not None:  # also one that emptied its environment
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.leader, signal.SIGKILL)
+        self._reap()
         return len(seen)
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """A process's state and its parent; an empty state is of one that is gone."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return fields[0], int(fields[1])
+    except (OSError, IndexError, ValueError):
+        return "", 0
+
+
+def _descends(pid: int, among: dict[int, tuple[str, int]]) -> bool:
+    """Whether a process is our child, or that of another of these that is."""
+    ours, seen = os.getpid(), set[int]()
+    while pid in among and pid not in seen:
+        seen.add(pid)
+        pid = among[pid][1]
+    return pid == ours
 
 
 def _on_linux() -> bool:

@@ -31,6 +31,8 @@ class Reading:
     curves: dict[str, Curve] = field(default_factory=dict)
     ways: dict[str, Way] = field(default_factory=dict)
     """Which way is better, where the output itself says so."""
+    points_only: tuple[str, ...] = ()
+    """Names of which there are points and no result, where the format tells the two apart."""
     fault: str | None = None
     """Why the output could not be read, in one line."""
 

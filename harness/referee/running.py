@@ -18,7 +18,7 @@ from pathlib import Path
 from harness.errors import RequestError
 from harness.records.foreign import End
 from harness.referee.output import Bounded, last_line
-from harness.referee.processes import MARK, Family
+from harness.referee.processes import MARK, Family, adopt
 
 FIRST_POLL, SLOWEST_POLL = 0.005, 0.2
 """Seconds: a script of milliseconds is not kept waiting, one of hours not disturbed."""
@@ -63,12 +63,14 @@ def execute(
     family = Family(mark)
     output = Bounded()
     started = time.monotonic()
+    adopt(True)
     try:
         process = subprocess.Popen(
             list(arguments), cwd=folder, env={**environment, MARK: mark}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
+        adopt(False)
         raise RequestError(
             f"--command: '{arguments[0]}' cannot be started: {error.strerror}"
         ) from None
@@ -83,6 +85,7 @@ def execute(
         if process.returncode is None:
             process.kill()
             process.wait()
+        adopt(False)
         reader.join(5.0)
     seconds = time.monotonic() - started
     status, reason = _judge(process.returncode, watch.limit, output)

@@ -206,9 +206,7 @@ def test_numbers():
     assert number("12%") is None
     assert [number(text) for text in ("1,5", "0,123", "1,2345")] == [None] * 3
     assert number("12,345,678") == 12_345_678
-    assert formats.named("metric").read("METRIC a=1,5").fault == (
-        "it printed no line 'METRIC name=value'"
-    )
+    assert formats.named("metric").read("METRIC a=1,5").fault == ("METRIC a=1,5 is no number")
     assert number("true") is None
 
 

@@ -94,6 +94,53 @@ def test_children_that_outlive_it_are_ended_and_told(tmp_path: Path):
     assert outcome.judgements["forks"].decision == "keep"
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+def test_a_daemon_that_sheds_its_group_and_its_environment_is_ended(tmp_path: Path):
+    seconds = str(700_000 + os.getpid())  # tells it from all others
+    source = BETTER + (
+        "import os\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        f"        os.execvpe('sleep', ['sleep', '{seconds}'], {{'PATH': os.environ['PATH']}})\n"
+        "    os._exit(0)\n"
+    )
+    outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, "daemon", source))
+    assert outcome.judgements["daemon"].decision == "keep"
+    assert "running, ended" in outcome.notes["daemon"][-1]
+    assert seconds not in subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout
+
+
+def test_an_error_of_several_lines_is_told_by_its_first(tmp_path: Path):
+    source = HEAD + "raise RuntimeError('CUDA error: lost\\nCompile with TORCH_USE_CUDA_DSA')\n"
+    outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), arm(tmp_path, "long", source))
+    ((_, fault),) = outcome.faults["long"]
+    assert fault == "failed: exit 1: RuntimeError: CUDA error: lost"
+
+
+def test_points_along_the_run_are_no_result_where_others_end_with_one(tmp_path: Path):
+    points = "for i in range(3):\n    print(f'METRIC loss={3 - i + random.random()} step={i}')\n"
+    early = arm(tmp_path, "early", HEAD + points + "sys.exit(0)\n")
+    unread = arm(tmp_path, "unread", HEAD + points + "print('METRIC loss=0,51 lower')\n")
+    base = arm(tmp_path, "good", HEAD + points + "print(f'METRIC loss={random.random()} lower')\n")
+    outcome = judged(tmp_path, base, early, unread)
+    assert [fault for _, fault in outcome.faults["early"]] == [
+        "it printed no result METRIC loss=..., only points along the run"
+    ]
+    assert [fault for _, fault in outcome.faults["unread"]] == ["METRIC loss=0,51 is no number"]
+    alike = judged(tmp_path, early, arm(tmp_path, "too", HEAD + "random.seed(seed + 9)\n" + points),
+                   way="lower", name="alike")  # fmt: skip
+    assert not any(alike.faults.values())  # nobody promised one
+
+
+def test_a_script_that_turns_the_metric_round_is_not_compared(tmp_path: Path):
+    turned = arm(tmp_path, "turned", BETTER.replace("lower", "higher"))
+    outcome = judged(tmp_path, arm(tmp_path, "good", GOOD), turned)
+    assert outcome.judgements["turned"].verdict.text == (
+        "not comparable: it says that higher is better, and the baseline that lower is"
+    )
+
+
 def test_output_without_end_is_bounded_and_its_end_is_read(tmp_path: Path):
     source = BETTER.replace("print(", "w = sys.stdout.write\nfor _ in range(2000):\n"
                             "    w('x' * 2**16 + '\\n')\nprint(")  # fmt: skip
@@ -170,6 +217,13 @@ def test_a_frozen_file_is_the_same_in_all_arms_and_at_the_end(tmp_path: Path):
     outcome = judged(tmp_path, base, edits, frozen=("prepare.py",))
     ((_, fault),) = outcome.faults["edits"]
     assert fault == "it edited the frozen file 'prepare.py' while it ran"
+    back = (
+        BETTER + "for text in ('LIMIT = 3', 'LIMIT = 1\\n'): open('prepare.py', 'w').write(text)\n"
+    )
+    outcome = judged(tmp_path, base, arm(tmp_path, "back", back, prepare="LIMIT = 1\n"),
+                     frozen=("prepare.py",))  # fmt: skip
+    ((_, fault),) = outcome.faults["back"]
+    assert fault == "it wrote to the frozen file 'prepare.py' while it ran"
 
 
 def test_a_result_file_must_be_of_this_run(tmp_path: Path):
