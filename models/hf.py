@@ -40,6 +40,8 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "sliding_window": (None,),
     "rope_interleaved": (False, None),
     "quantization_config": (None,),
+    "is_causal": (True,),
+    "per_layer_config": (None, {}),
 }
 ROPE_FIXED: dict[str, tuple[Any, ...]] = {
     "rope_type": ("default", None),
@@ -301,7 +303,10 @@ def read_config(folder: Path) -> ModelConfig:
     kind = theirs.get("model_type") if isinstance(theirs, dict) else None
     if kind not in ("llama", "mixtral"):
         raise ValueError(f"{path} is of architecture '{kind}'; 'llama' and 'mixtral' are read")
-    rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
+    # As transformers takes it: the older name stands above the newer one.
+    rope = theirs.get("rope_scaling") or theirs.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise ValueError(f"{path}: its rotary settings are {rope!r} and no object")
     for values, fixed in ((theirs, FIXED), (rope, ROPE_FIXED)):
         for field, allowed in fixed.items():
             if field in values and values[field] not in allowed:
@@ -316,7 +321,7 @@ def read_config(folder: Path) -> ModelConfig:
         raise ValueError(f"{path}: {where} {first['msg']}".replace(":  ", ": ")) from None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
-    if not (math.isfinite(config.norm_eps) and math.isfinite(config.rope_theta)):
+    if not (math.isfinite(config.norm_eps) and 0 < config.rope_theta < math.inf):
         raise ValueError(f"{path}: rms_norm_eps and rope_theta must be finite numbers")
     return config
 
@@ -325,14 +330,15 @@ def _our_config(theirs: dict[str, Any], rope: dict[str, Any]) -> ModelConfig:
     mixture = theirs["model_type"] == "mixtral"
     theirs = DEFAULTS[theirs["model_type"]] | theirs
     heads, width = theirs["num_attention_heads"], theirs["hidden_size"]
+    kv_heads, head_dim = theirs.get("num_key_value_heads"), theirs.get("head_dim")
     rope_theta = rope["rope_theta"] if "rope_theta" in rope else theirs["rope_theta"]
     return ModelConfig(
         vocab_size=theirs["vocab_size"],
         width=width,
         layers=theirs["num_hidden_layers"],
         heads=heads,
-        kv_heads=theirs.get("num_key_value_heads") or heads,
-        head_dim=theirs.get("head_dim") or width // heads,
+        kv_heads=heads if kv_heads is None else kv_heads,
+        head_dim=width // heads if head_dim is None else head_dim,
         ffn=theirs["intermediate_size"],
         activation="swiglu",
         qk_norm=False,

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from harness.commands.models import Loaded
 
 NO_GGUF = "none"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ def export(options: Options) -> None:
     It appears whole or not at all. Raises RequestError for a folder that is not empty and for a
     model that transformers has no counterpart for.
     """
+    from harness.data.given import FILES
     from models.hf import to_transformers
 
     folder = options.folder
@@ -70,7 +70,7 @@ def export(options: Options) -> None:
         raise RequestError(f"'{folder}' is there already and is not an empty folder")
     found = models.resolve(options.model, scale=options.scale, results=options.results)
     loaded = models.load(found, tokenizer=options.tokenizer)
-    files = [loaded.tokenizer_folder / name for name in TOKENIZER_FILES]
+    files = [loaded.tokenizer_folder / name for name in FILES]
     try:
         with new_folder(folder) as fresh:
             to_transformers(
@@ -139,8 +139,13 @@ def _end_turns(folder: Path, loaded: Loaded) -> None:
     """Of a model of conversations: the tokenizer's end is the end of a turn, too, as released chat
     models have it; what stops at `tokenizer.eos_token` then stops there."""
     ends = loaded.tokens.get("eos_token_id")
-    path = folder / "tokenizer_config.json"
-    if isinstance(ends, list) and loaded.config is not None and path.is_file():
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["eos_token"] = loaded.tokenizer.id_to_token(ends[-1])
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if not isinstance(ends, list) or loaded.config is None:
+        return
+    from harness.data.tokenizer import said_in
+
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        path = folder / name
+        content = said_in(folder, name)
+        if path.is_file() and (content.get("eos_token") or name == "tokenizer_config.json"):
+            content["eos_token"] = loaded.tokenizer.id_to_token(ends[-1])
+            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -123,11 +123,11 @@ class Loaded:
 
     @cached_property
     def prompting(self) -> Tokenizer:
-        """The tokenizer, reading names of special tokens as these."""
+        """The tokenizer, reading names of special tokens as these, unless its folder says no."""
         from harness.data import tokenizer as tokenizers
 
         spoken = tokenizers.load(self.tokenizer_folder)
-        spoken.encode_special_tokens = False
+        spoken.encode_special_tokens = tokenizers.splits_special(self.tokenizer_folder)
         return spoken
 
     def check_generation(self) -> None:

@@ -81,6 +81,11 @@ class ChatFormat:
         Raises RequestError when either is missing or cannot be read.
         """
         self.folder = folder
+        if tokenizers_.splits_special(folder):
+            raise RequestError(
+                f"the tokenizer of {folder} has split_special_tokens set: what its chat template "
+                "writes would be ordinary text"
+            )
         self.plain = tokenizers_.load(folder)
         """Takes special tokens' names for ordinary text."""
         self.special = tokenizers_.load(folder)

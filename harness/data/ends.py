@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from harness.data.tokenizer import PLAIN, load
+from harness.data.tokenizer import PLAIN, load, said_in
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 
@@ -27,9 +26,9 @@ def said_by(config: dict[str, Any], older: dict[str, Any]) -> dict[str, Any]:
 def names(folder: Path) -> dict[str, str]:
     """Role -> special token: as the tokenizer's files say, or the class that is named there has it
     by itself, of which transformers is asked."""
-    content = said_by(*(_object(folder / file) for file in FILES))
+    content = said_by(*(said_in(folder, file) for file in FILES))
     found = {role: content[role] for role in ROLES if role in content}
-    named = content.get("tokenizer_class") or _object(folder / "config.json").get("model_type")
+    named = content.get("tokenizer_class") or said_in(folder, "config.json").get("model_type")
     if named not in (*PLAIN, None) and not found.keys() >= {"bos_token", "eos_token"}:
         found = _by_class(folder) | found
     plain = {r: v.get("content") if isinstance(v, dict) else v for r, v in found.items()}
@@ -44,14 +43,6 @@ def _by_class(folder: Path) -> dict[str, Any]:
     except Exception:  # whatever it meets in a user's files; what is needed is refused by its name
         return {}
     return {role: getattr(made, role, None) for role in ROLES}
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def of_text(folder: Path, tokenizer: Tokenizer | None = None) -> int | None:

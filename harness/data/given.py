@@ -16,13 +16,11 @@ from tokenizers import Tokenizer
 
 from harness.data.pieces import alphabet
 from harness.data.template import settle
-from harness.data.tokenizer import load
+from harness.data.tokenizer import READ, load
 from harness.errors import RequestError
 
 SMOLLM2 = "smollm2"
-FILES = (
-    "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
-)  # fmt: skip
+FILES = (*READ, "chat_template.jinja")
 
 
 def find(chosen: str, progress: Callable[[str], None]) -> Path:

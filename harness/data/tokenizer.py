@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from harness.data.tokens import END_OF_TEXT, SPECIAL_TOKENS
 from harness.errors import RequestError
@@ -94,8 +94,10 @@ def load(folder: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception
         raise RequestError(f"{path} is not a tokenizer ({error})") from None
-    if (config := _class_of(folder)) and not _is_its_file(config, tokenizer):
-        named, changed = config["tokenizer_class"], path.stat().st_mtime_ns
+    config = _class_of(folder)
+    if (config and not _is_its_file(config, tokenizer)) or _named_beside(folder, tokenizer):
+        named = config.get("tokenizer_class", "tokenizer")
+        changed = tuple(f.stat().st_mtime_ns for name in READ if (f := folder / name).is_file())
         tokenizer = Tokenizer.from_str(_as_transformers(folder, named, changed))
     tokenizer.no_truncation()  # as transformers does it: these are settings of one call
     tokenizer.no_padding()
@@ -107,15 +109,53 @@ PLAIN = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """The classes of transformers that take tokenizer.json as it is; so is a folder without one."""
 
 
+READ = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""The files that say which tokens there are: the last three may add some to those of the first."""
+
+
+def said_in(folder: Path, name: str) -> dict[str, Any]:
+    """The object in a file of a tokenizer's folder; empty where there is none."""
+    try:
+        content = json.loads((folder / name).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _class_of(folder: Path) -> dict[str, Any]:
     """tokenizer_config.json, where it names a class of transformers that may read the file its own
     way; else empty."""
+    config = said_in(folder, READ[1])
+    named = config.get("tokenizer_class")
+    return config if isinstance(named, str) and named not in PLAIN else {}
+
+
+def _named_beside(folder: Path, tokenizer: Tokenizer) -> bool:
+    """Whether a file beside tokenizer.json names a token that this does not have as an added one,
+    or has otherwise: transformers adds it."""
+    config, older, oldest = (said_in(folder, name) for name in READ[1:])
+    known = tokenizer.get_added_tokens_decoder()
+    named: list[Any] = [*oldest]
+    for content in (config, older):
+        named += [v for k, v in content.items() if k.endswith("_token") and not k.startswith("add")]
+        for several in ("additional_special_tokens", "extra_special_tokens"):
+            more = content.get(several) or []
+            named += more.values() if isinstance(more, dict) else more
+    there = {token.content for token in known.values()}
+    plain = (one.get("content") if isinstance(one, dict) else one for one in named)
+    if not there >= {name for name in plain if isinstance(name, str)}:
+        return True
+    table = config.get("added_tokens_decoder") or {}
     try:
-        config = json.loads((folder / "tokenizer_config.json").read_bytes())
-        named = config.get("tokenizer_class")
-    except (OSError, ValueError, AttributeError):
-        return {}
-    return dict(config) if isinstance(named, str) and named not in PLAIN else {}
+        given = {int(i): AddedToken(**token) for i, token in table.items()}
+    except (AttributeError, TypeError, ValueError):
+        return True  # transformers will say what it makes of that
+    return any(known.get(i) != token for i, token in given.items())
+
+
+def splits_special(folder: Path) -> bool:
+    """Whether the names of special tokens in a text are ordinary text to transformers, too."""
+    return bool(said_in(folder, READ[1]).get("split_special_tokens"))
 
 
 def _is_its_file(config: dict[str, Any], tokenizer: Tokenizer) -> bool:
@@ -131,7 +171,7 @@ def _is_its_file(config: dict[str, Any], tokenizer: Tokenizer) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _as_transformers(folder: Path, named: str, changed: int) -> str:
+def _as_transformers(folder: Path, named: str, changed: tuple[int, ...]) -> str:
     """The tokenizer that the class named in tokenizer_config.json makes of the folder: it may build
     normalizer and first tokens anew. Raises RequestError."""
     from transformers import AutoTokenizer

@@ -330,6 +330,44 @@ def test_a_class_that_reads_the_file_its_own_way_is_asked(tmp_path: Path, make: 
         assert [mine.encode(text).ids for text in ODD] == theirs, config
 
 
+BESIDE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a list of special ones": ({"additional_special_tokens": ["<X>"]}, {}),
+    "extra ones": ({"extra_special_tokens": ["<X>"]}, {}),
+    "extra ones by name": ({"extra_special_tokens": {"image_token": "<X>"}}, {}),
+    "a table of added ones": (
+        {"added_tokens_decoder": {"350": {"content": "<X>", "special": True}}}, {}
+    ),
+    "one that takes spaces": (
+        {"added_tokens_decoder": {"2": {"content": "<|im_end|>", "lstrip": True, "rstrip": True,
+                                        "special": True}}}, {}
+    ),
+    "a role": ({"pad_token": "<X>"}, {}),
+    "a word of the vocabulary as a role": ({"pad_token": "t"}, {}),
+    "an older file of roles": ({}, {"special_tokens_map.json": {"unk_token": "<X>"}}),
+    "an older file of added ones": ({}, {"added_tokens.json": {"<X>": 350}}),
+    "names are text": ({"split_special_tokens": True}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("named", ["PreTrainedTokenizerFast", "GPT2Tokenizer", None])
+def test_tokens_that_only_a_file_beside_names_are_there(
+    tmp_path: Path, name: str, named: str | None
+) -> None:
+    """In no tokenizer.json, or otherwise there: a text that names one would be cut otherwise."""
+    config, files = BESIDE[name]
+    ours.fit(texts(50, seed=1), 350).save(str(tmp_path / "tokenizer.json"))
+    said = config | ({"tokenizer_class": named} if named else {})
+    for file, content in {"tokenizer_config.json": said, **files}.items():
+        (tmp_path / file).write_text(json.dumps(content))
+    text = "let <X> the t <|im_end|>  a"
+    peer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    mine = ours.load(tmp_path)
+    mine.encode_special_tokens = ours.splits_special(tmp_path)
+    assert mine.encode(text).ids == peer(text)["input_ids"]
+    assert mine.get_vocab() == peer.get_vocab()
+
+
 def test_what_a_tokenizer_cuts_and_fills_is_not_taken(tmp_path: Path) -> None:
     """Settings of somebody's last call, that `save` keeps: texts would end after 4 tokens."""
     fitted = ours.fit(texts(50, seed=1), 350)

@@ -96,6 +96,12 @@ SAME: dict[str, tuple[dict[str, Any], Change | None]] = {
         {}, config(rope_parameters={"rope_theta": 5e5, "rope_type": "default"})
     ),
     "older scaling of none": ({}, config(**NEW, rope_scaling=None, rope_theta=1e4)),
+    "the older form of rotary settings above the newer": ({}, config(
+        rope_scaling={"rope_type": "default", "rope_theta": 77.0},
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0},
+    )),
+    "a part of the rotation, which Llama does not read": ({}, config(partial_rotary_factor=0.5)),
+    "older settings that are empty": ({}, config(rope_scaling={}, rope_theta=77.0)),
     "no epsilon": ({}, config(rms_norm_eps=...)),
     "no length": ({}, config(max_position_embeddings=...)),
     "no activation": ({}, config(hidden_act=...)),
@@ -116,6 +122,16 @@ REFUSED: dict[str, tuple[Change, Change | None, str]] = {
     "linear rope": (llama, config(**NEW, rope_scaling={"type": "linear", "factor": 2.0}), "type"),
     "llama3 rope": (
         llama, config(rope_parameters={"rope_type": "llama3", "factor": 8.0}), "rope_type"
+    ),
+    "linear rope above the newer form": (
+        llama, config(rope_scaling={"type": "linear", "factor": 2.0}), "type is 'linear'"
+    ),
+    "rotary settings that are a word": (llama, config(rope_parameters="x"), "no object"),
+    "a negative theta": (llama, config(**NEW, rope_theta=-2.0), "must be finite"),
+    "no head size": (llama, config(head_dim=0), "head_dim"),
+    "attention to later tokens": (llama, config(is_causal=False), "is_causal"),
+    "layers of their own": (
+        llama, config(per_layer_config={"0": {"rms_norm_eps": 0.1}}), "per_layer_config"
     ),
     "bias of attention": (lambda place: llama(place, attention_bias=True), None, "attention_bias"),
     "bias of the MLP": (lambda place: llama(place, mlp_bias=True), None, "mlp_bias"),
