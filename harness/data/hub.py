@@ -184,7 +184,9 @@ def _files(table: DataTable) -> list[Path]:
     path = Path(table.dataset).expanduser()
     files = [path]
     if path.is_dir():
-        files, _ = local_rows.inside(path)
+        files, _ = local_rows.inside(path, table.split, table.subset)
+    elif table.split != "train":
+        raise RequestError(f"'{table.dataset}' is one file: it has no split '{table.split}'")
     kinds = {file.suffix.lower() for file in files}
     if len(kinds) > 1 or not all(map(local_rows.is_readable, files)):
         found = "".join(files[0].suffixes) if path.is_file() else " and ".join(sorted(kinds))

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.data import splits
 from harness.data.left_out import Refused
 from harness.errors import RequestError, nearest
 
 ROWS = 256
 """Read at a time of a parquet file, which may hold gigabytes of equal texts in a few kilobytes."""
-ENDINGS = (".txt", ".jsonl", ".parquet", ".json", ".csv")
-_WHERE_ALONE = (".json", ".csv")
+ENDINGS = (".txt", ".jsonl", ".parquet", ".json", ".csv", ".tsv")
+_WHERE_ALONE = (".json", ".csv", ".tsv")
 """In a folder read only where it holds no others: beside data they mostly say something of it."""
 
 
@@ -57,9 +58,11 @@ def is_readable(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS
 
 
-def inside(folder: Path) -> tuple[list[Path], str]:
-    """The readable files of a folder and those below it, in the order of their paths; and how many
-    of which other endings are passed over, empty where none is."""
+def inside(
+    folder: Path, split: str | None = "train", subset: str | None = None
+) -> tuple[list[Path], str]:
+    """The readable files of a folder's split (None: of all), those below it too, in the order of
+    their paths; and how many of which other endings and splits are passed over, empty for none."""
     if saved := next((name for name in _OF_DATASETS if (folder / name).is_file()), None):
         raise RequestError(
             f"'{folder}' is a folder that `datasets` saved ({saved}): its to_parquet writes a file "
@@ -73,8 +76,11 @@ def inside(folder: Path) -> tuple[list[Path], str]:
     taken = [path for path in taken if path.suffix.lower() not in _WHERE_ALONE] or taken
     left = Counter(path.suffix.lower() or "no ending" for path in found)
     left -= Counter(path.suffix.lower() for path in taken)
-    said = ", ".join(f"{number:,} {ending}" for ending, number in sorted(left.items()))
-    return taken, said
+    said = [f"{number:,} {ending}" for ending, number in sorted(left.items())]
+    kept = taken if split is None else splits.chosen(folder, taken, split, subset)
+    if others := len(taken) - len(kept):
+        said.append(f"{others:,} that are not of the split '{split}'")
+    return kept, ", ".join(said)
 
 
 def _leads_nowhere(path: Path) -> bool:
@@ -103,21 +109,31 @@ def read(path: Path, column: str) -> Iterator[FileRow]:
     where there is one.
     """
     readers = {
-        ".txt": _txt, ".jsonl": _jsonl, ".json": _jsonl, ".csv": _csv, ".parquet": _parquet
+        ".txt": _txt, ".jsonl": _jsonl, ".json": _jsonl, ".csv": _csv, ".tsv": _csv,
+        ".parquet": _parquet,
     }  # fmt: skip
     try:
         with path.open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
-                raise RequestError(
-                    f"{path} is a Git LFS pointer and not the file it stands for: `git lfs pull`"
-                )
+            begins = file.read(64)
+        if kind := next((kind for start, kind in _OTHERS.items() if begins.startswith(start)), ""):
+            raise RequestError(f"{path} is {kind}")
         yield from readers[path.suffix.lower()](path, column)
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-_POINTER = b"version https://git-lfs"
-"""How the small text begins that Git LFS leaves in a file's place until it is fetched."""
+_OTHERS = {
+    b"version https://git-lfs": "a Git LFS pointer and not the file it stands for: `git lfs pull`",
+    b"\x1f\x8b": "compressed with gzip: unpack it (`gunzip`)",
+    b"BZh": "compressed with bzip2: unpack it (`bunzip2`)",
+    b"\xfd7zXZ": "compressed with xz: unpack it (`unxz`)",
+    b"\x28\xb5\x2f\xfd": "compressed with zstandard: unpack it (`unzstd`)",
+    b"PK\x03\x04": "a zip archive, as .xlsx is too: unpack it, or export the sheet as CSV",
+    b"%PDF-": "a PDF and no text: extract its text first",
+    **dict.fromkeys((b"\xff\xfe", b"\xfe\xff"), "UTF-16, not UTF-8: `iconv -f UTF-16 -t UTF-8`"),
+}
+"""How files begin that are another kind than their ending says -> what they are. (The first is the
+small text that Git LFS leaves in a file's place until it is fetched.)"""
 
 
 def _txt(path: Path, column: str) -> Iterator[FileRow]:
@@ -165,12 +181,19 @@ def _listed(values: Sequence[Any], column: str) -> Iterator[FileRow]:
         yield FileRow(f"item {number}", found)
 
 
+_BORDERS = ",;\t|"
+"""What fields of CSV may stand between: what its first line has the most of, the comma if any."""
+
+
 def _csv(path: Path, column: str) -> Iterator[FileRow]:
     """Every field is text: nothing is guessed."""
     csv.field_size_limit(2**31 - 1)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
         try:
+            first = file.readline()
+            border = "," if "," in first else max(_BORDERS, key=first.count)
+            file.seek(0)
+            reader = csv.DictReader(file, strict=True, delimiter=border)
             header = list(reader.fieldnames or ())
             if twice := next((name for name in header if header.count(name) > 1), None):
                 raise RequestError(f"{path} has more than one column '{twice}'")
@@ -182,7 +205,8 @@ def _csv(path: Path, column: str) -> Iterator[FileRow]:
                 else:
                     yield FileRow(where, _pick(row, column))
         except csv.Error as error:
-            raise RequestError(f"{path}: line {reader.line_num}: not CSV ({error})") from None
+            line = reader.reader.line_num
+            raise RequestError(f"{path}: line {line}: not CSV ({error})") from None
         except UnicodeDecodeError as error:
             raise RequestError(f"{path}: not UTF-8 (byte {error.start + 1})") from None
 
@@ -239,7 +263,7 @@ def values(batch: Any, schema: Any, column: str) -> list[Any]:
     """A column's values in an Arrow batch or table, as `read` gives them."""
     names = parts(column)
     found = [
-        decoder(schema, name)(batch.column(name).to_pylist())
+        decoder(schema, name)(_python(batch.column(name)))
         if name in schema.names
         else [None] * batch.num_rows
         for name in names
@@ -247,6 +271,24 @@ def values(batch: Any, schema: Any, column: str) -> list[Any]:
     if len(names) == 1:
         return found[0]
     return [dict(zip(names, row, strict=True)) for row in zip(*found, strict=True)]
+
+
+def _python(column: Any) -> list[Any]:
+    """An Arrow column's values; Refused for one that Python has no form for: bytes in a column of
+    texts that are not UTF-8, a time outside of the calendar."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        return [_one(value) for value in column]
+
+
+def _one(value: Any) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError as error:
+        return Refused("not UTF-8", f"byte {error.start + 1}")
+    except (ValueError, OverflowError) as error:
+        return Refused(f"a {value.type} that is no value", str(error).splitlines()[0])
 
 
 def columns_of(path: Path) -> tuple[str, ...]:

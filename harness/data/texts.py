@@ -79,13 +79,17 @@ def named(name: str) -> TextSet:
 
 
 def from_files(paths: Sequence[Path]) -> TextSet:
-    """.txt, .jsonl, .json, .csv, .parquet: a document a file or row. Raises RequestError."""
+    """Files of text, jsonl, JSON, CSV and parquet, and all such files of folders: a document a file
+    or row. Raises RequestError."""
+    from harness.data import rows
     from harness.data.sources.tables import Files
 
     for path in paths:
         if not path.exists():
             raise RequestError(f"no text '{path}'{nearest(str(path), NAMES)}")
-    source = Source(name="text", kind="files", share=1.0, paths=tuple(map(str, paths)))
+    inside = (rows.inside(path, None)[0] if path.is_dir() else [] for path in paths)
+    files = [str(one) for path, many in zip(paths, inside, strict=True) for one in many or [path]]
+    source = Source(name="text", kind="files", share=1.0, paths=tuple(files))
     return _set("+".join(path.stem for path in paths), Files(source).read())
 
 

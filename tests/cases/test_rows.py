@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
 import datetime
+import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness.commands import prepared
 from harness.commands.data_pretrain import Options, data_pretrain
 from harness.config import Source
 from harness.data import hub, tokenizer
@@ -19,6 +24,7 @@ from harness.data.batches import read_split
 from harness.data.hub import DataTable
 from harness.data.left_out import FEWEST, FILE
 from harness.data.sources.tables import Files
+from harness.data.texts import from_files
 from harness.errors import RequestError
 from tests.data.conftest import texts
 
@@ -115,7 +121,7 @@ def test_only_the_wanted_column_matters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("a.jsonl.gz", r"not \.jsonl\.gz"), ("a.tsv", r"not \.tsv")]
+    ("name", "said"), [("a.jsonl.gz", r"not \.jsonl\.gz"), ("a.xlsx", r"not \.xlsx")]
 )
 def test_an_ending_that_is_not_read_is_named(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / name).write_bytes(b"x")
@@ -244,3 +250,114 @@ def test_what_is_no_table_is_named(tmp_path: Path) -> None:
     datasets.Dataset.from_list([{"text": "x"}]).save_to_disk(str(tmp_path / "saved"))
     with pytest.raises(RequestError, match=r"`datasets` saved \(state.json\)"):
         local(tmp_path / "saved")
+
+
+LINES = '{"text": "%s"}\n'
+CARD = """---
+configs:
+- config_name: en
+  data_files:
+  - split: train
+    path: en/*.jsonl
+- config_name: de
+  data_files: de/*.jsonl
+---
+"""
+FOLDERS: dict[str, tuple[list[str], str | None]] = {
+    "files": (["train.jsonl", "test.jsonl", "validation.jsonl"], None),
+    "shards": (["data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl",
+                "data/test-00000-of-00001.jsonl"], None),
+    "folders": (["train/a.jsonl", "dev/a.jsonl"], None),
+    "words that only look like it": (["contest.jsonl", "latest.jsonl", "values.jsonl"], None),
+    "no names": (["a.jsonl", "b/c.jsonl"], None),
+    "a card": (["en/a.jsonl", "de/b.jsonl"], "en"),
+    "a card without a choice": (["en/a.jsonl", "de/b.jsonl"], None),
+    "another subset": (["en/a.jsonl", "de/b.jsonl"], "fr"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_of_a_folder_with_splits_the_wanted_one_is_read(
+    tmp_path: Path, name: str, split: str
+) -> None:
+    """As `datasets` reads the same folder: a clone of a data set holds its test split, too."""
+    files, subset = FOLDERS[name]
+    place = tmp_path / "own"
+    for file in files:
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
+        (place / file).write_text(LINES % file)
+    if "en/a.jsonl" in files:
+        (place / "README.md").write_text(CARD)
+    try:
+        theirs = datasets.load_dataset(
+            str(place), subset, split=split, cache_dir=str(tmp_path / "cache")
+        )["text"][:]
+    except ValueError:
+        with pytest.raises(RequestError, match=r"no split 'test'|Config.*[Aa]vailable"):
+            rows_of(DataTable(str(place), subset, split, "text"))
+        return
+    assert sorted(rows_of(DataTable(str(place), subset, split, "text"))) == sorted(theirs)
+    if split == "train" and subset is None:
+        source = Source(name="s", kind="files", share=1.0, paths=(str(place),))
+        assert sorted(unit.text for unit in Files(source).read()) == sorted(theirs)
+
+
+def test_where_no_file_is_of_the_training_split_all_are_read(tmp_path: Path) -> None:
+    for name in ("chapter.txt", "test plan.txt"):
+        (tmp_path / name).write_text(name)
+    assert sorted(local(tmp_path)) == ["chapter.txt", "test plan.txt"]
+    both = from_files([tmp_path]).documents
+    (tmp_path / "train.txt").write_text("train")
+    assert local(tmp_path) == ["train"]
+    assert len(from_files([tmp_path]).documents) == 3 > len(both)  # to be scored on: all of them
+    with pytest.raises(RequestError, match="is one file: it has no split 'dev'"):
+        rows_of(DataTable(str(tmp_path / "train.txt"), None, "dev", "text"))
+
+
+@pytest.mark.parametrize("border", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig"])
+def test_fields_may_stand_between_other_signs(tmp_path: Path, border: str, mark: str) -> None:
+    texts_ = [ODD, "a, b; c | d\te", " é "]
+    path = tmp_path / ("a.tsv" if border == "\t" else "a.csv")
+    with path.open("w", encoding=mark, newline="") as file:
+        csv.writer(file, delimiter=border).writerows([["id", "text"], *enumerate(texts_)])
+    assert local(path) == texts_
+
+
+BEGINNINGS = {
+    "gzip": gzip.compress(b"x"), "bzip2": bz2.compress(b"x"), "xz": lzma.compress(b"x"),
+    "zstandard": b"\x28\xb5\x2f\xfd\x00", "zip archive": b"PK\x03\x04x", "PDF": b"%PDF-1.7",
+    "UTF-16": '{"text": "a"}\n'.encode("utf-16"), "Git LFS": b"version https://git-lfs.github",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BEGINNINGS)
+@pytest.mark.parametrize("ending", ["txt", "jsonl", "csv", "json"])
+def test_a_file_of_another_kind_than_its_ending_is_named(
+    tmp_path: Path, kind: str, ending: str
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(BEGINNINGS[kind])
+    with pytest.raises(RequestError, match=rf"a\.{ending} is .*{kind}"):
+        local(path)
+
+
+def test_a_value_that_python_has_no_form_for_is_left_out(tmp_path: Path) -> None:
+    """Bytes in a column of texts that are no UTF-8, as some writers let them through."""
+    cut = pa.Array.from_buffers(pa.string(), 2, pa.array([b"good", b"\xff\xfe"]).buffers())
+    late = pa.array([2**60], pa.timestamp("us"))
+    for number, (values, kept, why) in enumerate(
+        ((cut, ["good"], "not UTF-8"), (late, [], "that is no value"))
+    ):
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({"text": values}), path)
+        *found, bad = local(path)
+        assert found == kept
+        assert why in bad.why
+
+
+@pytest.mark.parametrize("given", ["nowhere.jsonl", "/no/such/folder", "./nowhere", "a/b/c.csv"])
+def test_a_path_that_is_not_there_is_not_asked_of_the_hub(given: str) -> None:
+    with pytest.raises(RequestError, match=f"no file or folder '{given}'"):
+        prepared.tables([given], [], [], [], [])

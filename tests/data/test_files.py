@@ -46,7 +46,7 @@ def _broken(folder: Path, name: str) -> Source:
             return source()
         case "absent.txt":
             return source(path)
-        case "table.tsv":
+        case "table.xls":
             path.write_text("a,b")
         case "empty":
             path.mkdir()
@@ -74,8 +74,8 @@ def _broken(folder: Path, name: str) -> Source:
     [
         ("none", "source 'mine' reads files, but its paths are empty"),
         ("absent.txt", "no file or folder '{path}'"),
-        ("table.tsv", "'{path}' must end in .txt, .jsonl, .parquet, .json or .csv, not '.tsv'"),
-        ("empty", "folder '{path}' holds no .txt, .jsonl, .parquet, .json or .csv file"),
+        ("table.xls", "{path}' must end in .txt, .jsonl, .parquet, .json, .csv or .tsv, not '.xls"),
+        ("empty", "folder '{path}' holds no .txt, .jsonl, .parquet, .json, .csv or .tsv file"),
         ("latin.txt", "{path}: not UTF-8 (byte 4)"),
         ("broken.jsonl", "{path}: line 2: not JSON"),
         ("list.jsonl", "{path}: line 1: not an object (list)"),

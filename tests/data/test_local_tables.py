@@ -35,7 +35,7 @@ def no_rows(path: Path) -> None:
         ("a.jsonl", b'{bad\n{"text": "a"}\n', "a.jsonl: line 1: not JSON"),
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         ("a.txt", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-        ("a.txt", b"\xff\xfe\xfa", "a.txt: not UTF-8"),
+        ("a.txt", b"\xfc\xfa", "a.txt: not UTF-8"),
         ("a.parquet", b"PAR1 and no more", "a.parquet: not a readable parquet"),
         ("a.jsonl", b"", "is empty"),
         ("a.parquet", None, "is empty"),

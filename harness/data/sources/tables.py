@@ -57,8 +57,10 @@ class _Tables(Kind):
 def _say_passed_over(kind: _Tables) -> None:
     for given in kind.source.paths:
         folder = Path(given).expanduser()
-        if folder.is_dir() and (others := rows.inside(folder)[1]):
-            kind.progress(f"{given}: files of other endings are passed over: {others}")
+        if folder.is_dir():
+            _, others = rows.inside(folder, kind.table.split, kind.table.subset)
+            if others:
+                kind.progress(f"{given}: files that are passed over: {others}")
 
 
 class Hub(_Tables):
