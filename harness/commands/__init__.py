@@ -66,7 +66,9 @@ DOOR = CommandGroup(
             {
                 "prepare": PREPARE,
                 "show": Command("data_show", "Show what a prepared folder holds."),
-                "croissant": Command("data_croissant", "Describe one as data hubs read it."),
+                "croissant": Command(
+                    "data_croissant", "Describe a prepared folder as data hubs read it."
+                ),
             },
         ),
         "records": CommandGroup(

@@ -15,9 +15,10 @@ from harness.data.adopted import open_folder
 
 @dataclass(frozen=True)
 class Options:
-    """Print a prepared folder's description in Croissant, which data hubs read.
+    """Describe a prepared folder as data hubs read it.
 
-    It names every file with its digest and every column. The folder is left as it is.
+    Printed is MLCommons' Croissant (JSON-LD), which names every file with its digest and every
+    column. The folder is left as it is.
     """
 
     folder: Annotated[
