@@ -128,10 +128,9 @@ def harness_model(loaded: models.Loaded, *, context: int | None = None) -> Harne
         chat: ChatFormat | None = ChatFormat(loaded.tokenizer_folder)
     except RequestError:
         chat = None  # without a template; --chat will say so
-    stops = set(loaded.stops)
+    stops, named = set(loaded.stops), ends.names(loaded.tokenizer_folder).get("eos_token")
     if loaded.adds:  # `HFLM` ends at the tokenizer's end too, whatever the model's settings say
-        named = ends.names(loaded.tokenizer_folder)
-        end = loaded.tokenizer.token_to_id(named.get("eos_token", ""))
+        end = loaded.tokenizer.token_to_id(named or "")
         stops |= set() if end is None else {end}
     made = HarnessModel(
         loaded.model,
@@ -142,6 +141,7 @@ def harness_model(loaded: models.Loaded, *, context: int | None = None) -> Harne
         chat=chat,
         adds=loaded.adds,
     )
+    made.end = named
     made.refuses = special.other_tokens(loaded.found.path) if loaded.adds else None
     return made
 

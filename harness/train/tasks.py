@@ -8,12 +8,13 @@ be imported where that is not installed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
-from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tokenizers import Tokenizer
 
@@ -35,6 +36,8 @@ MAX_NEW_TOKENS = 256
 _GENERATION = {"until", "do_sample", "temperature", "top_k", "top_p"}
 
 
+_MARK = "\ue002end\ue003 "
+"""What nobody says: it stands where a message that is to be continued breaks off."""
 _BOUNDS = {"max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"}
 
 
@@ -60,6 +63,8 @@ class HarnessModel(TemplateLM):
         self.model, self.encoder, self.chat = model, tokenizer, chat
         self.max_length, self._start, self._stops = context, start, stops
         self._adds = adds
+        self.end: str | None = None
+        """The text of the tokenizer's end, at which `HFLM` stops also where it is written out."""
         self.refuses: str | None = None
         """Why this model cannot be asked to generate as `HFLM` would; it can be scored."""
         self._device = model.embedding.weight.device
@@ -187,43 +192,67 @@ class HarnessModel(TemplateLM):
         return found
 
     def _continue(self, text: str, settings: dict[str, Any]) -> str:
-        # A bound has several names; the library says which stands above which.
-        limit = normalize_gen_kwargs(settings, MAX_NEW_TOKENS)["max_gen_toks"]
-        settings = {name: value for name, value in settings.items() if name not in _BOUNDS}
-        if unknown := sorted(set(settings) - _GENERATION):
+        # A bound has several names, and sampling two; the library says which stands above which.
+        read = dict(normalize_gen_kwargs(settings, MAX_NEW_TOKENS))
+        if unknown := sorted(set(settings) - _BOUNDS - _GENERATION):
             raise ValueError(f"generation settings that are not known here: {', '.join(unknown)}")
-        until = settings.get("until") or []
-        until = [until] if isinstance(until, str) else until
+        limit = read["max_gen_toks"]
+        until = handle_stop_sequences(read["until"], self.end)
         room = self.max_length - limit
         if room < 1:
             raise ValueError(
                 f"{limit} new tokens leave no room for a prompt in {self.max_length} tokens"
             )
-        sampled = settings.get("do_sample", settings.get("temperature", 0.0) > 0.0)
         tokens = generate(
             self.model, self.tok_encode(text)[-room:] or [self._start], limit,
             Sampling(
                 settings.get("temperature", 1.0), settings.get("top_k"), settings.get("top_p")
-            ) if sampled else GREEDY,
+            ) if read["do_sample"] else GREEDY,
             stop_tokens=self._stops,
         )  # fmt: skip
-        pieces, said = Pieces(self.encoder), ""
+        pieces, said, whole = Pieces(self.encoder), "", ""
         for token in tokens:
             if token in self._stops:
                 break  # its text is none of the answer, as for `HFLM`
-            said += pieces.push(token)
-            ends = [said.index(stop) for stop in until if stop and stop in said]
-            if ends:
-                return said[: min(ends)]
-        return said + pieces.end()
+            said += (new := pieces.push(token))
+            # A special token is none of the answer either, but may be what a task stops at.
+            whole += self._special.get(token, new)
+            if any(stop in whole for stop in until):  # an empty one at once, as for `HFLM`
+                break
+        said += pieces.end()
+        return min((said.split(stop, 1)[0] for stop in until if stop), key=len, default=said)
+
+    @cached_property
+    def _special(self) -> dict[int, str]:
+        added = self.encoder.get_added_tokens_decoder()
+        return {i: token.content for i, token in added.items() if token.special}
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """The conversation as the tokenizer's own template writes it."""
+        """The conversation as the tokenizer's own template writes it, up to where the assistant
+        begins, or else to the end of what it is said to have begun with. As for `HFLM`, without the
+        system's turn where the template refuses it."""
         if self.chat is None:
             raise ValueError("the model's tokenizer has no chat template")
-        return str(self.chat.text(chat_history, prompt=add_generation_prompt))
+        others = [turn for turn in chat_history if turn["role"] != "system"]
+        try:
+            return self._written(chat_history, add_generation_prompt)
+        except RequestError:
+            if len(others) == len(chat_history):
+                raise
+            return self._written(others, add_generation_prompt)
+
+    def _written(self, turns: list[dict[str, str]], asks: bool) -> str:
+        if asks:
+            return str(self.chat.text(turns, prompt=True))
+        *before, last = turns
+        begun = [*before, {**last, "content": last["content"] + _MARK}]
+        text, mark, after = str(self.chat.text(begun)).rpartition(_MARK.strip())
+        if not mark:
+            raise ValueError("the chat template does not write what the last message begins with")
+        # Without the space behind the mark the template trims contents.
+        return text if after.startswith(" ") else text.rstrip()
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         """Whether there is one: the tokenizer's folder names it."""
