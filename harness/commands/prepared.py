@@ -82,13 +82,6 @@ def tokenizer_folder(chosen: str | None, source: str, scale: str = "smoke") -> P
     return prepared.folder
 
 
-def _is_path(dataset: str) -> bool:
-    """Whether it can only be a path: no data set of the Hub is called so."""
-    from harness.data.rows import is_readable
-
-    return is_readable(Path(dataset)) or re.fullmatch(r"[\w.-]+(/[\w.-]+)?", dataset) is None
-
-
 def tables(
     datasets: list[str],
     subsets: list[str],
@@ -114,9 +107,6 @@ def tables(
             raise RequestError(f"{option} is given {len(many)} times for {count} sources")
         return many * count if len(many) == 1 else many
 
-    for dataset in datasets:
-        if _is_path(dataset) and not Path(dataset).expanduser().exists():
-            raise RequestError(f"no file or folder '{dataset}'")
     if len(shares) != count:
         raise RequestError(f"--share is given {len(shares)} times for {count} sources")
     # Written so that NaN, which compares false with everything, is refused as well.

@@ -93,6 +93,8 @@ def talk(messages: Any, unit: str | None = None) -> Talk | Refused:
             return found
         opening, given = before, found
         messages = next(iter(row.values())) if len(row) == 1 else _asked_and_answered(row)
+        if isinstance(messages, Refused):
+            return messages
     messages = _parsed(messages)
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         no_json = " that is no JSON" if _is_text(messages) else ""
@@ -232,8 +234,9 @@ def _before(beside: dict[str, Any]) -> list[dict[str, Any]] | Refused:
     return turns
 
 
-def _asked_and_answered(row: dict[str, Any]) -> list[Any]:
-    """Of a row with a column (or two) that asks and one that answers, in this order."""
+def _asked_and_answered(row: dict[str, Any]) -> list[Any] | Refused:
+    """Of a row with a column (or two) that asks and one that answers, in this order. Of turns only
+    the answer's are learnt: what the assistant said before cannot be left out."""
     *asked, answer = row.values()
     question = asked[0]
     if len(asked) > 1 and asked[1] is not None and isinstance(question, str):
@@ -243,14 +246,30 @@ def _asked_and_answered(row: dict[str, Any]) -> list[Any]:
             question = f"{question}\n\n{asked[1]}"
     turns: list[Any] = []
     for role, said in (("user", question), ("assistant", answer)):
-        if isinstance(as_list := _parsed(said), list) and _are_turns(as_list):
+        as_list = _parsed(said)
+        if isinstance(as_list, list) and _are_turns(as_list) and _fits(role, as_list):
             said = as_list
-        is_turns = isinstance(said, Sequence) and not isinstance(said, str | bytes)
-        turns += said if is_turns else [{"role": role, "content": said}]
+        if not isinstance(said, Sequence) or isinstance(said, str | bytes):
+            said = [{"role": role, "content": said}]
+        elif role == "user" and any(_speaks(turn, "assistant") for turn in said):
+            return Refused(_NOT_LEARNT, "in what is asked", selection=True)
+        elif role == "assistant" and _are_turns(said) and not _speaks(said[0], role):
+            return Refused("with an answer that another begins", selection=True)
+        turns += said
     return turns
 
 
+def _speaks(turn: Any, role: str) -> bool:
+    return isinstance(turn, dict) and _said(turn)[0] == role
+
+
+def _fits(role: str, turns: Sequence[Any]) -> bool:
+    """Whether turns can be what is asked, or what is answered; else they are words like others."""
+    return _speaks(turns[0], role) if role == "assistant" else not _speaks(turns[-1], "assistant")
+
+
 def _are_turns(values: Sequence[Any]) -> bool:
+    """Whether all have a role and a content."""
     return bool(values) and all(isinstance(v, dict) and None not in _said(v) for v in values)
 
 

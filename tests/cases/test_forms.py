@@ -245,6 +245,26 @@ def test_fields_of_a_message_that_carry_meaning_are_read_or_the_row_is_counted()
         assert isinstance(talk([asked[0], asked[1] | field]), Refused)
 
 
+def test_of_turns_in_two_columns_the_answers_alone_are_learnt() -> None:
+    """As TRL has it: what the assistant said in the prompt is read only, which no mask here says.
+    A text that looks like turns of somebody else is a text."""
+    asked, answer = _turns("q", "a")
+    before = _turns("q0", "a0")
+    rows = {"prompt": [*before, asked], "completion": [answer]}
+    for row in (rows, {name: json.dumps(turns) for name, turns in rows.items()}):
+        found = talk(dict(row))
+        assert isinstance(found, Refused)
+        assert (found.why, found.selection) == ("with an answer that is not to be learnt", True)
+    found = talk({"prompt": [asked], "completion": [asked, answer]})
+    assert isinstance(found, Refused)
+    assert "that another begins" in found.why
+    words = json.dumps([asked])
+    found = talk({"prompt": "Write a chat.", "completion": words})
+    assert found.messages == tuple(_turns("Write a chat.", words))
+    found = talk({"prompt": json.dumps([asked]), "completion": json.dumps([answer])})
+    assert found.messages == (asked, answer)
+
+
 def test_reasoning_that_the_template_does_not_write_is_refused(
     tmp_path: Path, fitted: Path
 ) -> None:

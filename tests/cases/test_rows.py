@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.commands import prepared
 from harness.commands.data_pretrain import Options, data_pretrain
 from harness.config import Source
 from harness.data import hub, tokenizer
@@ -355,9 +354,3 @@ def test_a_value_that_python_has_no_form_for_is_left_out(tmp_path: Path) -> None
         *found, bad = local(path)
         assert found == kept
         assert why in bad.why
-
-
-@pytest.mark.parametrize("given", ["nowhere.jsonl", "/no/such/folder", "./nowhere", "a/b/c.csv"])
-def test_a_path_that_is_not_there_is_not_asked_of_the_hub(given: str) -> None:
-    with pytest.raises(RequestError, match=f"no file or folder '{given}'"):
-        prepared.tables([given], [], [], [], [])
