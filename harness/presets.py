@@ -139,12 +139,12 @@ def _smoke() -> RunConfig:
 
 
 TRANSFER = 0.5
-"""AdamW's rate falls with the width to this power over a ladder; Muon's is left, since its update
-has one size at any width. Declared, not fitted: no search has been run at the rungs."""
+"""Where a ladder's searches start: AdamW's rate falls with the width to this power; Muon's is left,
+since its update has one size at any width. Declared: what was fitted since stands in the recipe."""
 
 
 def _rung(scale: str) -> RunConfig:
-    """A rung of the ladder. Rates are those that a search found for a model of width 128 in
+    """A rung of the ladder. Rates start from what a search found for a model of width 128 in
     batches as small (`optimizer_field`), carried to other widths by `TRANSFER`."""
     model = models.model("dense", scale)
     smoke, proxy = _smoke(), _proxy()

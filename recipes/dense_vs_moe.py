@@ -4,16 +4,17 @@ An arm is a model together with the settings that an equal search found for it: 
 a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
 
 Over a ladder's rungs the dense model and the mixture of as many active parameters are run at three
-budgets of one stem, both with the dense model's settings.
+budgets of one stem, both with the settings that a search gave the dense model there.
 """
 
 from collections.abc import Mapping
 
 from harness import presets
+from harness.config import replace
 from harness.optim import tuning
 from harness.recipe import RUNGS, ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tokens, recipe
 from models.presets import KINDS, model
-from recipes.optimizers import climbing
+from recipes.optimizers import carried, climbing
 
 SEARCH = "tune_dense_vs_moe"
 TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
@@ -39,7 +40,9 @@ def dense_vs_moe(scale: Scale) -> Recipe:
     base = presets.question(scale)
     if scale in RUNGS:
         pair = {kind: {"model": model(kind, scale)} for kind in ("dense", "moe-active")}
-        return climbing(base, Axis("model", ["model.*"], pair), SEARCH)
+        return climbing(
+            replace(base, carried(base, "muon")), Axis("model", ["model.*"], pair), None
+        )
     fields = ["model.*", *tuning.FIELDS] if scale in TUNED else ["model.*"]
     arms = {
         kind: {

@@ -6,8 +6,8 @@ has a scale, the axis also touches the learning rates and weight decays, and say
 `proxy`, on two cores with two runs at a time: 3 arms x 5 seeds x 80 updates x 1.4 s / 2 = 14
 minutes, and about two more for validations and the start of 30 processes.
 
-Over a ladder's rungs AdamW and our Muon are run at three budgets of one stem each; their settings
-are carried there from a search at another size (`presets.TRANSFER`), and none was run at the rungs.
+Over a ladder's rungs AdamW and our Muon are run at three budgets of one stem each, with learning
+rates by a law that `tune_ladder` fits on the two smallest and tests on the third.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,10 @@ TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
 }
 """Scale -> optimizer -> the best setting in the records of `SEARCH` (its view `optimum`); for
 every optimizer or for none. A scale that is not here uses the base's settings for all."""
+LADDER_SEARCH = "tune_ladder"
+CARRIED = {"adamw": (0.01843, -1.282), "muon": (0.04397, -1.148)}
+"""Optimizer -> the learning rate that it is named for at width 32, and the power of the width that
+it goes with: through the best rates of the two smallest rungs in the records of `LADDER_SEARCH`."""
 RATIOS = (1.0, 2.0, 4.0)
 """A ladder's budgets, in tokens a parameter: what two CPU cores pay for in an hour."""
 UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
@@ -53,8 +57,9 @@ def optimizers(scale: Scale) -> Recipe:
     """Muon (ours and PyTorch's) against AdamW, each with the settings of an equal search."""
     base = presets.question(scale)
     if scale in RUNGS:
-        # The rest of AdamW in Muon's arms has the rate that AdamW alone has.
-        return climbing(base, Axis("optimizer", ["optim.name"], {n: n for n in NAMES}), SEARCH)
+        tuned = {name: {"optim.name": name, **carried(base, name)} for name in NAMES}
+        axis = Axis("optimizer", ["optim.name", *tuning.FIELDS], tuned)
+        return climbing(base, axis, LADDER_SEARCH)
     tokens = UPDATES[scale] * base.tokens_per_update
     base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
     fields = ["optim.name", *tuning.FIELDS] if scale in TUNED else ["optim.name"]
@@ -74,7 +79,20 @@ def optimizers(scale: Scale) -> Recipe:
     )
 
 
-def climbing(base: RunConfig, axis: Axis, search: str) -> Recipe:
+def carried(base: RunConfig, name: str) -> dict[str, float]:
+    """The learning rates of an arm at a rung, by `CARRIED`; no weight decay, as in its search. The
+    rest of AdamW in Muon's arms goes with Muon's."""
+    family = name.split("-")[-1]
+    rate, power = CARRIED[family]
+    start = base.optim.adamw_lr if family == "adamw" else base.optim.muon_lr
+    factor = rate * (base.model.width / 32) ** power / start
+    return {
+        path: float(f"{value:.4g}")
+        for path, value in tuning.Settings(factor, 0.0).changes(base).items()
+    }
+
+
+def climbing(base: RunConfig, axis: Axis, search: str | None) -> Recipe:
     """One rung of a ladder: an axis at one size, at three budgets of one stem."""
     tokens = presets.budgets(base, RATIOS)
     names = [f"x{ratio:g}" for ratio in RATIOS[:-1]] + ["tokens"]

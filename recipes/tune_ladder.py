@@ -1,10 +1,11 @@
 """The search that asks whether a ladder's learning rates carry over its sizes.
 
-Both learning rates of an arm of `optimizers` together, x0.25 to x4 of the rung's own, at the
-ladder's middle budget and without decay, as its rungs are run. The best rates of the two smallest
-rungs give a power of the width, which the third tests; the ladder's page says what came of it.
+Both learning rates of an arm of `optimizers` together, x0.125 to x2 of where the preset starts, at
+the ladder's middle budget and without decay, as its rungs are run. The best rates of the two
+smallest rungs give a power of the width, which the third tests; the ladder's page says what came
+of it. The preset's own rates, carried from a model of width 128, were up to four times too high.
 
-On two cores with two runs at a time: 2 arms x 5 rates x 2 seeds at each rung, 2 to 6 minutes.
+On two idle cores with two runs at a time: 2 arms x 5 rates x 2 seeds at each rung, 2 to 10 minutes.
 """
 
 from harness import presets
@@ -13,7 +14,7 @@ from harness.optim import tuning
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
 from recipes.optimizers import RATIOS
 
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0)
 
 
 @recipe(

@@ -131,8 +131,8 @@ def write_page(entry: Entry, device: str, results: Path) -> None:
     if not found:
         return
     lines = ledger.read(ledger.path_of(results, entry.name))
-    carried = transfers.carried(records, found[0].pair, product)
-    said = rungs.say(found, unfair=transfers.unfair(carried, found[0].pair))
+    carried = transfers.carried(records, found, product)
+    said = rungs.say(found, unfair=transfers.unfair(carried))
     figure = ""
     if (data := page.shown(entry.name, found, said)) is not None:
         figure = f"figures/ladder-{entry.name}.png"

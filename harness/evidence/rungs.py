@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.config import identity
+from harness.evidence.searches import settings_of
 from harness.evidence.sections import Section, sections
+from harness.optim.tuning import own_rate
 from harness.recipe import RUNGS
 from harness.records.schema import Record
 from harness.stats.ladder import MISFIT, Judged, Noise, Rung, judge, noise
@@ -37,6 +40,8 @@ class Climbed:
     """The records."""
     created: str
     """When the oldest of them was made."""
+    rates: tuple[float, float]
+    """The learning rates that the arms' optimizers are named for."""
 
 
 def measured(records: Sequence[Record], recipe: str, device_class: str) -> list[Climbed]:
@@ -73,7 +78,13 @@ def _measured(section: Section) -> Climbed | None:
     return Climbed(
         section.scale, (pair[0], pair[1]), Rung(float(size), tokens, losses[None]), tuple(seeds),
         tuple(one.path for one in reached), min(one.created for one in reached),
+        (_rate(section, pair[0]), _rate(section, pair[1])),
     )  # fmt: skip
+
+
+def _rate(section: Section, arm: str) -> float:
+    fields = identity(next(r for r in section.group.records if r.arm == arm).config)
+    return own_rate(str(fields["optim.name"]), settings_of(fields))
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,15 @@ records in, values out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from harness.evidence.rungs import Climbed
 from harness.evidence.searches import Point, Search, searches
 from harness.evidence.sections import sections
-from harness.optim import registry
-from harness.optim.tuning import is_rate
+from harness.optim.tuning import own_rate
 from harness.recipe import RUNGS
 from harness.records.schema import Record
 from harness.stats.transfer import Searched, Transfer, transfer
@@ -28,8 +28,8 @@ class Carried:
     law: Transfer | None
     why: str
     """Why there is no law."""
-    declared: tuple[float, ...]
-    """The rate that the ladder uses at each rung: factor 1 of the search."""
+    used: tuple[float | None, ...]
+    """The rate that the ladder was run with at each of these rungs; None where it was not run."""
     paths: tuple[str, ...]
 
     @property
@@ -37,7 +37,9 @@ class Carried:
         """Where the ladder's own rate loses more than two seeds differ by, or the search does not
         say what it loses: a difference between arms there may be one of settings."""
         found = []
-        for scale, size, used in zip(self.scales, self.sizes, self.declared, strict=True):
+        for scale, size, used in zip(self.scales, self.sizes, self.used, strict=True):
+            if used is None:
+                continue
             if not size.inside:
                 best = size.rates[size.best]
                 found.append(f"{self.arm}'s best rate at {scale}, {best:.3g}, is a search's edge")
@@ -49,29 +51,32 @@ class Carried:
         return found
 
 
-def unfair(carried: Sequence[Carried], arms: Sequence[str]) -> str | None:
+def unfair(carried: Sequence[Carried]) -> str | None:
     """Why a ladder compares settings rather than arms; None where a search shows that it does
     not, or where none was run."""
-    return next((one for arm in carried for one in arm.loses if arm.arm in arms), None)
+    return next((one for arm in carried for one in arm.loses), None)
 
 
-def carried(records: Sequence[Record], arms: Sequence[str], device_class: str) -> list[Carried]:
-    """Of each arm that some search at the rungs has tuned without decay on a class of device."""
+def carried(
+    records: Sequence[Record], found: Sequence[Climbed], device_class: str
+) -> list[Carried]:
+    """Of each arm of a ladder that some search at its rungs has tuned without decay, on a class of
+    device."""
     mine = [r for r in records if r.scale in RUNGS and r.hardware.device_class == device_class]
     at = {}
     for section in sections(mine):
         if not section.overrides:
             at.update({(section.scale, arm): one for arm, one in searches(section).items()})
-    found = []
-    for arm in arms:
+    said = []
+    for place, arm in enumerate(found[0].pair if found else ()):
         rungs = [(scale, at[scale, arm]) for scale in RUNGS if (scale, arm) in at]
         whole = [(scale, one) for scale, one in rungs if one.best is not None]
         if whole:
-            found.append(_carried(arm, whole))
-    return found
+            said.append(_carried(arm, whole, {one.scale: one.rates[place] for one in found}))
+    return said
 
 
-def _carried(arm: str, rungs: Sequence[tuple[str, Search]]) -> Carried:
+def _carried(arm: str, rungs: Sequence[tuple[str, Search]], used: Mapping[str, float]) -> Carried:
     lines = [[p for p in one.points if p.place[1] == 0.0] for _, one in rungs]
     sizes = tuple(map(_searched, lines))
     law, why = None, ""
@@ -81,18 +86,13 @@ def _carried(arm: str, rungs: Sequence[tuple[str, Search]]) -> Carried:
         why = str(error)
     return Carried(
         arm, tuple(scale for scale, _ in rungs), sizes, law, why,
-        tuple(next((_rate(p) for p in line if p.place[0] == 1.0), 0.0) for line in lines),
+        tuple(used.get(scale) for scale, _ in rungs),
         tuple(path for line in lines for point in line for path in point.paths),
     )  # fmt: skip
 
 
 def _rate(point: Point) -> float:
-    """The learning rate of the optimizer that a point is named for; AdamW beside Muon has its own,
-    which the search scales by the same factor."""
-    name = str(point.fields["optim.name"])
-    rates = [p for p in point.settings if is_rate(p) and registry.reads(name, p.split(".")[-1])]
-    named = [p for p in rates if p.split(".")[-1].removesuffix("_lr") in name]
-    return point.settings[(named or rates)[0]]
+    return own_rate(str(point.fields["optim.name"]), point.settings)
 
 
 def _searched(line: Sequence[Point]) -> Searched:

@@ -79,6 +79,18 @@ def is_setting(path: str) -> bool:
     return is_rate(path) or is_decay(path)
 
 
+def own_rate(name: str, settings: Mapping[str, float]) -> float:
+    """The learning rate that an optimizer is named for, of dotted fields: Muon's, though AdamW
+    beside it has one too. Raises ValueError where there is none."""
+    rates = [p for p in settings if is_rate(p)]
+    if registry.is_flat(name):
+        rates = [p for p in rates if registry.reads(name, p.removeprefix("optim."))]
+    named = [p for p in rates if p.removeprefix("optim.").removesuffix("_lr") in name]
+    if not rates:
+        raise ValueError(f"{name} has no learning rate among {', '.join(settings) or 'nothing'}")
+    return settings[(named or rates)[0]]
+
+
 def number(value: str) -> float:
     """What a value's name says: 0.5 of `x0.5`. Raises ValueError for a name without a number."""
     found = re.search(r"\d[\d.e+-]*$", value)

@@ -137,11 +137,12 @@ def _carried(carried: Sequence[Carried]) -> list[str]:
     for one in carried:
         for place, (scale, size) in enumerate(zip(one.scales, one.sizes, strict=True)):
             rate, least = size.optimum if size.inside else (None, None)
-            used = one.declared[place]
+            used = one.used[place]
             cells = [
-                one.arm, scale, f"{size.width:.0f}", f"{used:.3g}",
+                one.arm, scale, f"{size.width:.0f}", "not run" if used is None else f"{used:.3g}",
                 "at the search's edge" if rate is None else f"{rate:.3g}",
-                "" if least is None else f"{size.near(used) - least:.4f}", f"{size.noise:.4f}",
+                "" if least is None or used is None else f"{size.near(used) - least:.4f}",
+                f"{size.noise:.4f}",
             ]  # fmt: skip
             tested = one.law if place == 2 else None  # the third rung
             by_law = (

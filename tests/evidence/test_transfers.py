@@ -20,18 +20,15 @@ def _carried(best: float, used: float) -> Carried:
 
 
 def test_a_rate_that_loses_more_than_noise_is_no_fair_comparison() -> None:
-    arms = ("adamw", "muon")
-    assert unfair([_carried(0.02, 0.02)], arms) is None
-    assert unfair([_carried(0.02, 0.022)], arms) is None, (
-        "0.001 nats, and two seeds differ by 0.006"
-    )
-    why = unfair([_carried(0.02, 0.08)], arms)
+    assert unfair([_carried(0.02, 0.02)]) is None
+    assert unfair([_carried(0.02, 0.022)]) is None, "0.001 nats, and two seeds differ by 0.006"
+    why = unfair([_carried(0.02, 0.08)])
     assert why is not None
     assert "muon's rate at rung1, 0.08, loses 0.200 nats against 0.02" in why
     assert unfair([_carried(0.02, 0.08)], ("adamw", "torch-muon")) is None, (
         "of no arm that is asked"
     )
-    edge = unfair([_carried(0.005, 0.02)], arms)
+    edge = unfair([_carried(0.005, 0.02)])
     assert edge is not None
     assert "edge" in edge
 
@@ -46,6 +43,8 @@ def test_no_multiplier_is_said_of_unfair_settings() -> None:
         losses = clean + draw.normal(0, 0.004, (1, 4, 2, 3))
         rung = Rung(size, tokens, losses)
         scale = f"rung{place + 1}"
-        found.append(rungs.Climbed(scale, ("adamw", "muon"), rung, (0, 1, 2, 3), (), "2026"))
+        found.append(
+            rungs.Climbed(scale, ("adamw", "muon"), rung, (0, 1, 2, 3), (), "2026", (1, 1))
+        )
     assert "muon needs " in rungs.say(found).verdict
     assert rungs.say(found, unfair="rates").verdict == "this ladder cannot tell: rates"
