@@ -14,12 +14,14 @@ from harness.report import ladder as page
 from harness.stats.ladder import Rung
 from tests.stats import ladders as made
 
+RATES = (0.01, 0.01)
+
 
 def _found(near: float, far: float, count: int = 4, bent: float = 0.0) -> list[rungs.Climbed]:
     theta = made.crossed(made.laws(1, 3), near, far)
     of = made.made(theta, 9, sd=0.004, bent=bent)
     return [
-        rungs.Climbed(f"rung{i + 1}", ("a", "b"), rung, (0, 1), (f"r{i}",), "2026-01-02")
+        rungs.Climbed(f"rung{i + 1}", ("a", "b"), rung, (0, 1), (f"r{i}",), "2026-01-02", RATES)
         for i, rung in enumerate(of.rungs[:count])
     ]
 
@@ -50,7 +52,10 @@ def test_the_ledger_scores_a_forecast_and_sees_what_was_changed(tmp_path: Path) 
     assert text.count("not run yet") == 3
     assert text.count("hit |") + text.count("miss |") == 3
     missed = Rung(top.size, top.tokens, top.losses + np.array([[[[0.0], [9.0]]]]))
-    gone = [*found[:-1], rungs.Climbed("rung4", ("a", "b"), missed, (0, 1), (), "2025-01-01")]
+    gone = [
+        *found[:-1],
+        rungs.Climbed("rung4", ("a", "b"), missed, (0, 1), (), "2025-01-01", RATES),
+    ]
     text = page.text("x", gone, lines, rungs.say(gone, made.TARGET))
     assert text.count("miss / miss (written after the rung)") == 3
     first, second = file.read_text().splitlines()

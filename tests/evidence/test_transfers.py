@@ -25,9 +25,6 @@ def test_a_rate_that_loses_more_than_noise_is_no_fair_comparison() -> None:
     why = unfair([_carried(0.02, 0.08)])
     assert why is not None
     assert "muon's rate at rung1, 0.08, loses 0.200 nats against 0.02" in why
-    assert unfair([_carried(0.02, 0.08)], ("adamw", "torch-muon")) is None, (
-        "of no arm that is asked"
-    )
     edge = unfair([_carried(0.005, 0.02)])
     assert edge is not None
     assert "edge" in edge
