@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.config import Frozen
-from harness.evidence.rungs import TARGET, Climbed, Said
+from harness.evidence.rungs import TARGET, TOO_FAR, Climbed, Said
 from harness.evidence.transfers import Carried
 from harness.report.draw import Shown
 from harness.stats import law
@@ -69,13 +69,19 @@ def shown(recipe: str, found: Sequence[Climbed], said: Said) -> LawShown | None:
     for size in sizes:
         at = Spot(size, size * TARGET.tokens / TARGET.size)
         ends = judged.interval(at, 0.9)
-        middle.append(float(np.exp(judged.gain(at)[0])))
-        low.append(float(np.exp(ends.low[0])))
-        high.append(float(np.exp(ends.high[0])))
+        middle.append(_told(judged.gain(at)))
+        low.append(_told(ends.low))
+        high.append(_told(ends.high))
     return LawShown(
-        title=f"The ladder of {recipe}: {said.verdict}", pair=found[0].pair, rungs=tuple(rungs),
+        title=f"The ladder of {recipe}: losses with the law, and what it says of other sizes",
+        pair=found[0].pair, rungs=tuple(rungs),
         sizes=sizes, multipliers=tuple(middle), low=tuple(low), high=tuple(high),
     )  # fmt: skip
+
+
+def _told(log: np.ndarray) -> float:
+    """A multiplier, no further than they are told apart: an end may be open."""
+    return float(np.clip(np.exp(log[0]), 1.0 / TOO_FAR, TOO_FAR))
 
 
 def text(

@@ -65,9 +65,9 @@ def _multiplier(axes: Axes, data: LawShown) -> None:
     axes.axhline(1.0, color="0.35", linewidth=1.0, linestyle="--", zorder=1)
     axes.axvspan(data.sizes[0], max(rung.size for rung in data.rungs), color="0.95", zorder=0)
     axes.set_title(f"tokens that {fitted(data.pair[1], 16)} needs, of {fitted(data.pair[0], 16)}'s")
-    axes.set_xlabel("parameters, at 20 tokens each; grey: sizes that were run")
+    axes.set_xlabel("parameters, 20 tokens each (grey: sizes run)")
     axes.set_yscale("log")
-    low, high = min(kept(data.low)), max(kept(data.high))
+    low, high = min(1.0, *kept(data.low)), max(1.0, *kept(data.high))
     ticks = [t for t in (0.25, 0.33, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.0)
              if low / 1.1 <= t <= high * 1.1]  # fmt: skip
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
