@@ -133,6 +133,8 @@ def nanochat(text: str) -> Reading:
         reading.fault = "no line 'Step N | Validation bpb: V': not nanochat's output"
     elif last is not None and reading.values["step"] < last:
         reading.fault = f"its last validation is at step {reading.values['step']:g} of {last}"
+    elif "training_seconds" not in reading.values:
+        reading.fault = "it is cut off before 'Total training time'"
     return reading
 
 

@@ -109,6 +109,9 @@ def test_nanochat():
     assert reading.curves["val_bpb"][1] == (250.0, 1.1234)
     cut = read("nanochat", NANOCHAT.partition("Step 00500")[0])
     assert cut.fault == "its last validation is at step 250 of 500"
+    for end in (39, NANOCHAT.index("bpb: 1.0421") + 8):  # after the first one; inside the last
+        cut = read("nanochat", NANOCHAT[:end])
+        assert cut.fault is not None
     assert "not nanochat's output" in str(read("nanochat", MODDED).fault)
 
 
