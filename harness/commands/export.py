@@ -76,6 +76,8 @@ def export(options: Options) -> None:
             to_transformers(
                 loaded.model, fresh, [file for file in files if file.is_file()], **loaded.tokens
             )
+            if not loaded.adds:
+                _without_additions(fresh)
             _end_turns(fresh, loaded)
             _add_pages(fresh, folder.resolve().name, loaded, options)
     except ValueError as error:
@@ -84,7 +86,7 @@ def export(options: Options) -> None:
         raise RequestError(f"cannot write '{folder}': {error.strerror or error}") from None
     print(f"{found.name}: {folder}")
     if options.gguf != NO_GGUF and not any(folder.glob("*.gguf")):
-        print("  without GGUF: it is written of dense models")
+        print("  without GGUF: it is written of dense models that cut texts like GPT-2 or SmolLM")
     print(f'  transformers.AutoModelForCausalLM.from_pretrained("{folder}")')
     if options.push is not None:
         print(f"  pushed: {_push(folder, options.push)}")
@@ -133,6 +135,26 @@ def _push(folder: Path, repository: str) -> str:
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RequestError(f"--push {repository}: {said}; the folder '{folder}' is there") from None
     return f"{hub.endpoint}/{repository}"
+
+
+def _without_additions(folder: Path) -> None:
+    """Of a tokenizer that puts tokens around texts: one that does not, as our runs are trained;
+    what generates from the folder then sees what `smol sample` of the run sees."""
+    from harness.data import ends
+    from harness.data.tokenizer import load, said_in
+
+    spoken = load(folder)
+    if spoken.encode("a").ids == spoken.encode("a", add_special_tokens=False).ids:
+        return
+    # A class of its own would put them there again; what it alone names is written down.
+    settings = ends.names(folder) | said_in(folder, "tokenizer_config.json")
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    plain = json.loads(spoken.to_str()) | {"post_processor": None}
+    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+    kept = {k: v for k, v in settings.items() if k not in ("add_bos_token", "add_eos_token")}
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _end_turns(folder: Path, loaded: Loaded) -> None:

@@ -26,14 +26,34 @@ def check_type(kind: str) -> None:
 
 
 def is_expressible(folder: Path) -> bool:
-    """Whether the folder's model is of the layout that is written: Llama's."""
-    return bool(_read(folder / "config.json")["model_type"] == "llama")
+    """Whether the folder's model is of the layout that is written, Llama's, and llama.cpp has a
+    name for what its tokenizer does."""
+    llama = _read(folder / "config.json")["model_type"] == "llama"
+    return llama and _kind(_read(folder / "tokenizer.json")) is not None
+
+
+def _kind(tokenizer: dict[str, Any]) -> str | None:
+    """What llama.cpp calls the way in which a byte-level BPE cuts texts, None where it is another
+    one: it knows these by name only."""
+    pre = tokenizer.get("pre_tokenizer") or {}
+    steps = pre.get("pretokenizers", [pre])
+    cuts = tuple(step.get("type") for step in steps)
+    bytes_, digits = steps[-1], steps[0]
+    plain = (
+        tokenizer["model"].get("type") == "BPE"
+        and not tokenizer.get("normalizer")
+        and bytes_.get("use_regex", True)
+        and not bytes_.get("add_prefix_space")
+    )
+    if plain and cuts == ("Digits", "ByteLevel") and digits.get("individual_digits"):
+        return "smollm"
+    return "gpt-2" if plain and cuts == ("ByteLevel",) else None
 
 
 def write(folder: Path, file: Path, kind: str = "f16") -> None:
     """Write `file` from the folder's config.json, model.safetensors and tokenizer.
 
-    Raises RequestError for a model of another layout than Llama's.
+    Raises RequestError for a model of another layout than Llama's, or another kind of tokenizer.
     """
     import gguf
     from gguf.quants import quantize
@@ -91,8 +111,11 @@ def _describe(writer: Any, config: dict[str, Any], folder: Path) -> None:
 
 
 def _add_tokenizer(writer: Any, config: dict[str, Any], folder: Path) -> None:
-    """The byte-level BPE, whose digits stand alone: `smollm`, as llama.cpp calls it."""
+    """The byte-level BPE, under the name that llama.cpp has for its way of cutting texts."""
     content = _read(folder / "tokenizer.json")
+    kind = _kind(content)
+    if kind is None:
+        raise RequestError("GGUF is written with tokenizers that cut texts as GPT-2's or SmolLM's")
     model, rows = content["model"], config["vocab_size"]
     names = {i: name for name, i in model["vocab"].items()}
     special = {one["id"]: one["content"] for one in content["added_tokens"] if one["special"]}
@@ -101,7 +124,7 @@ def _add_tokenizer(writer: Any, config: dict[str, Any], folder: Path) -> None:
     kinds = [_CONTROL if i in special or i not in names else _NORMAL for i in range(rows)]
     merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+    writer.add_tokenizer_pre(kind)
     writer.add_token_list(kept)
     writer.add_token_types(kinds)
     writer.add_token_merges(merges)
