@@ -69,7 +69,7 @@ NAMED = [{"name": "default", "template": SYSTEM}, {"name": "rag", "template": PL
         (None, None, None), ("{# é <&> \\n #}" + PLAIN, None, "{# é <&> \\n #}" + PLAIN),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("ends", [0, 2, [0, 2]])
+@pytest.mark.parametrize("ends", [0, [0, 2]])
 def test_gguf_keeps_the_template_and_where_a_turn_ends(
     tmp_path: Path, field: Any, beside: str | None, default: str | None, ends: Any
 ) -> None:

@@ -350,7 +350,7 @@ BESIDE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", BESIDE)
-@pytest.mark.parametrize("named", ["PreTrainedTokenizerFast", "GPT2Tokenizer", None])
+@pytest.mark.parametrize("named", ["GPT2Tokenizer", None])
 def test_tokens_that_only_a_file_beside_names_are_there(
     tmp_path: Path, name: str, named: str | None
 ) -> None:
