@@ -86,7 +86,7 @@ def answers(
     """What any model of lm-evaluation-harness answers to a task's items.
 
     `seen` says how much of an item the model sees: those of which it cannot see an answer are left
-    out. Raises ValueError where the model refuses an item.
+    out. Raises ValueError where the model refuses an item, or gives what is no number.
     """
     from lm_eval.api.instance import Instance
 
@@ -101,6 +101,8 @@ def answers(
     for item in asked:
         scores = [next(given) for _ in item.choices]
         sizes = [len(answer) for _, answer in item.choices]
+        if not np.isfinite(scores).all():
+            raise ValueError(f"the log-likelihoods of item {item.name} are not finite")
         nats.append(-scores[item.right])
         picked.append(int(np.argmax(scores)) == item.right)
         normed.append(int(np.argmax(np.divide(scores, sizes))) == item.right)
@@ -183,11 +185,12 @@ def _read(place: Path) -> Answers | None:
 
 
 def _runs(results: Path) -> list[models.Found]:
-    """The runs of a results folder that end on a horizon and whose weights are here."""
+    """The runs of a results folder that end on a horizon and whose weights are here: of runs that
+    are one seed's of one arm, scale and stage the newest."""
+    ended = [r for r in query.attempts(store.read_all(results)) if query.counts(r) and r.ends]
+    newest = query.newest(ended, by=lambda r: (r.recipe, r.arm, r.scale, r.stage, r.seed))
     found, missing = [], 0
-    for record in query.attempts(store.read_all(results)):
-        if not query.counts(record) or not record.ends:
-            continue
+    for record in newest.values():
         try:
             found.append(models.resolve(record.key, results=results))
         except RequestError:

@@ -140,6 +140,18 @@ def test_a_wrong_request_is_one_line(place, arguments, words):
     assert words in place.smol("eval", RUN, *arguments, code=2)
 
 
+def test_a_model_that_gives_no_numbers_is_refused():
+    from harness.commands.suite import answers
+
+    class Broken:
+        def loglikelihood(self, requests):
+            return [(math.nan, False)] * len(requests)
+
+    (task,) = suite.read(["ask/rc_0shot"], 2, print)
+    with pytest.raises(ValueError, match="item 0 are not finite"):
+        answers(Broken(), task)
+
+
 def test_a_results_folder_without_weights_says_so(place, tmp_path):
     shutil.copytree(place.results / "records", tmp_path / "bare" / "records")
     said = place.smol("eval", str(tmp_path / "bare"), "--suite", NAMES, code=2)
