@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from harness.evidence import rungs
-from harness.evidence.transfers import Carried, unfair
+from harness.evidence.transfers import Carried, carried, unfair
+from harness.records import store
 from harness.stats.ladder import Rung
 from harness.stats.transfer import Searched
+from recipes.optimizers import CARRIED, LADDER_SEARCH
 
 RATES = (0.01, 0.02, 0.04, 0.08)
 
@@ -45,3 +50,20 @@ def test_no_multiplier_is_said_of_unfair_settings() -> None:
         )
     assert "muon needs " in rungs.say(found).verdict
     assert rungs.say(found, unfair="rates").verdict == "this ladder cannot tell: rates"
+
+
+def test_the_rates_of_the_committed_ladder_are_what_its_search_found() -> None:
+    """The law of the two smallest rungs stands in the recipe, by hand; the records say it again."""
+    records = store.read_all(Path(__file__).parents[2] / "results" / "ladder")
+    device = next(r.hardware.device_class for r in records if r.recipe == LADDER_SEARCH)
+    found = rungs.measured(records, "optimizers", device)
+    said = {one.arm: one for one in carried(records, found, device)}
+    assert set(said) == set(CARRIED)
+    for arm, (rate, power) in CARRIED.items():
+        small, second = said[arm].sizes[:2]
+        assert small.optimum[0] == pytest.approx(rate, rel=1e-3)
+        law = said[arm].law
+        assert law is not None
+        assert law.exponent == pytest.approx(power, abs=1e-3)
+        assert second.optimum[0] == pytest.approx(rate * (second.width / 32) ** power, rel=2e-3)
+        assert law.holds, "else the page says that settings do not transfer"
