@@ -123,7 +123,7 @@ def _alt(reference: str, arm: str) -> str:
 
 def _carried(carried: Sequence[Carried]) -> list[str]:
     if not carried:
-        return ["Not known: no search was run at the rungs (`smol run tune_ladder --scale rung1`)."]
+        return ["Not known: no search over these arms' learning rates was run at the rungs."]
     said = []
     for one in carried:
         if one.law is None:
