@@ -46,8 +46,10 @@ class Searched:
     @property
     def noise(self) -> float:
         """Nats: the spread (sd) of the difference of two runs that differ in their seed alone,
-        pooled over the rates that did not diverge. Not a number below two seeds."""
-        finite = self.losses[:, np.isfinite(self.losses).all(axis=0)]
+        pooled over the best rate and its neighbours: rates that are too high spread more. Not a
+        number below two seeds."""
+        about = self.losses[:, max(self.best - 1, 0) : self.best + 2]
+        finite = about[:, np.isfinite(about).all(axis=0)]
         if len(finite) < 2:
             return math.nan
         return math.sqrt(2.0 * float(finite.var(axis=0, ddof=1).mean()))
@@ -95,10 +97,12 @@ class Transfer(NamedTuple):
 def transfer(sizes: Sequence[Searched]) -> Transfer:
     """The law of the two smallest sizes, tested on the third.
 
-    Raises ValueError for fewer than three sizes, or a best rate at a search's edge.
+    Raises ValueError for fewer than three sizes or two seeds, or a best rate at a search's edge.
     """
     if len(sizes) < 3:
         raise ValueError(f"three sizes are needed, and {len(sizes)} were searched")
+    if min(len(one.losses) for one in sizes) < 2:
+        raise ValueError("two seeds are needed, to tell what is lost from noise")
     small, next_, third = sorted(sizes, key=lambda one: one.width)[:3]
     first, second = small.optimum[0], next_.optimum[0]
     exponent = math.log(second / first) / math.log(next_.width / small.width)
