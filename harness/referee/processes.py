@@ -26,6 +26,8 @@ _HARMLESS = ("/dev/", "/proc/", "/sys/", "/memfd:", "pipe:", "socket:", "anon_in
 
 PR_SET_CHILD_SUBREAPER = 36
 """Of Linux's prctl."""
+INIT = 1
+"""The process that orphans go to, where nobody adopts them."""
 
 
 def adopt(on: bool) -> None:
@@ -41,7 +43,7 @@ class Family:
     def __init__(self, mark: str, *, since_now: bool = True, folder: Path | None = None) -> None:
         """With `since_now`, processes that are there already are not looked at again: none of
         them can be a child of one that is still to be started, and every descendant of ours that
-        comes is one. `folder` is the run's: whatever works in it is one, too."""
+        comes is one. `folder` is the run's: an orphan that works in it is one, too."""
         self.folder = str(folder.resolve()) if folder is not None else None
         self.since_now = since_now
         self.mark = f"{MARK}={mark}".encode()
@@ -69,7 +71,9 @@ class Family:
             inside = os.readlink(PROC / str(pid) / "cwd") if self.folder is not None else ""
         except OSError:  # ended since, or somebody else's
             return False
-        return inside == self.folder or inside.startswith(f"{self.folder}/")
+        # An orphan alone: a person's shell may stand in the folder, too.
+        there = inside == self.folder or inside.startswith(f"{self.folder}/")
+        return there and _stat(pid)[1] == INIT
 
     def memory(self) -> int | None:
         """Bytes that they hold together, shared pages counted once; None where unknown."""
