@@ -79,7 +79,10 @@ def test_three_browsers_see_a_run_killed_and_going_on(chromium: Any, tmp_path: P
         assert again.communicate(timeout=400)[0]
         assert again.returncode == 0
         everybody(pages, lambda seen: says(seen, "tiny_rates at smoke is done"))
-        everybody(pages, lambda seen: says(seen, "4 of 4 runs, 100 %"))
+        # Of what this launch had to do: on a slow machine a run may have ended before the kill.
+        everybody(pages, lambda seen: says(seen, " runs, 100 %"))
+        for seen in pages:
+            assert re.search(r"\b([1-4]) of \1 runs, 100 %", seen.page.inner_text("#live"))
         for seen, look in zip(pages, LOOKS, strict=True):
             seen.page.wait_for_selector("#again")
             seen.keep(f"watch-{'-'.join(look)}-done")
