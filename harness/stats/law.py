@@ -267,3 +267,15 @@ def gain(fits: Fits, at: Spot) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         log = (t[:, B1] - np.log(left)) / np.exp(t[:, BETA1]) - z
     return np.where(left > 0.0, log, np.inf)
+
+
+def gain_slopes(fits: Fits, at: Spot) -> Array:
+    """(R, 9) derivatives of `gain` in the parameters; NaN where it is infinite."""
+    log = gain(fits, at)
+    known = np.isfinite(log)
+    _, slope, _ = _hold(fits.theta, Held(at, np.where(known, log, 0.0)), fits.design.middle)
+    found = -slope
+    found[:, B1] = 1.0
+    found /= np.exp(fits.theta[:, BETA1])[:, None]
+    found[~known] = np.nan
+    return found
