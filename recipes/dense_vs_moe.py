@@ -14,7 +14,7 @@ from harness.config import replace
 from harness.optim import tuning
 from harness.recipe import RUNGS, ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tokens, recipe
 from models.presets import KINDS, model
-from recipes.optimizers import carried, climbing
+from recipes.optimizers import CLIMBING, carried, climbing
 
 SEARCH = "tune_dense_vs_moe"
 TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
@@ -32,7 +32,7 @@ kind or for none. A scale that is not here uses the base's settings for all."""
 @recipe(
     "dense_vs_moe",
     primary=Primary(metric="val_loss", at="tokens", pairs=(("dense", "moe-active"),)),
-    seeds={"smoke": 3, "proxy": 5, "full": 3, "rung1": 4, "rung2": 4, "rung3": 3, "rung4": 2},
+    seeds={"smoke": 3, "proxy": 5, "full": 3, **CLIMBING},
     about="about/dense_vs_moe.py:about",
 )
 def dense_vs_moe(scale: Scale) -> Recipe:

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from harness import presets
 from harness.config import RunConfig, replace
 from harness.optim import tuning
-from harness.recipe import RUNGS, Axis, Primary, Recipe, Scale, Tokens, recipe
+from harness.recipe import RUNGS, Axis, Primary, Recipe, Scale, Sequential, Tokens, recipe
+from models.presets import RUNG_WIDTHS
 
 NAMES = ("adamw", "muon", "torch-muon")
 SEARCH = "tune_optimizers"
@@ -32,8 +33,10 @@ LADDER_SEARCH = "tune_ladder"
 CARRIED = {"adamw": (0.01843, -1.282), "muon": (0.04397, -1.148)}
 """Optimizer -> the learning rate that it is named for at width 32, and the power of the width that
 it goes with: through the best rates of the two smallest rungs in the records of `LADDER_SEARCH`."""
+CLIMBING: Mapping[str, int | Sequential] = dict(zip(RUNGS, (4, 4, 3, 2) * 2, strict=True))
+"""Rung -> seeds, of a CPU's ladder and of a card's: more where they are cheap."""
 RATIOS = (1.0, 2.0, 4.0)
-"""A ladder's budgets, in tokens a parameter: what two CPU cores pay for in an hour."""
+"""A ladder's budgets, in tokens a parameter: what two CPU cores, or an H100, pay for in hours."""
 UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
 """As many in the search: a rate that is best for short runs may not be for longer ones."""
 
@@ -43,23 +46,15 @@ UPDATES = {"smoke": 60, "proxy": 80, "full": 500}
     primary=Primary(
         metric="val_loss", at="tokens", pairs=(("adamw", "muon"), ("muon", "torch-muon"))
     ),
-    seeds={
-        "smoke": 3,
-        "proxy": 5,
-        "full": 3,
-        "rung1": 4,
-        "rung2": 4,
-        "rung3": 3,
-        "rung4": 2,
-    },
+    seeds={"smoke": 3, "proxy": 5, "full": 3, **CLIMBING},
 )
 def optimizers(scale: Scale) -> Recipe:
     """Muon (ours and PyTorch's) against AdamW, each with the settings of an equal search."""
     base = presets.question(scale)
     if scale in RUNGS:
         tuned = {name: {"optim.name": name, **carried(base, name)} for name in NAMES}
-        axis = Axis("optimizer", ["optim.name", *tuning.FIELDS], tuned)
-        return climbing(base, axis, LADDER_SEARCH)
+        fields = ["optim.name", *(tuning.FIELDS if carried(base, "muon") else ())]
+        return climbing(base, Axis("optimizer", fields, tuned), LADDER_SEARCH)
     tokens = UPDATES[scale] * base.tokens_per_update
     base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
     fields = ["optim.name", *tuning.FIELDS] if scale in TUNED else ["optim.name"]
@@ -81,7 +76,9 @@ def optimizers(scale: Scale) -> Recipe:
 
 def carried(base: RunConfig, name: str) -> dict[str, float]:
     """The learning rates of an arm at a rung, by `CARRIED`; no weight decay, as in its search. The
-    rest of AdamW in Muon's arms goes with Muon's."""
+    rest of AdamW in Muon's arms goes with Muon's. None on a card, whose rungs nobody searched."""
+    if base.model.width not in RUNG_WIDTHS.values():
+        return {}
     family = name.split("-")[-1]
     rate, power = CARRIED[family]
     start = base.optim.adamw_lr if family == "adamw" else base.optim.muon_lr

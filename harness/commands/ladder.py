@@ -17,6 +17,7 @@ from harness.evidence.query import Recorded, on
 from harness.files import write_atomically
 from harness.launch import terminal
 from harness.machine import devices
+from harness.machine.devices import Device
 from harness.plan import profiles
 from harness.plan import runs as planning
 from harness.plan.forecast import Forecast
@@ -33,12 +34,16 @@ ELSEWHERE = ("rtx-4090", "h100-sxm")
 """Cards of which `show` says how long a ladder takes there."""
 
 
-def scales(entry: Entry) -> list[Scale]:
-    """The rungs that a recipe has. Raises RequestError for one without a ladder."""
-    found = [scale for scale in RUNGS if scale in entry.seeds]
-    if len(found) < 2 or not entry.primary.pairs:
-        raise RequestError(f"recipe '{entry.name}' has no ladder: it has {', '.join(entry.seeds)}")
-    return found
+def scales(entry: Entry, device: Device) -> list[Scale]:
+    """The rungs of a device's ladder that a recipe has; of any ladder, where it has none of those.
+
+    Raises RequestError for a recipe without a ladder.
+    """
+    for ladder in (device.ladder, RUNGS):
+        found = [scale for scale in ladder if scale in entry.seeds]
+        if len(found) >= 2 and entry.primary.pairs:
+            return found
+    raise RequestError(f"recipe '{entry.name}' has no ladder: it has {', '.join(entry.seeds)}")
 
 
 def climb(options: Options, run: Callable[[Options], None]) -> None:
@@ -49,7 +54,7 @@ def climb(options: Options, run: Callable[[Options], None]) -> None:
     RequestError for options that a ladder does not take.
     """
     entry = find(options.recipe)
-    mine = scales(entry)
+    mine = scales(entry, devices.chosen(options.device))
     if options.sets or options.config or options.arms or options.stage or options.seeds:
         raise RequestError(
             "--scale ladder takes no --set, --config, --arm, --stage or --seeds: its rungs and "
@@ -83,7 +88,8 @@ def _plan(entry: Entry, scale: Scale, device: str, results: Path) -> Plan:
 def foretell(entry: Entry, scale: Scale, device: str, results: Path) -> dict[str, Any] | None:
     """Write what is expected of a rung into the ledger, unless it has been, or the rung has been
     run, or those below carry no law. Returns the line that was written."""
-    product = devices.chosen(device).product()
+    on_it = devices.chosen(device)
+    product = on_it.product()
     records = store.read_all(results)
     file = ledger.path_of(results, entry.name)
     known = ledger.read(file)
@@ -91,7 +97,7 @@ def foretell(entry: Entry, scale: Scale, device: str, results: Path) -> dict[str
     if begun or any((one["rung"], one["device"]) == (scale, product) for one in known):
         return None
     below = [
-        one for one in rungs.measured(records, entry.name, product)
+        one for one in rungs.measured(records, entry.name, product, scales(entry, on_it))
         if RUNGS.index(_rung(one.scale)) < RUNGS.index(scale)
     ]  # fmt: skip
     plan = _plan(entry, scale, device, results)
@@ -125,14 +131,16 @@ def write_page(entry: Entry, device: str, results: Path) -> None:
     from harness.report import draw
     from harness.report import ladder as page
 
-    product = devices.chosen(device).product()
+    on_it = devices.chosen(device)
+    product, mine = on_it.product(), scales(entry, on_it)
     records = store.read_all(results)
-    found = rungs.measured(records, entry.name, product)
+    found = rungs.measured(records, entry.name, product, mine)
     if not found:
         return
     lines = ledger.read(ledger.path_of(results, entry.name))
-    carried = transfers.carried(records, found, product)
-    said = rungs.say(found, unfair=transfers.unfair(carried))
+    carried = transfers.carried(records, found, product, mine)
+    search = entry.at(mine[0]).tuned_by
+    said = rungs.say(found, unfair=transfers.unfair(carried, search, mine))
     figure = ""
     if (data := page.shown(entry.name, found, said)) is not None:
         figure = f"figures/ladder-{entry.name}.png"
@@ -151,8 +159,9 @@ def show(options: ShowOptions) -> None:
         raise RequestError("--scale ladder takes no --set, --config or --seeds")
     results = places.results_folder(LADDER, options.results)
     pair = entry.primary.pairs[0] if entry.primary.pairs else ("", "")
+    where = target(options.device, results)
     shapes, rows = [], []
-    for scale in scales(entry):
+    for scale in scales(entry, devices.of(where.kind)):
         plan = _plan(entry, scale, options.device, results)
         row = next(r for r in planning.describe(plan) if r["arm"] == pair[0])
         tokens = sorted(end["tokens"] for end in row["endpoints"])
@@ -161,9 +170,12 @@ def show(options: ShowOptions) -> None:
             {"rung": scale, "parameters": row["active_parameters"], "tokens": tokens,
              "seeds": plan.seeds}
         )  # fmt: skip
-    times = [_time(entry, device, results, pair) for device in (options.device, *ELSEWHERE)]
-    here = devices.chosen(options.device).product() if options.device in ("auto", "cpu") else ""
-    known = rungs.measured(store.read_all(results), entry.name, here)
+    cards = [name for name in ELSEWHERE if name != where.name]
+    times = [_time(entry, device, results, pair) for device in (options.device, *cards)]
+    known = rungs.measured(
+        store.read_all(results), entry.name, where.product or "",
+        scales(entry, devices.of(where.kind)),
+    )  # fmt: skip
     detects = rungs.detects(shapes, known)
     if options.as_json:
         shown = {
@@ -180,7 +192,10 @@ def show(options: ShowOptions) -> None:
             f"{one['seeds']} seeds", "  ",
         )  # fmt: skip
     for one in times:
-        minutes = f"about {one['minutes']:,.0f} minutes, with rates {one['rates']}"
+        minutes = (
+            f"about {one['minutes']:,.0f} minutes for {one['rungs'][0]} to {one['rungs'][-1]}, "
+            f"with rates {one['rates']}"
+        )
         paid = one["dollars"]
         terminal.say(
             f"time on {one['device']}: {minutes}"
@@ -194,12 +209,15 @@ def _time(entry: Entry, device: str, results: Path, pair: Sequence[str]) -> dict
     where = target(device, results)
     mine = [record for record in store.read_all(results) if where.ran(record)]
     forecast = Forecast(where.name, where.peak, mine, guess=True)
-    seconds, basis = 0.0, ""
-    for scale in scales(entry):
+    seconds, basis, climbed = 0.0, "", scales(entry, devices.of(where.kind))
+    for scale in climbed:
         runs = [r for r in _plan(entry, scale, device, results).runs if r.arm in pair]
         took, basis = forecast.together(runs, default_jobs(where.kind, runs))
         if took is None:
             raise CheckFailed(f"time on {where.name}: {basis}")
         seconds += took
     dollars = seconds / 3600 * where.price.value if where.price else None
-    return {"device": where.name, "minutes": seconds / 60, "rates": basis, "dollars": dollars}
+    return {
+        "device": where.name, "rungs": climbed, "minutes": seconds / 60, "rates": basis,
+        "dollars": dollars,
+    }  # fmt: skip

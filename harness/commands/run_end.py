@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from harness.config import canonical
 from harness.errors import RunFailed
 from harness.launch import terminal
-from harness.recipe import RUNGS, SCALES, Entry, Scale
+from harness.machine import devices
+from harness.recipe import SCALES, Entry, Scale
 from harness.records import store
 from harness.records.schema import Record
 
@@ -111,7 +112,8 @@ def _next(end: End, section: Section | None) -> str:
     where = [] if end.results_option is None else ["--results", str(end.results_option)]
     if section is None or (not section.group.complete and not end.asked):
         return shlex.join(["smol", "run", end.entry.name, "--scale", end.scale, *where])
-    order = RUNGS if end.scale in RUNGS else SCALES
+    ladders = [device.ladder for device in devices.devices().values()]
+    order = next((rungs for rungs in ladders if end.scale in rungs), SCALES)
     larger = [scale for scale in order[order.index(end.scale) + 1 :] if scale in end.entry.seeds]
     pairs = section.group.question.pairs
     if larger:

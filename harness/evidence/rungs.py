@@ -13,7 +13,6 @@ from harness.config import identity
 from harness.evidence.searches import settings_of
 from harness.evidence.sections import Section, sections
 from harness.optim.tuning import own_rate
-from harness.recipe import RUNGS
 from harness.records.schema import Record
 from harness.stats.ladder import MISFIT, Judged, Noise, Rung, judge, noise
 from harness.stats.law import Spot
@@ -44,11 +43,14 @@ class Climbed:
     """The learning rates that the arms' optimizers are named for."""
 
 
-def measured(records: Sequence[Record], recipe: str, device_class: str) -> list[Climbed]:
-    """The rungs of a recipe that runs on a class of device have left, the smallest first."""
+def measured(
+    records: Sequence[Record], recipe: str, device_class: str, ladder: Sequence[str]
+) -> list[Climbed]:
+    """The rungs of one ladder that a recipe's runs on a class of device have left, the smallest
+    first."""
     mine = [
         r for r in records
-        if r.recipe == recipe and r.scale in RUNGS and r.hardware.device_class == device_class
+        if r.recipe == recipe and r.scale in ladder and r.hardware.device_class == device_class
     ]  # fmt: skip
     found = [_measured(s) for s in sections(mine) if not s.overrides]
     return sorted((one for one in found if one is not None), key=lambda one: one.rung.size)

@@ -12,7 +12,6 @@ from harness.evidence.rungs import Climbed
 from harness.evidence.searches import Point, Search, searches
 from harness.evidence.sections import sections
 from harness.optim.tuning import own_rate
-from harness.recipe import RUNGS
 from harness.records.schema import Record
 from harness.stats.transfer import Searched, Transfer, transfer
 
@@ -51,25 +50,28 @@ class Carried:
         return found
 
 
-def unfair(carried: Sequence[Carried]) -> str | None:
+def unfair(carried: Sequence[Carried], search: str | None, ladder: Sequence[str]) -> str | None:
     """Why a ladder compares settings rather than arms; None where a search shows that it does
-    not, or where none was run."""
+    not, or where its recipe names none."""
+    if search is not None and len(carried) < 2:
+        first = f"`smol run {search} --scale {ladder[0]}`"
+        return f"nobody has searched its arms' rates at these rungs ({first} and upwards)"
     return next((one for arm in carried for one in arm.loses), None)
 
 
 def carried(
-    records: Sequence[Record], found: Sequence[Climbed], device_class: str
+    records: Sequence[Record], found: Sequence[Climbed], device_class: str, ladder: Sequence[str]
 ) -> list[Carried]:
     """Of each arm of a ladder that some search at its rungs has tuned without decay, on a class of
     device."""
-    mine = [r for r in records if r.scale in RUNGS and r.hardware.device_class == device_class]
+    mine = [r for r in records if r.scale in ladder and r.hardware.device_class == device_class]
     at = {}
     for section in sections(mine):
         if not section.overrides:
             at.update({(section.scale, arm): one for arm, one in searches(section).items()})
     said = []
     for place, arm in enumerate(found[0].pair if found else ()):
-        rungs = [(scale, at[scale, arm]) for scale in RUNGS if (scale, arm) in at]
+        rungs = [(scale, at[scale, arm]) for scale in ladder if (scale, arm) in at]
         whole = [(scale, one) for scale, one in rungs if one.best is not None]
         if whole:
             said.append(_carried(arm, whole, {one.scale: one.rates[place] for one in found}))

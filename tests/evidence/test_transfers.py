@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import presets
 from harness.evidence import rungs
 from harness.evidence.transfers import Carried, carried, unfair
+from harness.machine import devices
+from harness.recipe import RUNGS
 from harness.records import store
 from harness.stats.ladder import Rung
 from harness.stats.transfer import Searched
-from recipes.optimizers import CARRIED, LADDER_SEARCH
+from models.config import total_parameters
+from models.presets import model
+from recipes.optimizers import CARRIED, LADDER_SEARCH, RATIOS
 
 RATES = (0.01, 0.02, 0.04, 0.08)
 
@@ -25,14 +30,37 @@ def _carried(best: float, used: float) -> Carried:
 
 
 def test_a_rate_that_loses_more_than_noise_is_no_fair_comparison() -> None:
-    assert unfair([_carried(0.02, 0.02)]) is None
-    assert unfair([_carried(0.02, 0.022)]) is None, "0.001 nats, and two seeds differ by 0.006"
-    why = unfair([_carried(0.02, 0.08)])
+    assert unfair([_carried(0.02, 0.02)], None, RUNGS) is None
+    assert unfair([_carried(0.02, 0.022)], None, RUNGS) is None, "0.001 nats; seeds differ by 0.006"
+    why = unfair([_carried(0.02, 0.08)], None, RUNGS)
     assert why is not None
     assert "muon's rate at rung1, 0.08, loses 0.200 nats against 0.02" in why
-    edge = unfair([_carried(0.005, 0.02)])
+    edge = unfair([_carried(0.005, 0.02)], None, RUNGS)
     assert edge is not None
     assert "edge" in edge
+    one = [_carried(0.02, 0.02)]
+    missing = unfair(one, "tune_ladder", devices.of("cuda").ladder)
+    assert missing == (
+        "nobody has searched its arms' rates at these rungs "
+        "(`smol run tune_ladder --scale rung5` and upwards)"
+    )
+    assert unfair(one * 2, "tune_ladder", RUNGS) is None
+
+
+def test_a_card_climbs_to_the_real_model() -> None:
+    cpu, card = (devices.of(name).ladder for name in ("cpu", "cuda"))
+    assert not set(cpu) & set(card)
+    assert (*cpu, *card) == RUNGS
+    assert model("dense", card[-1]) == model("dense", "full")
+    sizes = [total_parameters(model("dense", scale)) for scale in card]
+    assert sizes == sorted(sizes)
+    assert 13e6 < sizes[0] < 15e6
+    for scale in card:  # one rule: heads of 64, as many layers to the width as SmolLM2
+        shape = model("dense", scale)
+        assert shape.head_dim * shape.heads == shape.width
+        assert abs(shape.layers / shape.width - 30 / 576) < 0.002
+        most = max(presets.budgets(presets.question(scale), RATIOS))
+        assert most < presets.CORPUS_TOKENS[scale], "no text is read twice"
 
 
 def test_no_multiplier_is_said_of_unfair_settings() -> None:
@@ -56,8 +84,9 @@ def test_the_rates_of_the_committed_ladder_are_what_its_search_found() -> None:
     """The law of the two smallest rungs stands in the recipe, by hand; the records say it again."""
     records = store.read_all(Path(__file__).parents[2] / "results" / "ladder")
     device = next(r.hardware.device_class for r in records if r.recipe == LADDER_SEARCH)
-    found = rungs.measured(records, "optimizers", device)
-    said = {one.arm: one for one in carried(records, found, device)}
+    ladder = devices.of("cpu").ladder
+    found = rungs.measured(records, "optimizers", device, ladder)
+    said = {one.arm: one for one in carried(records, found, device, ladder)}
     assert set(said) == set(CARRIED)
     for arm, (rate, power) in CARRIED.items():
         small, second = said[arm].sizes[:2]

@@ -44,6 +44,8 @@ class Device(ABC):
     """Whether it has an allocator of its own, whose peak a record keeps; else the process's."""
     campaign_scales: ClassVar[tuple[Scale, ...]]
     """Scales that are worth a campaign on it, the most informative first."""
+    ladder: ClassVar[tuple[Scale, ...]]
+    """The rungs that `--scale ladder` runs on it, the smallest first: one family of models."""
     patience_seconds: ClassVar[float]
     """How long a timed launch waits for others to finish before it goes on and is marked."""
     start_seconds: ClassVar[float]

@@ -6,6 +6,7 @@ import os
 
 from harness.machine import hardware
 from harness.machine.devices import Device
+from harness.recipe import RUNGS
 
 CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Environment variables that keep the library from instructions that the processor has."""
@@ -36,6 +37,7 @@ class Cpu(Device):
     runs_behind = False
     own_memory = False
     campaign_scales = ("proxy",)  # `smoke` shows that things work, and `full` is no job for a CPU
+    ladder = RUNGS[:4]
     patience_seconds = 60.0
     start_seconds = 4.0
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.machine import cards, hardware
 from harness.machine.devices import Device
+from harness.recipe import RUNGS
 from harness.records.seen import GpuState
 
 AMPERE = (8, 0)
@@ -33,6 +34,7 @@ class Cuda(Device):
     runs_behind = True
     own_memory = True
     campaign_scales = ("full", "proxy")
+    ladder = RUNGS[4:]
     # A rented machine's other cores are others', and busy: the card's own state decides.
     patience_seconds = 5.0
     start_seconds = 15.0
