@@ -21,7 +21,8 @@ from harness.stats import rounds as ratios
 
 class Work(Protocol):
     """What is timed: calling it. It may have `rest()`, called after each of its turns, `extra()`,
-    figures for its row once all turns are over, and `close()`."""
+    figures for its row once all turns are over, `says()`, a number that it computed and all of its
+    group should, and `close()`."""
 
     def __call__(self) -> Any: ...
 
@@ -64,6 +65,9 @@ class Group:
     """Timed calls in a turn."""
     untimed: int = 1
     """Calls before them."""
+    agree: float = 0.02
+    """Relative: how far what contestants say may be from what the base says, in bf16. What is fast
+    and wrong is no contestant."""
     timings: dict[str, list[tuple[float, ...]]] = field(default_factory=dict)
     works: dict[str, Work] = field(default_factory=dict)
     extras: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -74,13 +78,21 @@ class Group:
         return all(len(self.timings.get(n, ())) == self.rounds for n in self.contestants)
 
     def close(self) -> None:
-        """Ask for the extra figures and let go of everything."""
+        """Ask for the extra figures and let go of everything. Raises AssertionError where one does
+        not compute what the others do."""
+        said = {}
         for name, work in self.works.items():
             extra = getattr(work, "extra", None)
             self.extras[name] = extra() if extra else {}
+            if hasattr(work, "says"):
+                said[name] = work.says()
             if hasattr(work, "close"):
                 work.close()
         self.works.clear()
+        for name, value in said.items():
+            truth = said.get(self.base or name, value)
+            apart = abs(value - truth) / max(abs(truth), 1e-30)
+            assert apart <= self.agree, f"{self.name}: {name} says {value}, {self.base} {truth}"
 
     def rows(self) -> list[BenchRow]:
         """One a contestant. Only of a complete group."""

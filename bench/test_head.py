@@ -55,6 +55,13 @@ class Head:
         if self.device == "cuda":
             torch.cuda.synchronize()
 
+    def says(self) -> float:
+        loss = self.loss(self.hidden, self.weight, self.targets)
+        assert self.hidden.grad is not None
+        assert self.weight.grad is not None
+        gradients = self.hidden.grad.double().norm() * self.weight.grad.double().norm()
+        return float(loss.detach() * gradients)
+
     def extra(self) -> dict[str, Any]:
         return {"peak_bytes": self.bytes}
 

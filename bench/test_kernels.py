@@ -51,15 +51,19 @@ class ForwardBackward:
         self.leaves = [a.requires_grad_() for a in arguments[: op.differentiable]]
         self.arguments = [*self.leaves, *arguments[op.differentiable :]]
         self.upstream = [torch.full_like(out, 0.37) for out in self._outputs()]
+        self.gradients: tuple[torch.Tensor, ...] = ()
 
     def _outputs(self) -> tuple[torch.Tensor, ...]:
         out = self.function(*self.arguments)
         return out if isinstance(out, tuple) else (out,)
 
     def __call__(self) -> None:
-        torch.autograd.grad(self._outputs(), self.leaves, self.upstream)
+        self.gradients = torch.autograd.grad(self._outputs(), self.leaves, self.upstream)
         if self.device == "cuda":
             torch.cuda.synchronize()
+
+    def says(self) -> float:
+        return sum(float(gradient.double().norm()) for gradient in self.gradients)
 
 
 def liger(name: str, op: Op) -> dict[str, Callable[..., Any]]:

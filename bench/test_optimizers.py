@@ -26,6 +26,7 @@ def groups(size: Size) -> list[Group]:
             NAMES["torch-muon"],
             {shown: partial(Step, model(kind, scale), name, size) for name, shown in NAMES.items()},
             rounds=5,
+            agree=0.5,
         )
         for kind, scale in chosen
     ]
@@ -47,12 +48,18 @@ class Step:
         # As a plan resolves it: in what the device multiplies.
         dtype = "bf16" if size.dtype == torch.bfloat16 else "fp32"
         chosen = {"name": name, "muon_ns_dtype": dtype}
-        self.optimizers = build(constants.model_copy(update=chosen), built)
+        self.model, self.optimizers = built, build(constants.model_copy(update=chosen), built)
 
     def __call__(self) -> None:
         self.optimizers.step()
         if self.device == "cuda":
             torch.cuda.synchronize()
+
+    def says(self) -> float:
+        """All take steps of about one size: none has lost its scale or a part of the weights."""
+        return sum(
+            float(parameter.detach().double().norm()) for parameter in self.model.parameters()
+        )
 
 
 def test_optimizer(turn: Turn, benchmark: BenchmarkFixture) -> None:

@@ -91,6 +91,9 @@ class Update:
         """Others' turns come: their peaks need the memory."""
         self.player.update(0, 0)
 
+    def says(self) -> float:
+        return self.last.losses[-1]
+
     def extra(self) -> dict[str, Any]:
         median = sorted(self.seconds)[len(self.seconds) // 2]
         return {

@@ -24,7 +24,7 @@ from harness.data.batches import IGNORED, Batch
 from harness.errors import RequestError, nearest
 from harness.optim.build import build as build_optimizers
 from harness.seeds import derive
-from harness.train import compiled
+from harness.train import graphs
 from harness.train.update import update
 from models.dtypes import DTYPES
 from models.hf import to_transformers
@@ -72,7 +72,7 @@ class Ours:
 
     def prepare(self) -> None:
         """As the worker does it."""
-        compiled.apply(self.model, self.setting.compile, self.device)
+        graphs.build(self.model, self.setting.compile, self.device)
         self.optimizers = build_optimizers(self.setting.optim, self.model)
 
     def update(self, tokens: np.ndarray) -> float:

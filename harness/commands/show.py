@@ -27,7 +27,7 @@ from harness.commands.planned import (
     target,
     this_code,
 )
-from harness.config import DataConfig
+from harness.config import DataConfig, RunConfig
 from harness.data import prepare
 from harness.errors import RequestError
 from harness.evidence import precision
@@ -39,7 +39,6 @@ from harness.plan import runs as planning
 from harness.plan.backlog import sort
 from harness.plan.campaign import Target
 from harness.plan.forecast import Forecast
-from harness.plan.profiles import memory_bytes
 from harness.plan.resolved import Resolved, resolve
 from harness.plan.runs import Plan, Where
 from harness.recipe import LADDER, find
@@ -243,8 +242,20 @@ def _short(value: Any) -> str:
 
 
 def _print_memory(plan: Plan) -> None:
-    need = max(memory_bytes(a.config, a.config.batch.micro_batch) for a in plan.arms) / 1e9
-    _say(f"memory: {need:.1f} GB at most in one run, estimated as eager torch would need it")
+    largest = max((a.config for a in plan.arms), key=_memory_bytes)
+    blocks = "compiled blocks keep" if profiles.fuses(largest) else "eager torch keeps"
+    margin = ""
+    if plan.profile and (whole := profiles.of(plan.profile).memory_bytes):
+        may = profiles.USABLE * whole
+        margin = f", of the {may / 1e9:.0f} that it may fill of {whole / 1e9:.0f}"
+    _say(
+        f"memory: {_memory_bytes(largest) / 1e9:.1f} GB at most in one run{margin}, estimated by "
+        f"what {blocks} for the backward pass"
+    )
+
+
+def _memory_bytes(config: RunConfig) -> float:
+    return profiles.memory_bytes(config, config.batch.micro_batch)
 
 
 def _total_flops(plan: Plan) -> str:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 GPU = ("cuda", "meta")
 """Where it is used; `meta` has shapes alone, by which launches are counted."""
+MOST_COMPILED = 8
+"""Batches, each of which may be a shape of its own: beyond torch's limit of recompilations it would
+refuse to go on. Ours have at most five; a user's own parts may have more."""
 MOST_VALUES = 2**27
 """Values of one batch, 512 MB in fp32: with the batch's copies in bf16 and its square matrices
 under two gigabytes beside the model."""
@@ -50,8 +53,10 @@ def step(muon: Muon, group: dict[str, Any]) -> None:
         directions = list(torch._foreach_lerp(gradients, averages, momentum))
     if group["weight_decay"]:
         torch._foreach_mul_(parameters, 1.0 - rate * group["weight_decay"])
-    for weights, alike in _batches(parameters, directions, slices):
-        orthogonal = _orthogonal(weights[0].device.type)(
+    batches = _batches(parameters, directions, slices)
+    compiles = len(batches) <= MOST_COMPILED
+    for weights, alike in batches:
+        orthogonal = _orthogonal(weights[0].device.type if compiles else "")(
             torch.stack(alike), **muon.newton_schulz
         ).to(weights[0].dtype)
         scale = -rate * muon.scale_of(weights[0])

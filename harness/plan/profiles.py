@@ -118,7 +118,8 @@ def memory_bytes(config: RunConfig, micro: int) -> float:
     2. Activations that the backward pass of every layer needs, a token each; with recompute only
        the layers' inputs, and one layer in full.
     3. What does not depend on the batch: CONTEXT_BYTES.
-    The head's logits are made in chunks of fixed size and are part of 3.
+    The head's logits are made in chunks of fixed size and are part of 3. Where blocks are compiled
+    they keep less (`_kept_values`), and one block's passes work with as much as an eager one keeps.
     """
     model = config.model
     # What is not resolved yet is for a card of the table, which all multiply bf16.
@@ -128,6 +129,8 @@ def memory_bytes(config: RunConfig, micro: int) -> float:
     one_layer = tokens * _layer_values(model) * half
     if config.train.recompute:
         activations = tokens * model.layers * model.width * half + one_layer
+    elif fuses(config):
+        activations = model.layers * tokens * _kept_values(model) * half + one_layer
     else:
         activations = model.layers * one_layer
     # The embedding's output, the final norm, hidden states and their gradient, in fp32 at most.
@@ -135,18 +138,50 @@ def memory_bytes(config: RunConfig, micro: int) -> float:
     return state + activations + ends + CONTEXT_BYTES
 
 
+def fuses(config: RunConfig) -> bool:
+    """Whether torch's compiler decides what every block keeps: not across kernels, of which it sees
+    outputs alone, nor in parts that are not ours, of which nothing is known here."""
+    own = (config.model.attention.name, config.model.feed_forward.name)
+    compiled = config.train.compile in ("blocks", "whole")
+    return compiled and not config.train.kernels and not any(own)
+
+
+def _kept_values(model: ModelConfig) -> int:
+    """Values a token that one compiled block keeps for its backward pass, in bf16's size: what
+    torch's partitioner chose on a GPU's way, tensor by tensor, as a test counts it anew.
+
+    The block's input, both norms' outputs; queries and keys after RoPE, and the projection that
+    they come from with the values; attention's output in both layouts; of the feed-forward what
+    goes into an activation and what comes out. A mixture also keeps its input in fp32, the copies
+    of its input and output, and the routing. In fp32: attention's and the norms' row statistics.
+    """
+    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    attention = 3 * model.width + 4 * queries + 3 * keys + 2 * model.heads + 4
+    if model.qk_norm:
+        attention += 2 * (model.heads + model.kv_heads)
+    gate_up = 2 if model.activation == "swiglu" else 1
+    copies = max(model.top_k, 1)
+    feed_forward = copies * (gate_up + 1) * model.ffn
+    if model.is_moe:
+        routing = 2 * model.experts + 2 + 14 * copies
+        feed_forward += model.width + 2 * copies * model.width + routing
+    return attention + feed_forward
+
+
 def _layer_values(model: ModelConfig) -> int:
     """Values a token that one block keeps for its backward pass, as eager torch keeps them.
 
     Attention: the norm's input (fp32: 2) and output (1) widths; queries and keys before and after
-    RoPE, values; the output. Feed-forward: input (fp32: 2) and norm's output, then gate, up, silu
-    and product (two matrices: up and silu); a mixture keeps `top_k` of each, with the copies of
-    its input and output. Compiled blocks keep less.
+    RoPE, values; the output; with QK-norm its inputs in fp32. Feed-forward: input (fp32: 2) and
+    norm's output, then gate, up, silu and product (two matrices: up and silu); a mixture keeps
+    `top_k` of each, with the copies of its input and output, and the router's input in fp32.
     """
     queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
     attention = 3 * model.width + 3 * queries + 3 * keys
+    if model.qk_norm:
+        attention += 2 * (queries + keys)
     matrices = 4 if model.activation == "swiglu" else 2
     feed_forward = 3 * model.width + max(model.top_k, 1) * matrices * model.ffn
     if model.is_moe:
-        feed_forward += 2 * model.top_k * model.width
+        feed_forward += 2 * (model.top_k + 1) * model.width
     return attention + feed_forward

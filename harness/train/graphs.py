@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.config import RunConfig
+from harness.config import Compile, RunConfig
 from harness.data.batches import Validation
 from harness.records.schema import Compilation
 from harness.train import compiled
@@ -33,6 +33,9 @@ MOST_GRAPHS = 16
 for a user's own block that branches."""
 LIMIT = "recompile limit"
 """How torch's own count of what it could not do names the end of compiling."""
+OURS = "smol"
+"""Our place among torch's own counters, for the graphs of the model: on a GPU an optimizer's step
+and attention within documents are compiled too, and would hide that the model was not."""
 
 Shape = tuple[int, int]
 """Sequences, and their length."""
@@ -48,17 +51,24 @@ def apply(model: LanguageModel, config: RunConfig, device: torch.device) -> None
 
     torch._dynamo.config.automatic_dynamic_shapes = False
     torch._dynamo.config.recompile_limit = MOST_GRAPHS
-    if device.type == "cpu" and not train.autotune:
-        compiled.apply(model, mode, device)
-    else:
-        effort = AUTOTUNED if train.autotune else None
-        if mode == "blocks":
-            for block in model.blocks:
-                block.compile(mode=effort, dynamic=False)
-        else:
-            model.hidden = torch.compile(model.hidden, mode=effort, dynamic=False)  # type: ignore[method-assign]
+    build(model, mode, device, autotune=train.autotune)
     length = config.data.seq_len
     _keep_to(model, mode, (config.batch.micro_batch, length), (train.eval_batch, length))
+
+
+def build(
+    model: LanguageModel, mode: Compile, device: torch.device, *, autotune: bool = False
+) -> None:
+    """Compile a model in place, for each shape that it meets."""
+    if device.type == "cpu" and not autotune:
+        compiled.apply(model, mode, device)
+        return
+    effort = AUTOTUNED if autotune else None
+    if mode == "blocks":
+        for block in model.blocks:
+            block.compile(mode=effort, dynamic=False)
+    elif mode == "whole":
+        model.hidden = torch.compile(model.hidden, mode=effort, dynamic=False)  # type: ignore[method-assign]
 
 
 def warm(
@@ -90,7 +100,16 @@ def _either(
 ) -> Callable[..., Any]:
     """`fast` where the first argument, (sequences, length, ...), is of the shape that the graph was
     made for and no cache comes with it; else `plain`."""
+    from torch._dynamo.utils import counters
+
     assert fast is not None
+
+    def counted(*given: Any, **named: Any) -> Any:
+        before = counters["stats"]["unique_graphs"]
+        try:
+            return fast(*given, **named)
+        finally:
+            counters[OURS]["graphs"] += counters["stats"]["unique_graphs"] - before
 
     def call(first: Tensor, *others: Any, **named: Any) -> Any:
         cached = named.get("cache") is not None or any(
@@ -98,7 +117,7 @@ def _either(
         )
         usual = training if torch.is_grad_enabled() else validation
         whole = not cached and tuple(first.shape[:2]) == usual
-        return (fast if whole else plain)(first, *others, **named)
+        return (counted if whole else plain)(first, *others, **named)
 
     return call
 
@@ -142,7 +161,7 @@ class CompileWatch:
 
 
 def _counted() -> tuple[int, int, int]:
-    """(graphs, graph breaks, limits met), by torch's own counters."""
+    """(graphs of the model, graph breaks, limits met), by torch's own counters."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     if dynamo is None:
         return 0, 0, 0
@@ -154,4 +173,4 @@ def _counted() -> tuple[int, int, int]:
         if LIMIT in str(why)
     )
     broken = sum(count for why, count in counters["graph_break"].items() if LIMIT not in str(why))
-    return int(counters["stats"]["unique_graphs"]), broken, met
+    return int(counters[OURS]["graphs"]), broken, met

@@ -40,6 +40,20 @@ def test_stacked_by_shape_it_takes_the_same_step(kind, nesterov, monkeypatch):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(("most", "compiled"), [(0, False), (100, True)])
+def test_more_shapes_than_torch_compiles_are_taken_uncompiled(most, compiled, monkeypatch):
+    seen = set()
+
+    def orthogonal(kind):
+        seen.add(kind)
+        return newton_schulz.orthogonalise
+
+    monkeypatch.setattr(stacked, "MOST_COMPILED", most)
+    monkeypatch.setattr(stacked, "_orthogonal", orthogonal)
+    weights("dense", monkeypatch, stack=True)
+    assert seen == {"cpu" if compiled else ""}
+
+
 def test_its_arithmetic_is_one_graph():
     torch._dynamo.reset()
     settings = presets.run("smoke").optim

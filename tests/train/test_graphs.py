@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from harness.bench import peers
 from harness.records.schema import Compilation, Record
 from harness.train import graphs
+from models.lm import LanguageModel
+from models.presets import model
 from recipes import pretrain_sft
 from tests.train import inside
 
@@ -70,10 +75,50 @@ def test_the_limit_is_seen_in_torchs_own_counters():
         for size in (3, 4, 5):
             f(torch.ones(size))
     made, broken, limits = graphs._counted()
-    assert (made, broken) == (2, 0)
+    assert (made, broken) == (0, 0)  # not the model's
     assert limits >= 1
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
+
+
+def test_an_optimizers_graphs_do_not_hide_that_the_model_has_none():
+    """On a GPU Muon's step is compiled, and attention within documents."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(lambda x: x + 1, backend="eager", dynamic=False)
+    watch = graphs.CompileWatch("blocks")
+    compiled(torch.ones(3, 2))
+    assert watch.look(1) == "train.compile is blocks, and nothing was compiled"
+    of_model = graphs._either(compiled, lambda x: x, (4, 2), (5, 2))
+    of_model(torch.ones(4, 2))
+    of_model(torch.ones(4, 2))
+    assert watch.found().graphs == 1
+    assert watch.found().uncompiled is None
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+
+
+@pytest.mark.parametrize(("autotune", "mode"), [(False, None), (True, graphs.AUTOTUNED)])
+def test_a_gpu_tries_several_implementations_only_where_it_is_asked_to(autotune, mode, monkeypatch):
+    """Minutes for each model."""
+    seen = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: seen.append(how))
+    with torch.device("meta"):
+        built = LanguageModel(model("dense", "smoke"))
+    graphs.build(built, "blocks", torch.device("cuda"), autotune=autotune)
+    assert seen == [{"mode": mode, "dynamic": False}] * len(built.blocks)
+
+
+def test_a_bench_compiles_as_a_run_does(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: seen.append(how))
+    monkeypatch.setattr(peers, "build_optimizers", lambda *_: None)
+    with torch.device("meta"):
+        built = LanguageModel(model("dense", "smoke"))
+    setting = SimpleNamespace(compile="blocks", optim=None)
+    player = SimpleNamespace(model=built, setting=setting, device=torch.device("cuda"))
+    peers.Ours.prepare(player)  # type: ignore[arg-type]
+    assert seen == [{"mode": None, "dynamic": False}] * len(built.blocks)
 
 
 def test_what_no_graph_was_made_for_takes_the_plain_way():

@@ -50,6 +50,28 @@ def test_8x1_and_1x8_give_equal_gradients(kind, dtype, tolerance):
             assert difference < tolerance, name
 
 
+@pytest.mark.parametrize("kind", ["dense", "moe-active"])
+def test_losses_of_several_updates_do_not_depend_on_how_a_card_cuts_them(kind):
+    """What a device profile chooses is a matter of memory alone."""
+    settings = presets.run("smoke").optim.model_copy(update={"muon_ns_dtype": "fp32"})
+    losses = []
+    for micro_batch in (8, 4, 2):
+        lm = tiny(kind, torch.float32)
+        optimizers = build(settings, lm)
+        losses.append(
+            [
+                update(
+                    lm, optimizers, batch(), micro_batch=micro_batch, clip_norm=1.0, factor=1.0,
+                    device=CPU,
+                ).loss
+                for _ in range(3)
+            ]
+        )  # fmt: skip
+    assert losses[0][0] > losses[0][2] + 0.1  # it learns
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[2] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_loss_is_the_mean_over_target_tokens():
     lm, data = tiny("dense", torch.float64), batch()
     loss, routing = accumulate(lm, data, 3, CPU)
