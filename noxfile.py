@@ -147,7 +147,8 @@ def fakegpu(session: nox.Session) -> None:
 @nox.session
 def card(session: nox.Session) -> None:
     """`smol card`: regenerate the model card and its figures; `-- --check` to compare only."""
-    call(session, "smol", "card", *session.posargs)
+    for folder in ("results", "results/ladder"):
+        call(session, "smol", "card", "--results", folder, *session.posargs)
 
 
 @nox.session

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from harness.commands import places
 from harness.commands.planned import default_jobs, device_profile, evidence, read_overrides, target
 from harness.errors import CheckFailed, RequestError
-from harness.evidence import rungs, transfers
+from harness.evidence import rungs
+from harness.evidence.ladders import Ladder, ladders
 from harness.evidence.query import Recorded, on
-from harness.files import write_atomically
 from harness.launch import terminal
 from harness.machine import devices
 from harness.machine.devices import Device
@@ -48,7 +48,7 @@ def scales(entry: Entry, device: Device) -> list[Scale]:
 
 def climb(options: Options, run: Callable[[Options], None]) -> None:
     """Run a recipe's rungs with `run`, the smallest first. Before a rung is run its losses are
-    forecast from those below, and afterwards the law is fitted again and its page written.
+    forecast from those below, and afterwards the law is fitted again.
 
     What is finished is skipped, and an interrupted ladder goes on. Raises as `run` does, and
     RequestError for options that a ladder does not take.
@@ -67,7 +67,9 @@ def climb(options: Options, run: Callable[[Options], None]) -> None:
             foretell(entry, scale, options.device, results)
         run(dataclasses.replace(options, scale=scale, arms=list(pair)))
         if not options.dry_run:
-            write_page(entry, options.device, results)
+            one = told(entry, options.device, results)
+            if one is not None:
+                terminal.say(f"{entry.name}: {one.said.verdict} ({results / _page(one)})")
 
 
 def _plan(entry: Entry, scale: Scale, device: str, results: Path) -> Plan:
@@ -126,30 +128,20 @@ def _rung(name: str) -> Scale:
     return next(scale for scale in RUNGS if scale == name)
 
 
-def write_page(entry: Entry, device: str, results: Path) -> None:
-    """The ladder's page beside its card, and what it says on the terminal."""
-    from harness.report import draw
-    from harness.report import ladder as page
+def _page(one: Ladder) -> str:
+    from harness.report import ladder as report
+    from harness.report.pages import FOLDER
 
-    on_it = devices.chosen(device)
-    product, mine = on_it.product(), scales(entry, on_it)
-    records = store.read_all(results)
-    found = rungs.measured(records, entry.name, product, mine)
-    if not found:
-        return
-    lines = ledger.read(ledger.path_of(results, entry.name))
-    carried = transfers.carried(records, found, product, mine)
-    search = entry.at(mine[0]).tuned_by
-    said = rungs.say(found, unfair=transfers.unfair(carried, search, mine))
-    figure = ""
-    if (data := page.shown(entry.name, found, said)) is not None:
-        figure = f"figures/ladder-{entry.name}.png"
-        (results / "figures").mkdir(exist_ok=True)
-        write_atomically(results / figure, draw.picture(data))
-    file = results / f"ladder-{entry.name}.md"
-    made = page.text(entry.name, found, lines, said, carried=carried, figure=figure)
-    write_atomically(file, made)
-    terminal.say(f"{entry.name}: {said.verdict} ({file})")
+    return f"{FOLDER}/{report.page_name(one)}.md"
+
+
+def told(entry: Entry, device: str, results: Path) -> Ladder | None:
+    """A recipe's ladder on a device, as far as it was climbed; None where no rung is finished."""
+    product = devices.chosen(device).product()
+    lines = ledger.forecasts(ledger.path_of(results, entry.name))
+    mine = [r for r in store.read_all(results) if r.scale in RUNGS]
+    found = ladders(mine, {entry.name: lines})
+    return next((o for o in found if (o.recipe, o.device_class) == (entry.name, product)), None)
 
 
 def show(options: ShowOptions) -> None:

@@ -35,12 +35,20 @@ class Climbed:
     rung: Rung
     seeds: tuple[int, ...]
     """Those that both arms reached every budget with."""
+    budgets: tuple[str, ...]
+    """The horizons, the shortest first."""
     paths: tuple[str, ...]
-    """The records."""
+    """The records: by arm, in it by budget, in it by seed."""
     created: str
     """When the oldest of them was made."""
     rates: tuple[float, float]
     """The learning rates that the arms' optimizers are named for."""
+
+    def files(self, *places: int, budget: int) -> tuple[str, ...]:
+        """The records of the arms at these places of the pair, at a budget."""
+        count, whole = len(self.seeds), len(self.budgets)
+        starts = [(place * whole + budget) * count for place in places]
+        return tuple(path for start in starts for path in self.paths[start : start + count])
 
 
 def measured(
@@ -79,7 +87,7 @@ def _measured(section: Section) -> Climbed | None:
     tokens = tuple(float(ends[pair[0], h][seeds[0]].tokens) for h in horizons)
     return Climbed(
         section.scale, (pair[0], pair[1]), Rung(float(size), tokens, losses[None]), tuple(seeds),
-        tuple(one.path for one in reached), min(one.created for one in reached),
+        tuple(horizons), tuple(one.path for one in reached), min(one.created for one in reached),
         (_rate(section, pair[0]), _rate(section, pair[1])),
     )  # fmt: skip
 

@@ -13,8 +13,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from harness.config import canonical
-from harness.errors import RequestError
+from pydantic import ConfigDict, Field, ValidationError
+
+from harness.config import Frozen, Name, canonical
+from harness.errors import RequestError, explain
 
 FIRST = "0" * 16
 """What stands in the place of a digest before the first line."""
@@ -49,6 +51,45 @@ def read(file: Path) -> list[dict[str, Any]]:
             raise RequestError(f"{file.name}, line {number}: not as it was written")
         before = line["digest"]
         found.append(line)
+    return found
+
+
+class ExpectedGap(Frozen):
+    """An arm's loss less its reference's, as it is expected at a budget, in nats a token."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)  # a line has more, and lists
+    expected: float
+    inner: tuple[float, float] = Field(alias="50")
+    """The 50 % interval."""
+    outer: tuple[float, float] = Field(alias="90")
+    """The 90 % interval."""
+
+
+class Foretold(Frozen):
+    """What a reader needs of a line: the rung, and what is expected at its budgets."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+    rung: Name
+    device: str
+    """The class of the device that is to run it."""
+    made: str = Field(pattern=r"^[0-9T:.+Z-]{10,40}$")
+    """When, UTC, ISO 8601."""
+    tokens: tuple[int, ...]
+    differences: tuple[ExpectedGap, ...]
+
+
+def forecasts(file: Path) -> list[Foretold]:
+    """The lines of a ledger as values, the oldest first. Raises RequestError as `read` does, and
+    for a line that lacks something."""
+    found = []
+    for number, line in enumerate(read(file), start=1):
+        try:
+            one = Foretold.model_validate(line)
+        except ValidationError as why:
+            raise RequestError(f"{file.name}, line {number}: {explain(why)}") from None
+        if len(one.tokens) != len(one.differences):
+            raise RequestError(f"{file.name}, line {number}: not a difference a budget")
+        found.append(one)
     return found
 
 

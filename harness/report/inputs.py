@@ -5,22 +5,28 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import Frozen
+from harness.config import NAME, Frozen
 from harness.errors import RequestError
+from harness.files import read_regular
 from harness.machine.prices import FILE as PRICES
 from harness.machine.prices import Price, prices
-from harness.records import bench, configuration, evaluation, foreign, gates, store
+from harness.recipe import LADDER
+from harness.records import bench, configuration, evaluation, foreign, gates, ledger, store
 from harness.records.bench import Bench, Kernels
 from harness.records.evaluation import Evaluation
+from harness.records.ledger import Foretold
 from harness.records.schema import Record
 from harness.referee import case
 from harness.referee.case import Case
 
+PAGE_BYTES = 5_000_000
+"""The most that a ladder's page may have."""
 SHARED = ("question", "config", "diff", "arm_values", "hardware", "software", "code")
 """Fields that are equal in many records."""
 
@@ -35,8 +41,12 @@ class Inputs:
     suites: Mapping[str, Bench]
     """File -> a bench's suite on one device."""
     kernels: Kernels | None
+    ledgers: Mapping[str, Sequence[Foretold]]
+    """Recipe -> the forecasts of its ladder."""
     scripts: Sequence[Case]
     """Comparisons of other people's scripts."""
+    beside: Mapping[str, str]
+    """Page of a ladder that lies in a folder of its own below -> its verdict, as it says it."""
     digests: dict[str, str]
     """File, relative to the results folder -> SHA-256 of its bytes."""
 
@@ -54,11 +64,37 @@ def read(results: Path) -> Inputs:
     suites, kernels = bench.read_all(results)
     for path in [*suites, *([bench.KERNELS] if kernels else [])]:
         digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
+    ledgers = {}
+    for file in sorted(ledger.path_of(results, "").parent.glob("*.jsonl")):
+        ledgers[file.stem] = ledger.forecasts(file)
+        digests[f"ledger/{file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
     judged = case.read(results)
     for one in judged:
         for path in _files_of(one):
             digests[path] = hashlib.sha256((results / path).read_bytes()).hexdigest()
-    return Inputs(records, scored, prices(results), suites, kernels, judged, digests)
+    return Inputs(
+        records,
+        scored,
+        prices(results),
+        suites,
+        kernels,
+        ledgers,
+        judged,
+        _beside(results),
+        digests,
+    )
+
+
+def _beside(results: Path) -> dict[str, str]:
+    """The ladders of `<results>/ladder`, which has a card of its own."""
+    found = {}
+    for path in sorted((results / LADDER / "cards").glob("ladder-*.md")):
+        if not re.fullmatch(NAME, path.name):
+            continue
+        lines = read_regular(path, PAGE_BYTES).decode("utf-8", "replace").splitlines()
+        said = next((line for line in lines if line.startswith("**")), "")
+        found[path.relative_to(results).as_posix()] = said.strip("*.")
+    return found
 
 
 def _files_of(one: Case) -> list[str]:

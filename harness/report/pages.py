@@ -14,11 +14,12 @@ from typing import Any
 
 from harness import recipe as recipes
 from harness.errors import users_work
+from harness.evidence.ladders import Ladder, ladders
 from harness.evidence.sections import Section, sections
 from harness.machine import devices
 from harness.records.schema import Record
 from harness.referee.case import Outcome
-from harness.report import cells, fresh, metadata, own, scripts, views
+from harness.report import cells, fresh, ladder, metadata, own, scripts, views
 from harness.report.cells import Index
 from harness.report.draw import Figure
 from harness.report.inputs import Inputs
@@ -67,6 +68,11 @@ class _Made:
         return [one.outcome() for one in self.inputs.scripts]
 
     @cached_property
+    def ladders(self) -> list[Ladder]:
+        """Recipes that were run over several sizes."""
+        return ladders(self.inputs.records, self.inputs.ledgers)
+
+    @cached_property
     def order(self) -> dict[str, Any]:
         """`card.toml`."""
         return tomllib.loads((HERE / "card.toml").read_text("utf-8"))
@@ -85,6 +91,8 @@ class _Made:
             )
             for name, of in by_recipe.items()
         }
+        for one in self.ladders:
+            pages[ladder.page_name(one)] = ladder.title(one), ladder.page(one)
         for name, page in self.order["pages"].items():
             parts = _parts(page["parts"], self)
             words_alone = all(part.endswith(".md") for part in page["parts"])
@@ -159,6 +167,10 @@ def _pages(made: _Made) -> list[Part]:
     lines = [
         f"- [{escape(name.removeprefix('about-'))}]({FOLDER}/{name}.md): {escape(title)}"
         for name, (title, _) in made.pages.items()
+    ]
+    lines += [
+        f"- [{escape(Path(page).stem)}]({page}): {escape(said)}"
+        for page, said in made.inputs.beside.items()
     ]
     lines += [
         f"- [{escape(one.asked.name)}]({scripts.page_of(one.asked.name)}): "

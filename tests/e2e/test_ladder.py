@@ -66,8 +66,10 @@ def test_two_rungs_and_three_budgets(workspace: Workspace) -> None:
     assert "has no ladder" in workspace.smol("run", "noise_floor", "--scale", "ladder", code=2)
     assert not (workspace.folder / "results" / "ladder").exists(), "a refusal leaves nothing"
     results, _ = _climb(workspace, 2)
-    page = (results / "ladder-tiny_ladder.md").read_text()
-    assert page.count("| rung1 |") == page.count("| rung2 |") == 3
+    page = (results / "cards" / "ladder-tiny_ladder.cpu.md").read_text()
+    assert page.count("\n| rung1@") == page.count("\n| rung2@") == 6  # a table in two parts
+    assert "this ladder cannot tell" in page.lower()
+    workspace.smol("card", "--check", "--results", str(results))
     assert "None yet: the first is written when two rungs are finished." in page
 
 
@@ -80,10 +82,9 @@ def test_a_rung_is_forecast_before_it_is_run(workspace: Workspace) -> None:
     before = min(r.created for r in records if r.scale == "rung3")
     assert line["made"] <= before, "the forecast was written before the rung was run"
     assert len(line["from"]) == 2 * 2 * 2 * 3, "from the ends of the two rungs below"
-    page = (results / "ladder-tiny_ladder.md").read_text()
-    assert "| rung3 |" in page
-    assert page.count(line["made"]) == 3, "a row a budget, each scored"
-    assert "not run yet" not in page
+    page = (results / "cards" / "ladder-tiny_ladder.cpu.md").read_text()
+    assert page.count(line["made"]) == 3, "a row a budget"
+    assert page.count(" hit ") + page.count(" miss ") == 6, "each scored twice"
 
     kept = file.read_text()
     workspace.smol("run", "tiny_ladder", "--scale", "ladder")

@@ -9,6 +9,7 @@ import pytest
 
 from harness.errors import RequestError
 from harness.evidence import rungs
+from harness.evidence.ladders import Ladder
 from harness.records import ledger
 from harness.report import ladder as page
 from harness.stats.ladder import Rung
@@ -20,10 +21,23 @@ RATES = (0.01, 0.01)
 def _found(near: float, far: float, count: int = 4, bent: float = 0.0) -> list[rungs.Climbed]:
     theta = made.crossed(made.laws(1, 3), near, far)
     of = made.made(theta, 9, sd=0.004, bent=bent)
-    return [
-        rungs.Climbed(f"rung{i + 1}", ("a", "b"), rung, (0, 1), (f"r{i}",), "2026-01-02", RATES)
-        for i, rung in enumerate(of.rungs[:count])
-    ]
+    return [_climbed(f"rung{i + 1}", rung, "2026-01-02") for i, rung in enumerate(of.rungs[:count])]
+
+
+def _climbed(name: str, rung: Rung, created: str) -> rungs.Climbed:
+    budgets = tuple(f"x{i}" for i in range(len(rung.tokens)))
+    seeds = tuple(range(rung.losses.shape[1]))
+    paths = [f"{name}-{arm}-{at}-{seed}" for arm in "ab" for at in budgets for seed in seeds]
+    return rungs.Climbed(name, ("a", "b"), rung, seeds, budgets, tuple(paths), created, RATES)
+
+
+def _page(found: list[rungs.Climbed], file: Path) -> dict[str, str]:
+    """Address -> text of a ladder's cells."""
+    said = rungs.say(found, made.TARGET)
+    lines = ledger.forecasts(file)
+    of = Ladder("x", "cpu", "some CPU", found, (), lines, said, "x.ladder.cpu")
+    views = [part for part in page.page(of) if not isinstance(part, str)]
+    return {name: cell.text for view in views for name, cell in view.cells().items()}
 
 
 def test_a_gain_is_said_with_its_interval_and_no_gain_cannot_be_told() -> None:
@@ -44,25 +58,38 @@ def test_the_ledger_scores_a_forecast_and_sees_what_was_changed(tmp_path: Path) 
     top = found[-1].rung
     cells = rungs.forecast(found[:-1], top.size, top.tokens, 2)
     file = ledger.path_of(tmp_path, "x")
-    head = {"rung": "rung4", "made": "2026-01-01", "tokens": list(top.tokens), **cells}
+    assert cells is not None
+    head = {
+        "rung": "rung4", "device": "some CPU", "made": "2026-01-01",
+        "tokens": [int(t) for t in top.tokens], **cells,
+    }  # fmt: skip
     ledger.append(file, head)
     ledger.append(file, {**head, "rung": "rung9"})
-    lines = ledger.read(file)
-    text = page.text("x", found, lines, rungs.say(found, made.TARGET))
-    assert text.count("not run yet") == 3
-    assert text.count("hit |") + text.count("miss |") == 3
+    shown = _page(found, file)
+    at = "x.ladder.cpu.forecasts"
+    expected = cells["differences"][1]
+    assert shown[f"{at}/rung4@x1/expected"] == f"{expected['expected']:+.4f}"
+    came = float((top.losses[0, :, 1] - top.losses[0, :, 0])[:, 1].mean())
+    assert shown[f"{at}/rung4@x1/came"] == f"{came:+.4f}"
+    for level in ("50", "90"):
+        inside = expected[level][0] <= came <= expected[level][1]
+        assert shown[f"{at}/rung4@x1/hit-{level}"] == ("hit" if inside else "miss")
+    unrun = [text for name, text in shown.items() if "rung9" in name and name.endswith("came")]
+    assert unrun == ["–"] * 3
     missed = Rung(top.size, top.tokens, top.losses + np.array([[[[0.0], [9.0]]]]))
-    gone = [
-        *found[:-1],
-        rungs.Climbed("rung4", ("a", "b"), missed, (0, 1), (), "2025-01-01", RATES),
-    ]
-    text = page.text("x", gone, lines, rungs.say(gone, made.TARGET))
-    assert text.count("miss / miss (written after the rung)") == 3
+    late = _page([*found[:-1], _climbed("rung4", missed, "2025-01-01")], file)
+    for name in ("x0", "x1", "x2"):
+        assert late[f"{at}/rung4@{name}/hit-90"] == "miss"
+        assert late[f"{at}/rung4@{name}/written"] == "2026-01-01, after the rung was run"
     first, second = file.read_text().splitlines()
     for bad in (first.replace("rung4", "rung3") + "\n" + second, second, second + "\n" + first):
         file.write_text(bad + "\n")
         with pytest.raises(RequestError, match="line 1: not as it was written"):
             ledger.read(file)
+    file.unlink()
+    ledger.append(file, {"rung": "rung4"})
+    with pytest.raises(RequestError, match="line 1: "):
+        ledger.forecasts(file)
     file.write_text("{\n")
     with pytest.raises(RequestError, match="no line of a ledger"):
         ledger.append(file, head)

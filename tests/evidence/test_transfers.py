@@ -74,7 +74,7 @@ def test_no_multiplier_is_said_of_unfair_settings() -> None:
         rung = Rung(size, tokens, losses)
         scale = f"rung{place + 1}"
         found.append(
-            rungs.Climbed(scale, ("adamw", "muon"), rung, (0, 1, 2, 3), (), "2026", (1, 1))
+            rungs.Climbed(scale, ("adamw", "muon"), rung, (0, 1, 2, 3), (), (), "2026", (1, 1))
         )
     assert "muon needs " in rungs.say(found).verdict
     assert rungs.say(found, unfair="rates").verdict == "this ladder cannot tell: rates"
