@@ -18,8 +18,10 @@ from harness.commands import run
 from harness.errors import CheckFailed, RequestError, RunFailed
 from harness.plan.resolved import resolve
 from harness.recipe import Entry, Scale, find, load
+from harness.records import store
 
-UPDATES = 24
+UPDATES = {"cuda": 24, "cpu": 12}
+"""Of a short run, as the arm of fewest tokens an update makes them."""
 
 
 def main(device: str) -> int:
@@ -59,9 +61,12 @@ def short_run(entry: Entry, device: str, results: Path) -> None:
     pairs = entry.primary.pairs
     pair = pairs[-1 if device == "cuda" else 0] if pairs else (grid[0].name,)
     arm = pair[-1]
-    tokens = UPDATES * min(arm.config.tokens_per_update for arm in grid)
+    tokens = UPDATES[device] * min(arm.config.tokens_per_update for arm in grid)
     options = run.Options(entry.name, scale, device, 1, [f"train.tokens={tokens}"], results=results)
     run.run(options, only=lambda run: run.arm == arm)
+    for record in store.read_all(results):
+        if record.recipe == entry.name and (found := record.compilation) and found.uncompiled:
+            raise RunFailed(f"{record.arm} trained, but not as it was to: {found.uncompiled}")
 
 
 if __name__ == "__main__":

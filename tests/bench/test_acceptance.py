@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -67,6 +68,17 @@ def test_every_recipe_that_runs_on_the_device_has_its_short_run(monkeypatch, cap
         == {n for n in ours if find(n).at(recipes.smallest(find(n))).runs_on("cpu")}
         != ours
     )
+
+
+def test_a_recipe_that_trains_without_its_compiler_fails(monkeypatch, tmp_path):
+    """As where a card's toolchain is broken: the run ends well, in another way than was asked."""
+    record = SimpleNamespace(recipe="cost", arm="dense", compilation=None)
+    monkeypatch.setattr(recipes.run, "run", lambda *_, **__: None)
+    monkeypatch.setattr(recipes.store, "read_all", lambda _: [record])
+    recipes.short_run(find("cost"), "cpu", tmp_path)
+    record.compilation = SimpleNamespace(uncompiled="nothing was compiled")
+    with pytest.raises(RunFailed, match="dense trained, but not as it was to: nothing"):
+        recipes.short_run(find("cost"), "cpu", tmp_path)
 
 
 def test_a_device_that_multiplies_wrongly_fails(monkeypatch):

@@ -13,7 +13,7 @@ from bench.acceptance import parity, training
 from bench.acceptance.verdicts import Verdicts
 from harness.plan import profiles
 from harness.train import graphs
-from models.kernels import document_mask
+from models.kernels import attention, document_mask
 from models.lm import LanguageModel
 
 PLANTED = """
@@ -83,6 +83,15 @@ def never_compiled(monkeypatch):
     monkeypatch.setattr(graphs, "apply", lambda *_: None)
 
 
+def never_compiled_beside_a_graph(monkeypatch):
+    """On a card the optimizer's step is a graph of its own."""
+
+    def apply(*_):
+        torch.compile(lambda x: x + 1, backend="eager")(torch.ones(2))
+
+    monkeypatch.setattr(graphs, "apply", apply)
+
+
 def forgotten_momentum(monkeypatch):
     right = training.state.resume
 
@@ -102,8 +111,8 @@ def a_slow_update(monkeypatch):
 FAULTS = {
     "grouped": [wrong_groups], "documents": [mask_without_borders], "muon": [unscaled],
     "peak": [small_estimate], "recompute": [recomputed_with_noise],
-    "compiled": [other_blocks, never_compiled], "resume": [forgotten_momentum],
-    "speed": [a_slow_update],
+    "compiled": [other_blocks, never_compiled, never_compiled_beside_a_graph],
+    "resume": [forgotten_momentum], "speed": [a_slow_update],
 }  # fmt: skip
 
 
@@ -159,3 +168,97 @@ def test_a_model_that_is_not_transformers_is_caught(monkeypatch):
     monkeypatch.setattr(parity, "to_transformers", then_changed)
     parity.exact("dense", "smoke", "cpu", verdicts)
     assert verdicts.failed
+
+
+def stale_copies(monkeypatch):
+    """Working weights that are filled once."""
+    right, seen = torch._foreach_copy_, set()
+
+    def once(copies, masters, **others):
+        if id(copies[0]) not in seen:
+            seen.add(id(copies[0]))
+            right(copies, masters, **others)
+
+    monkeypatch.setattr(torch, "_foreach_copy_", once)
+
+
+def no_borders(monkeypatch):
+    right = attention.allowed
+    monkeypatch.setattr(attention, "allowed", lambda numbers: right(torch.zeros_like(numbers)))
+    blocked = attention._forward
+    monkeypatch.setattr(attention, "_forward", lambda q, k, v, _, out: blocked(q, k, v, None, out))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "fault"), [("updates", stale_copies), ("packed", no_borders)])
+def test_a_model_that_trains_otherwise_is_caught(name, fault, monkeypatch):
+    failed = []
+    for planted in (False, True):
+        with monkeypatch.context() as place:
+            if planted:
+                fault(place)
+            verdicts = Verdicts()
+            getattr(parity, name)("smoke", "cpu", verdicts)
+            failed.append(verdicts.failed)
+    assert failed[0] == 0
+    assert failed[1] > 0
+
+
+LAST_CHUNK = """
+import sys, pytest
+from models.kernels import cross_entropy
+
+cross_entropy.LOGITS_BYTES["cpu"] = 16 * 4096 * 2  # several chunks of 64 rows
+right = cross_entropy._add_products
+def last(total, gradient, hidden):
+    if {planted}:
+        total.zero_()
+    right(total, gradient, hidden)
+cross_entropy._add_products = last
+sys.exit(pytest.main(
+    ["bench/test_head.py", "-q", "-p", "no:cacheprovider", "--benchmark-quiet", "--bench-rounds=1",
+     "--bench-tiny", "--bench-device=cpu"]
+))
+"""
+"""A bench whose contestant keeps of its gradient what the last chunk gave."""
+
+
+@pytest.mark.slow
+def test_a_bench_of_something_that_is_wrong_fails():
+    codes = [
+        subprocess.run(
+            [sys.executable, "-c", LAST_CHUNK.format(planted=planted)], check=False, timeout=240
+        ).returncode
+        for planted in (False, True)
+    ]
+    assert codes == [0, 1]
+
+
+CHUNKS = """
+import dataclasses, sys
+from bench.acceptance import configurations
+from bench.acceptance.verdicts import Verdicts
+from harness.bench.kernels.interpreter import rounding_casts
+
+right = configurations.OPS["head_cross_entropy"]
+if {planted}:  # what comes after the first rows is not scored
+    configurations.OPS["head_cross_entropy"] = dataclasses.replace(
+        right, kernel=lambda h, w, t: right.kernel(h[:64], w, t[:64])
+    )
+verdicts = Verdicts()
+with rounding_casts():
+    configurations.chunks("cpu", verdicts)
+sys.exit(verdicts.exit_code)
+"""
+
+
+@pytest.mark.slow
+def test_a_head_that_forgets_chunks_is_caught():
+    codes = [
+        subprocess.run(
+            [sys.executable, "-c", CHUNKS.format(planted=planted)], check=False, timeout=240,
+            env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        ).returncode
+        for planted in (False, True)
+    ]  # fmt: skip
+    assert codes == [0, 1]

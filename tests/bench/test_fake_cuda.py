@@ -37,6 +37,8 @@ def test_forward_loss_and_optimizers_at_full_size(kind, fake):
         presets.run("full").optim.model_copy(update={"muon_ns_dtype": "bf16"}), built
     )
     tokens = torch.zeros(4, 2048, dtype=torch.int64, device="cuda")
+    # Backward passes are counted on `meta` (`test_counted.py`): for fake tensors on `cuda` torch's
+    # engine asks a driver.
     with LaunchCount() as forward, built.working_weights():
         sums = built.loss_sums(tokens, tokens)
     assert sums.cross_entropy.device.type == "cuda"

@@ -1,6 +1,7 @@
 """Groups of contestants that take turns: in which order, and what their rows say."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +59,27 @@ def test_turns_are_interleaved_and_a_drift_hardly_moves_the_ratio():
     assert fast.ratio_to_base == pytest.approx(2.0, rel=0.02)
     assert fast.ratio_low < 2.0 < fast.ratio_high  # type: ignore[operator]
     assert fast.extra == {"peak_bytes": 7}
+
+
+class Says(Drifting):
+    def __init__(self, value: float) -> None:
+        super().__init__(1.0)
+        self.value = value
+
+    def says(self) -> float:
+        return self.value
+
+
+@pytest.mark.parametrize(("value", "wrong"), [(1.01, False), (1.05, True), (math.nan, True)])
+def test_what_is_fast_and_wrong_is_no_contestant(value, wrong):
+    group = Group("g", "base", {"base": lambda: Says(1.0), "other": lambda: Says(value)}, rounds=1)
+    first, last = turns([group])
+    first.take(Clock())  # type: ignore[arg-type]
+    if wrong:
+        with pytest.raises(AssertionError, match="g: other says"):
+            last.take(Clock())  # type: ignore[arg-type]
+    else:
+        last.take(Clock())  # type: ignore[arg-type]
 
 
 def test_a_saved_suite_is_what_a_reader_of_the_card_needs(tmp_path):
