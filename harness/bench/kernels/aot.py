@@ -101,11 +101,12 @@ def launches(op: str, dtype: torch.dtype = torch.bfloat16) -> list[Launch]:
         out = entry.kernel(*arguments)
         outputs = out if isinstance(out, tuple) else (out,)
         torch.autograd.backward(outputs, [torch.ones_like(t) for t in outputs])
-    distinct: dict[str, Launch] = {}
-    for launch in found:
-        signature, constants, attributes = _specialized(launch)
-        distinct.setdefault(repr((launch.kernel.name, signature, constants, attributes)), launch)
-    return list(distinct.values())
+    return list({identity(launch): launch for launch in reversed(found)}.values())[::-1]
+
+
+def identity(launch: Launch) -> str:
+    """Equal for launches that are built alike."""
+    return repr((launch.kernel.name, *_specialized(launch)))
 
 
 def _specialized(launch: Launch) -> tuple[dict[str, str], dict[str, Any], dict[Any, Any]]:
