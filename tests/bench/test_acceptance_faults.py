@@ -55,7 +55,18 @@ def unscaled(monkeypatch):
 
 
 def small_estimate(monkeypatch):
-    monkeypatch.setattr(profiles, "memory_bytes", lambda config, micro: 10**6)
+    monkeypatch.setattr(profiles, "memory_bytes", lambda config, micro: 10**6 * micro)
+
+
+def kept_in_twice_the_width(monkeypatch):
+    right = training._built
+
+    def built(config, device):
+        wide = right(config, device).double()
+        wide.compute_dtype = torch.float64
+        return wide
+
+    monkeypatch.setattr(training, "_built", built)
 
 
 def recomputed_with_noise(monkeypatch):
@@ -110,7 +121,7 @@ def a_slow_update(monkeypatch):
 
 FAULTS = {
     "grouped": [wrong_groups], "documents": [mask_without_borders], "muon": [unscaled],
-    "peak": [small_estimate], "recompute": [recomputed_with_noise],
+    "peak": [small_estimate, kept_in_twice_the_width], "recompute": [recomputed_with_noise],
     "compiled": [other_blocks, never_compiled, never_compiled_beside_a_graph],
     "resume": [forgotten_momentum], "speed": [a_slow_update],
 }  # fmt: skip
