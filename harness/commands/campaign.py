@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.commands import data_recipe, places
+from harness.commands import campaign_for, complete, data_recipe, places
 from harness.commands import run as runs
 from harness.commands.options import JsonOption, ResultsOption
 from harness.commands.planned import evidence, target, this_code
@@ -50,6 +50,21 @@ class Options:
             "not here, such as h100 or rtx-4090.",
         ),
     ] = "auto"
+    asked: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="RECIPE", autocompletion=complete.recipes,
+            help="Only this recipe's question: first the seeds that narrow its interval most a "
+            "minute (on a card with a price, a dollar), of those that it declared.",
+        ),
+    ] = None  # fmt: skip
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale", autocompletion=complete.scales,
+            help="With --for: the scale, a rung, or ladder for the multiplier of all rungs.",
+        ),
+    ] = None  # fmt: skip
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and start nothing.")] = (
         False
     )
@@ -62,7 +77,9 @@ def campaign(options: Options) -> None:
 
     Raises RequestError (a wrong budget or device), or RunFailed at the end where units failed.
     """
-    folder = places.results_folder("proxy", options.results)
+    if options.asked is None and options.scale is not None:
+        raise RequestError("--scale goes with --for RECIPE: a campaign chooses among all scales")
+    folder = places.results_folder(options.scale, options.results)
     planned_for = target(options.device, folder, None if options.dry_run else "--dry-run")
     if devices.of(planned_for.kind).rented and planned_for.peak is None:
         raise RequestError(
@@ -70,13 +87,19 @@ def campaign(options: Options) -> None:
             "predicted"
         )
     seconds = planning.seconds_of(options.budget, planned_for.price)
+    if options.as_json and not options.dry_run:
+        raise RequestError("--json goes with --dry-run: a campaign leaves records")
+    if options.asked is not None:
+        campaign_for.answer(
+            options.asked, options.scale, planned_for, folder,
+            None if options.dry_run else seconds, as_json=options.as_json,
+        )  # fmt: skip
+        return
     if options.dry_run:
         found = _missing(planned_for, folder)
         slots = planning.order(found, planned_for.price)
         _print(planned_for, slots, found, seconds, options.as_json)
         return
-    if options.as_json:
-        raise RequestError("--json goes with --dry-run: a campaign leaves records")
     spend(planned_for, folder, seconds)
 
 

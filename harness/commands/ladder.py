@@ -103,10 +103,7 @@ def foretell(entry: Entry, scale: Scale, device: str, results: Path) -> dict[str
         if RUNGS.index(_rung(one.scale)) < RUNGS.index(scale)
     ]  # fmt: skip
     plan = _plan(entry, scale, device, results)
-    reference = next(arm for arm in plan.arms if arm.name == entry.primary.pairs[0][0])
-    ends = [planning.endpoint(h, reference, plan.arms) for h in plan.recipe.horizons]
-    tokens = sorted(end.tokens for end in ends)
-    size = planning.describe(plan)[plan.arms.index(reference)]["active_parameters"]
+    size, tokens = shape(plan)
     cells = rungs.forecast(below, float(size), tokens, plan.seeds)
     if cells is None:
         return None
@@ -122,6 +119,14 @@ def foretell(entry: Entry, scale: Scale, device: str, results: Path) -> dict[str
     )  # fmt: skip
     terminal.say(f"{scale}: forecast from {len(below)} rungs below, {line['digest']} in {file}")
     return line
+
+
+def shape(plan: Plan) -> tuple[int, list[int]]:
+    """A rung's size, the reference's parameters, and its budgets in tokens, ascending."""
+    reference = next(arm for arm in plan.arms if arm.name == plan.entry.primary.pairs[0][0])
+    ends = [planning.endpoint(h, reference, plan.arms) for h in plan.recipe.horizons]
+    size = planning.describe(plan)[plan.arms.index(reference)]["active_parameters"]
+    return size, sorted(end.tokens for end in ends)
 
 
 def _rung(name: str) -> Scale:

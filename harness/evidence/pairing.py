@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.evidence.endpoints import Reached
-from harness.stats.crossed import crossed_difference
+from harness.stats import narrowing
+from harness.stats.crossed import crossed_difference, squares
 from harness.stats.inference import LEVEL, Estimate, t_interval
 from harness.stats.surface import Axis, short_of_optimum
 
@@ -43,13 +44,19 @@ class Pairs:
         values = self.values
         if plus is not None:
             values = [value + more for value, more in zip(values, plus, strict=True)]
-        tokens = self._tokens()
-        if self.metric != METRIC or tokens is None:
+        nats, tokens = self._documents()
+        if nats is None:
             return self._wide(t_interval(values, level))
-        base, other = (
-            np.array([pair[side].document_nats for pair in self.ends]) for side in (0, 1)
-        )
-        return self._wide(crossed_difference(values, other - base, np.array(tokens), level))
+        return self._wide(crossed_difference(values, nats, tokens, level))
+
+    def expected(self, count: int, level: float = LEVEL) -> Estimate | None:
+        """What so many pairs are expected to leave of `estimate`; None where these are fewer than
+        two."""
+        values, (nats, tokens) = self.values, self._documents()
+        if nats is None:
+            return narrowing.expected(t_interval(values), None, count, level, self._short)
+        now = crossed_difference(values, nats, tokens)
+        return narrowing.expected(now, squares(values, nats, tokens), count, level, self._short)
 
     def second(self, level: float = LEVEL) -> Estimate | None:
         """The mean difference on the second text, over seeds and documents, with the same error of
@@ -66,13 +73,22 @@ class Pairs:
         return self._wide(crossed_difference(values, nats, np.array(next(iter(cuts))), level))
 
     def _wide(self, value: Estimate) -> Estimate:
-        if not self.tuning or value.sd is None:
-            return value
-        noise = t_interval(self.values).sd or 0.0
-        short = [short_of_optimum(axes, noise / math.sqrt(2.0)) for axes in self.tuning]
-        return value.widened(math.hypot(*short))
+        return value if not self.tuning or value.sd is None else value.widened(self._short)
 
-    def _tokens(self) -> tuple[int, ...] | None:
-        """Scored tokens of each document; None where the endpoints do not agree on them."""
+    @property
+    def _short(self) -> float:
+        """The error that the arms' tuning leaves on the difference."""
+        noise = t_interval(self.values).sd or 0.0
+        return math.hypot(*(short_of_optimum(of, noise / math.sqrt(2.0)) for of in self.tuning))
+
+    def _documents(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """(pairs, documents) nats that each adds to a difference, None where the endpoints keep
+        none or are not cut alike; and the scored tokens of each document."""
         cuts = {end.document_tokens for pair in self.ends for end in pair}
-        return next(iter(cuts)) if len(cuts) == 1 else None
+        tokens = next(iter(cuts)) if len(cuts) == 1 else None
+        if self.metric != METRIC or tokens is None:
+            return None, np.empty(0)
+        base, other = (
+            np.array([pair[side].document_nats for pair in self.ends]) for side in (0, 1)
+        )
+        return other - base, np.array(tokens)

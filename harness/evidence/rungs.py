@@ -43,6 +43,8 @@ class Climbed:
     """When the oldest of them was made."""
     rates: tuple[float, float]
     """The learning rates that the arms' optimizers are named for."""
+    frozen: int | None = None
+    """Seeds that the recipe froze for it; None where that is not known."""
 
     def files(self, *places: int, budget: int) -> tuple[str, ...]:
         """The records of the arms at these places of the pair, at a budget."""
@@ -88,7 +90,7 @@ def _measured(section: Section) -> Climbed | None:
     return Climbed(
         section.scale, (pair[0], pair[1]), Rung(float(size), tokens, losses[None]), tuple(seeds),
         tuple(horizons), tuple(one.path for one in reached), min(one.created for one in reached),
-        (_rate(section, pair[0]), _rate(section, pair[1])),
+        (_rate(section, pair[0]), _rate(section, pair[1])), group.question.seeds,
     )  # fmt: skip
 
 
@@ -129,8 +131,14 @@ def say(found: Sequence[Climbed], at: Spot = TARGET, unfair: str | None = None) 
     ends = tuple(math.exp(end) for end in outer)
     value = math.exp(middle)
     reason = None
+    more = [one for one in found if one.frozen is not None and len(one.seeds) > one.frozen]
     if unfair is not None:
         reason = unfair
+    elif more:
+        reason = "exploratory, " + ", ".join(
+            f"{len(one.seeds)} seeds at {one.scale} where the recipe froze {one.frozen}"
+            for one in more
+        )
     elif judged.does_not_fit[0]:
         reason = f"the law does not fit these rungs (p = {judged.misfit[0]:.2g} < {MISFIT:g})"
     elif outer[0] <= 0.0 <= outer[1]:

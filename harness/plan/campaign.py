@@ -8,11 +8,13 @@ Pure planning: it starts nothing. The rule, in numbers that are choices and stan
   pairs share arms. There is none below three seeds (for a question of speed: below the blocks
   that its recipe names), so each of the first n is worth an n-th. Later ones only narrow the
   interval, which goes with 1/sqrt(n): the seed after n is worth 1 - sqrt(n / (n + 1)), up to the
-  number that the recipe froze. What asks no pair (a noise floor, a search, a pipeline) is worth
-  half an answer, spread over its seeds; arms that no question names a quarter of those it names.
-  A question of speed chooses a setting of ours, and is worth a quarter of one about models.
-  `proxy` answers for a model a twentieth the size: half of `full`. A loss that is recorded for
-  another device is worth a quarter here: it hardly depends on the device, as speed does.
+  number that the recipe froze; where its pairs were measured here less, by what documents and
+  tuning hold of their variance, which seeds do not lessen. What asks no pair (a noise floor, a
+  search, a pipeline) is worth half an answer, spread over its seeds; arms that no question names a
+  quarter of those it names. A question of speed chooses a setting of ours, and is worth a quarter
+  of one about models. `proxy` answers for a model a twentieth the size: half of `full`. A loss
+  that is recorded for another device is worth a quarter here: it hardly depends on the device, as
+  speed does.
 - **Order**: what measures a rate and asks no pair comes first, since every prediction and price
   rests on it; the rest by value per predicted minute, a recipe's seeds in their order.
 - **Budget**: a unit that does not fit what is left is passed over. The seeds of a first answer
@@ -27,12 +29,14 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.config import canonical
 from harness.errors import NotInstalled, RequestError, nearest
 from harness.evidence.query import Current, Manifests, Recorded
+from harness.evidence.widths import Width, widths
 from harness.machine import devices
 from harness.machine.hardware import Peak, peak_of, peaks
 from harness.machine.prices import Price
@@ -171,7 +175,7 @@ def units(
     `current` says what a finished run must agree with, given what is known of the data. A recipe
     whose parts are of a package that is not installed is left out, and `say` told.
     """
-    known = _Known(records, device, current, evidence)
+    known = Known(records, device, current, evidence)
     found: list[Unit] = []
     on = devices.of(device.kind)
     for entry in entries:
@@ -188,7 +192,7 @@ def units(
     return found
 
 
-class _Known:
+class Known:
     """What the records say to a plan for one device."""
 
     def __init__(
@@ -198,38 +202,50 @@ class _Known:
         current: Callable[[Manifests], Current],
         evidence: Evidences,
     ) -> None:
-        self._here = sorted((r for r in records if device.ran(r)), key=lambda r: r.created)
-        self.forecast = Forecast(device.name, device.peak, self._here)
-        newest = self._here[-1].hardware.device_class if self._here else device.name
+        self.here = sorted((r for r in records if device.ran(r)), key=lambda r: r.created)
+        self.forecast = Forecast(device.name, device.peak, self.here)
+        newest = self.here[-1].hardware.device_class if self.here else device.name
         self.device_class = device.product or newest
-        self.data = Recorded(self._here)
-        self._current = current(self.data.manifest_digest)
+        self.data = Recorded(self.here)
+        self.current = current(self.data.manifest_digest)
         self._evidence = evidence
+        self._widths: dict[tuple[str, str], list[Width]] = {}
         self._elsewhere = {
             (r.recipe, r.scale, r.arm, r.seed, r.stage)
             for r in records
             if r.status == "ok" and not device.ran(r)
         }
 
-    def plan(self, entry: Entry, scale: Scale, device: Target) -> Plan:
-        """The recipe's plan on this device."""
+    def plan(self, entry: Entry, scale: Scale, device: Target, seeds: int | None = None) -> Plan:
+        """The recipe's plan on this device, with so many seeds or those that it froze."""
         profile = profiles.of(device.peak.memory_bytes if device.peak else None)
         evidence = self._evidence(scale, self.device_class)
         resolved = resolve(entry, scale, profile=profile, evidence=evidence)
         where = Where(device.kind, self.device_class)
-        return planning.make(resolved, where, self.data.tokenizer_digest)
+        return planning.make(resolved, where, self.data.tokenizer_digest, seeds=seeds)
 
     def missing(self, plan: Plan) -> set[str]:
         """The keys of the runs that `smol run --fresh` would run."""
-        backlog = backlogs.sort(plan, self._here, self._current)
+        backlog = backlogs.sort(plan, self.here, self.current)
         return {run.key for run in backlogs.whole_blocks(backlog.missing, plan)}
+
+    def step(self, plan: Plan, place: int) -> float | None:
+        """The share of its standard error that the question's interval is expected to lose by the
+        seed after `place`, the mean of its pairs; None where they were not measured here."""
+        name = (plan.entry.name, plan.scale)
+        if name not in self._widths:
+            found = widths(self.here, *name)
+            self._widths[name] = [one for one in found if one.count >= FIRST_ANSWER]
+        steps = [one.step(place) for one in self._widths[name]]
+        shares = [share for share in steps if share is not None]
+        return statistics.fmean(shares) if shares else None
 
     def elsewhere(self, run: Run) -> bool:
         """Whether another device has a record of the same arm, seed and stage."""
         return (run.recipe, run.scale, run.arm, run.seed, run.stage) in self._elsewhere
 
 
-def _of_recipe(entry: Entry, scale: Scale, device: Target, known: _Known) -> list[Unit]:
+def _of_recipe(entry: Entry, scale: Scale, device: Target, known: Known) -> list[Unit]:
     plan = known.plan(entry, scale, device)
     keys, found = known.missing(plan), []
     for named, arms in _parts(plan):
@@ -239,11 +255,11 @@ def _of_recipe(entry: Entry, scale: Scale, device: Target, known: _Known) -> lis
             if not missing:
                 continue
             place = seed - entry.first_seed
-            value, why = _value(plan, named, place)
+            value, why = _value(plan, named, place, known)
             if plan.recipe.timing is None and all(map(known.elsewhere, wanted)):
                 value, why = ELSEWHERE * value, f"{why}, its losses are known of another device"
-            at_once = _at_once(plan, missing, device.cores)
-            seconds, basis = known.forecast.together(missing, at_once)
+            together = at_once(plan, missing, device.cores)
+            seconds, basis = known.forecast.together(missing, together)
             asks = bool(entry.primary.pairs)
             unit = Unit(
                 entry.name, scale, arms, seed, missing, value, seconds, basis, why,
@@ -265,14 +281,14 @@ def _parts(plan: Plan) -> list[tuple[bool, tuple[str, ...]]]:
     return [(True, named), *([(False, others)] if others else [])]
 
 
-def _at_once(plan: Plan, runs: Sequence[Run], cores: int) -> int:
+def at_once(plan: Plan, runs: Sequence[Run], cores: int) -> int:
     """As `smol run` has it: launches that are timed are alone."""
     if plan.recipe.timing is not None:
         return 1
     return devices.of(plan.device).at_once(max(run.config.train.threads for run in runs), cores)
 
 
-def _value(plan: Plan, named: bool, place: int) -> tuple[float, str]:
+def _value(plan: Plan, named: bool, place: int, known: Known) -> tuple[float, str]:
     """Of the seed at this place (from 0) among those that the recipe froze, and why."""
     frozen = plan.entry.seeds[plan.scale]
     scale = PROXY if plan.scale == "proxy" else 1.0
@@ -285,6 +301,8 @@ def _value(plan: Plan, named: bool, place: int) -> tuple[float, str]:
         value, why = 1.0 / needed, f"seed {place + 1} of {needed} to a first answer"
     else:
         value, why = 1.0 - math.sqrt(place / (place + 1)), f"seed {place + 1}: narrower"
+        if named and (step := known.step(plan, place)) is not None:
+            value, why = step, f"{why} by {100 * step:.2g} %, as measured"
     if named:
         return scale * value * math.sqrt(len(plan.entry.primary.pairs)), why
     return scale * UNNAMED * value, f"{why}, arms outside the question"
