@@ -50,7 +50,7 @@ class _Question:
         here = device.kind if device.product else None
         known = Known(
             records, device, this_code,
-            lambda scale, device_class: evidence(records, scale, device_class, here),
+            lambda scale, device_class: evidence(records, scale, device_class, here), guess=True,
         )  # fmt: skip
         shop = Shop(known, device)
         if self.scale != LADDER:
@@ -116,6 +116,16 @@ def answer(
 
 def _scale(entry: Entry, asked: str | None, device: Target) -> str:
     """The scale that is meant: where none is named, the first that a campaign takes here."""
+    usual: Sequence[Scale] = devices.of(device.kind).campaign_scales
+    named = asked or next((s for s in (*usual, *entry.seeds) if s in entry.seeds), "")
+    if named == LADDER:
+        ladder.scales(entry)
+    elif read_scale(named) not in entry.seeds:
+        raise RequestError(
+            f"recipe '{entry.name}' has no scale '{named}': it has {', '.join(entry.seeds)}"
+        )
+    elif not entry.at(read_scale(named)).runs_on(device.kind):
+        raise RequestError(f"recipe '{entry.name}' does not run on {device.kind}")
     if not entry.primary.pairs:
         raise RequestError(
             f"recipe '{entry.name}' asks about no pair: it has no interval to narrow"
@@ -125,16 +135,6 @@ def _scale(entry: Entry, asked: str | None, device: Target) -> str:
             f"recipe '{entry.name}' asks about speed, which is timed in whole blocks: "
             f"`smol run {entry.name}` says what is missing"
         )
-    if asked == LADDER:
-        return LADDER
-    usual: Sequence[Scale] = devices.of(device.kind).campaign_scales
-    named = asked or next((s for s in (*usual, *entry.seeds) if s in entry.seeds), "")
-    if read_scale(named) not in entry.seeds:
-        raise RequestError(
-            f"recipe '{entry.name}' has no scale '{named}': it has {', '.join(entry.seeds)}"
-        )
-    if not entry.at(read_scale(named)).runs_on(device.kind):
-        raise RequestError(f"recipe '{entry.name}' does not run on {device.kind}")
     return named
 
 
@@ -157,9 +157,11 @@ def _spend(question: _Question, asked: list[AskedInterval], budget: float) -> No
             terminal.say(f"campaign: {error}")
         asked = question.look()
     rest = purchases.best(asked, price, tried=tried)
+    unknown = any(o.beyond is None and o.seconds is None for one in asked for o in one.offers)
     terminal.say(
         f"campaign: {len(tried)} bought; "
-        + ("nothing is left that was declared" if rest is None else
+        + ("no rate is known of what is left" if rest is None and unknown else
+           "nothing is left that was declared" if rest is None else
            f"the next takes {(rest.seconds or 0.0) / 60:.1f} minutes, more than is left")
     )  # fmt: skip
     if failed:

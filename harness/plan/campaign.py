@@ -201,9 +201,12 @@ class Known:
         device: Target,
         current: Callable[[Manifests], Current],
         evidence: Evidences,
+        *,
+        guess: bool = False,
     ) -> None:
+        """`guess` as `Forecast` has it."""
         self.here = sorted((r for r in records if device.ran(r)), key=lambda r: r.created)
-        self.forecast = Forecast(device.name, device.peak, self.here)
+        self.forecast = Forecast(device.name, device.peak, self.here, guess=guess)
         newest = self.here[-1].hardware.device_class if self.here else device.name
         self.device_class = device.product or newest
         self.data = Recorded(self.here)

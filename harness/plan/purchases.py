@@ -296,13 +296,16 @@ def of_ladder(
     pair = next(iter(plans.values())).entry.primary.pairs[0]
     at = f"{TARGET.size / 1e6:,.0f}M parameters and {TARGET.tokens / TARGET.size:.0f} tokens each"
     name = f"share of {pair[0]}'s compute that {pair[1]} needs at {at}"
-    there = {one.scale: one for one in found}
-    due, keys, notes = {}, {}, []
+    due, keys, notes, stale = {}, {}, [], set()
     for scale, plan in plans.items():
         backlog = shop.backlog(plan)
         keys[scale] = {run.key for run in backlog.missing}
         due[scale] = sorted({run.seed for run in backlog.missing if run.arm in pair})
-        notes += [f"{scale}: {text}" for text in _outdated(plan, backlog, pair)]
+        if texts := _outdated(plan, backlog, pair):
+            notes += [f"{scale}: {text}" for text in texts]
+            stale.add(scale)
+    found = [one for one in found if one.scale not in stale]
+    there = {one.scale: one for one in found}
     judged, why = _judge(found)
     if judged is None:
         offers = [

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.commands import campaign_for as door
@@ -226,7 +227,7 @@ def test_of_a_ladder_each_rung_s_next_seed_is_offered_by_what_it_tells_of_the_ta
     assert all(len(o.runs) == 8 for o in one.offers)
     judged = ladder.judge([c.rung for c in found])
     ends = judged.interval(rungs.TARGET, 0.9)
-    assert f"{float(ends.high[0] - ends.low[0]):.2f}" != ""
+    assert f"a factor of {np.exp(float(ends.high[0] - ends.low[0])):.2f} wide" in one.now
     most = max(one.offers, key=lambda o: o.narrows or 0.0)
     assert most.scale == "rung4"
     assert (one.offers[0].seconds or 0.0) < (one.offers[3].seconds or 0.0)
