@@ -59,8 +59,10 @@ class _Question:
             return purchases.of_question(
                 shop, plan, lambda seeds: known.plan(entry, scale, device, seeds)
             )
-        plans = {scale: known.plan(entry, scale, device) for scale in ladder.scales(entry)}
-        found = rungs.measured(known.here, entry.name, known.device_class)
+        family = ladder.scales(entry, devices.of(device.kind))
+        plans = {scale: known.plan(entry, scale, device) for scale in family}
+        found = rungs.measured(known.here, entry.name, known.device_class, family)
+        carried = transfers.carried(known.here, found, known.device_class, family)
         shapes = {
             scale: (float(size), tuple(map(float, tokens)))
             for scale, plan in plans.items() for size, tokens in (ladder.shape(plan),)
@@ -69,12 +71,12 @@ class _Question:
             purchases.of_ladder(
                 shop, plans, shapes, found,
                 lambda scale, seeds: known.plan(entry, scale, device, seeds),
-                transfers.unfair(transfers.carried(known.here, found, known.device_class)),
+                transfers.unfair(carried, plans[family[0]].recipe.tuned_by, family),
             )
         ]  # fmt: skip
 
     def buy(self, offer: Offer) -> None:
-        """Run it; of a rung, its forecast first and the ladder's page afterwards."""
+        """Run it; of a rung, its forecast first and what the ladder says afterwards."""
         climbing = self.scale == LADDER
         if climbing:
             ladder.foretell(self.entry, offer.scale, self.device.kind, self.results)
@@ -84,8 +86,8 @@ class _Question:
             ),
             only=lambda r: r.seed in offer.seeds and r.arm in offer.pair,
         )
-        if climbing:
-            ladder.write_page(self.entry, self.device.kind, self.results)
+        if climbing and (one := ladder.told(self.entry, self.device.kind, self.results)):
+            terminal.say(f"{self.entry.name}: {one.said.verdict}")
 
 
 def answer(
@@ -119,7 +121,7 @@ def _scale(entry: Entry, asked: str | None, device: Target) -> str:
     usual: Sequence[Scale] = devices.of(device.kind).campaign_scales
     named = asked or next((s for s in (*usual, *entry.seeds) if s in entry.seeds), "")
     if named == LADDER:
-        ladder.scales(entry)
+        ladder.scales(entry, devices.of(device.kind))
     elif read_scale(named) not in entry.seeds:
         raise RequestError(
             f"recipe '{entry.name}' has no scale '{named}': it has {', '.join(entry.seeds)}"

@@ -307,6 +307,8 @@ def of_ladder(
     found = [one for one in found if one.scale not in stale]
     there = {one.scale: one for one in found}
     judged, why = _judge(found)
+    if unfair is not None:
+        notes.append(f"no number of seeds mends that it is not comparable: {unfair}")
     if judged is None:
         offers = [
             shop.offer(plans[scale], pair, seeds, keys[scale], None)
@@ -314,7 +316,6 @@ def of_ladder(
         ]  # fmt: skip
         return AskedInterval(name, f"no interval yet: {why}", tuple(offers), tuple(notes))
     if unfair is not None:
-        notes.append(f"no number of seeds mends that it is not comparable: {unfair}")
         return AskedInterval(name, _multiplier(judged), (), tuple(notes))
     if judged.does_not_fit[0]:
         notes.append(

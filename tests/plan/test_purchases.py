@@ -15,13 +15,14 @@ from harness.commands import campaign_for as door
 from harness.errors import RequestError, RunFailed
 from harness.evidence import rungs
 from harness.evidence.widths import widths
+from harness.machine import devices
 from harness.machine.prices import price_of
 from harness.plan import campaign, purchases
 from harness.plan.backlog import Backlog
 from harness.plan.campaign import Known, Target
 from harness.plan.purchases import AskedInterval, Offer, Shop
 from harness.plan.runs import Plan
-from harness.recipe import LOOKS, RUNGS, Entry, Scale, find
+from harness.recipe import LOOKS, Entry, Scale, find
 from harness.records.schema import Record
 from harness.stats import ladder
 from harness.stats.inference import half_width, t_interval
@@ -187,6 +188,9 @@ def test_a_sequential_design_offers_its_own_next_seed_at_that_looks_level() -> N
     assert one.offers[0].seeds == (0, 1, 2)
 
 
+FAMILY = devices.of("cpu").ladder
+
+
 class Finished(Shop):
     """All that was declared is there."""
 
@@ -199,9 +203,9 @@ def climbed(count: int) -> tuple[AskedInterval, list[rungs.Climbed]]:
     there."""
     of = made.made(made.crossed(made.laws(1, 3), -0.2, -0.1), 2)
     found = [
-        rungs.Climbed(scale, ("adamw", "muon"), rung, tuple(range(rung.losses.shape[1])), (), "",
-                      (0.1, 0.1))
-        for scale, rung in zip(RUNGS[:count], of.rungs, strict=False)
+        rungs.Climbed(scale, ("adamw", "muon"), rung, tuple(range(rung.losses.shape[1])), (), (),
+                      "", (0.1, 0.1))
+        for scale, rung in zip(FAMILY[:count], of.rungs, strict=False)
     ]  # fmt: skip
     known = Known([], HERE, current, lambda scale, name: NONE)
     entry = find("optimizers")
@@ -211,14 +215,14 @@ def climbed(count: int) -> tuple[AskedInterval, list[rungs.Climbed]]:
     def plan(scale: Scale, seeds: int | None = None) -> Plan:
         return known.plan(entry, scale, HERE, seeds)
 
-    shapes = {s: (r.size, r.tokens) for s, r in zip(RUNGS, of.rungs, strict=True)}
+    shapes = {s: (r.size, r.tokens) for s, r in zip(FAMILY, of.rungs, strict=True)}
     shop = Finished(known, HERE) if count == 4 else Shop(known, HERE)
-    return purchases.of_ladder(shop, {s: plan(s) for s in RUNGS}, shapes, found, plan), found
+    return purchases.of_ladder(shop, {s: plan(s) for s in FAMILY}, shapes, found, plan), found
 
 
 def test_of_a_ladder_each_rung_s_next_seed_is_offered_by_what_it_tells_of_the_target() -> None:
     one, found = climbed(4)
-    assert [o.scale for o in one.offers] == list(RUNGS)
+    assert [o.scale for o in one.offers] == list(FAMILY)
     assert [o.seeds for o in one.offers] == [(4,), (4,), (3,), (2,)]
     assert all(o.beyond and "are there" in o.beyond for o in one.offers)
     assert purchases.best([one], None) is None
