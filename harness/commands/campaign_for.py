@@ -163,7 +163,7 @@ def _spend(question: _Question, asked: list[AskedInterval], budget: float) -> No
     terminal.say(
         f"campaign: {len(tried)} bought; "
         + ("no rate is known of what is left" if rest is None and unknown else
-           "nothing is left that was declared" if rest is None else
+           "nothing is left to buy for it" if rest is None else
            f"the next takes {(rest.seconds or 0.0) / 60:.1f} minutes, more than is left")
     )  # fmt: skip
     if failed:

@@ -112,6 +112,10 @@ class Shop:
         """As `smol run` has it."""
         return backlogs.sort(plan, self.records, self._known.current)
 
+    def has(self, recipe: str, scale: Scale) -> bool:
+        """Whether a recipe was run at a scale."""
+        return any((r.recipe, r.scale) == (recipe, scale) for r in self.records)
+
     def paths(self, plan: Plan) -> set[str]:
         """The records that new ones of the plan may stand beside."""
         runs = {run.key: run for run in plan.runs}
@@ -173,6 +177,12 @@ def _of_pair(
     missing = {run.key for run in backlog.missing}
     due = sorted({run.seed for run in backlog.missing if run.arm in pair and run.seed not in lost})
     notes = [*_outdated(plan, backlog, pair), *_lost(lost)]
+    search = plan.recipe.tuned_by
+    if not width and search and not shop.has(search, plan.scale):
+        notes.append(
+            f"its answer will be 'not comparable: untuned' until `smol run {search} --scale "
+            f"{plan.scale}` was run here"
+        )
     have = width.count if width else 0
     if width and width.unfair:
         notes.append(f"no number of seeds mends that it is not comparable: {width.unfair}")

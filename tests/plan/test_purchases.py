@@ -158,6 +158,9 @@ def test_runs_of_other_code_are_no_pairs_and_untuned_arms_have_no_offer() -> Non
     (one,) = purchases.of_question(Shop(known, HERE), plan, lambda n: plan)
     assert one.offers == ()
     assert "no number of seeds mends" in one.notes[0]
+    empty = Known([], HERE, current, lambda scale, name: NONE)
+    (one,) = purchases.of_question(Shop(empty, HERE), plan, lambda n: plan)
+    assert "'not comparable: untuned' until `smol run tune_dense_vs_moe" in one.notes[0]
 
 
 def test_a_sequential_design_offers_its_own_next_seed_at_that_looks_level() -> None:
@@ -303,7 +306,7 @@ def test_a_budget_buys_what_was_declared_and_stops(
     monkeypatch.setattr(door._Question, "buy", buy)
     door.answer("dense_vs_moe", None, where, tmp_path, 1e6, as_json=False)
     assert [offer.seeds for offer in bought] == [(3,), (4,)]
-    assert "nothing is left that was declared" in capsys.readouterr().out
+    assert "nothing is left to buy for it" in capsys.readouterr().out
     door.answer("dense_vs_moe", None, where, tmp_path, 1e6, as_json=False)
     assert len(bought) == 2
 
