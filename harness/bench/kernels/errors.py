@@ -49,17 +49,31 @@ def compare(
 ) -> list[Error]:
     """Outputs and gradients of `kernel` and of `reference` in the arguments' dtype, against
     `reference` in fp64 on the same numbers. The upstream gradient is random, and never 1."""
-    dtype = arguments[0].dtype
-    wide = tuple(
-        a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments
-    )
-    names, truth = _run(reference, wide, differentiable, dtype)
-    _, ours = _run(kernel, arguments, differentiable, dtype)
-    _, theirs = _run(reference, arguments, differentiable, dtype)
-    return [
-        Error(name, _distance(a, t), _distance(b, t))
-        for name, a, b, t in zip(names, ours, theirs, truth, strict=True)
-    ]
+    return Truth(reference, arguments, differentiable).errors(kernel)
+
+
+class Truth:
+    """What `compare` holds kernels against, computed once for many of them."""
+
+    def __init__(
+        self, reference: Callable[..., Any], arguments: tuple[Any, ...], differentiable: int
+    ) -> None:
+        self._arguments, self._differentiable = arguments, differentiable
+        self._dtype = arguments[0].dtype
+        wide = tuple(
+            a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments
+        )
+        self._names, self._truth = _run(reference, wide, differentiable, self._dtype)
+        _, theirs = _run(reference, arguments, differentiable, self._dtype)
+        self._theirs = [_distance(a, t) for a, t in zip(theirs, self._truth, strict=True)]
+
+    def errors(self, kernel: Callable[..., Any]) -> list[Error]:
+        """Of each output and gradient."""
+        _, ours = _run(kernel, self._arguments, self._differentiable, self._dtype)
+        return [
+            Error(name, _distance(a, t), other)
+            for name, a, t, other in zip(self._names, ours, self._truth, self._theirs, strict=True)
+        ]
 
 
 def _run(
