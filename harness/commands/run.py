@@ -101,8 +101,12 @@ def _execute(request: Request, asked: Asked) -> list[Record]:
     places.remember(request.results)
     _draw_missing(plan, request)
     if todo:
-        return _launch(todo, plan, prepared, request)
-    limited = options.keep or options.stage or request.only
+        return _launch(todo, plan, prepared, request, asked.records)
+    return _nothing_to_do(request)
+
+
+def _nothing_to_do(request: Request) -> list[Record]:
+    limited = request.options.keep or request.options.stage or request.only
     terminal.say(
         "nothing to do: nothing is missing of what was asked for"
         if limited
@@ -148,8 +152,13 @@ def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:
 
 
 def _launch(
-    runs: Sequence[Run], plan: Plan, prepared: Mapping[str, Prepared], request: Request
+    runs: Sequence[Run],
+    plan: Plan,
+    prepared: Mapping[str, Prepared],
+    request: Request,
+    records: Sequence[Record],
 ) -> list[Record]:
+    """Execute the runs that `records` leave to do, less what another launcher did meanwhile."""
     from harness.code import snapshot
     from harness.launch.disk import Disk
     from harness.launch.display import ProgressDisplay
@@ -170,8 +179,12 @@ def _launch(
         )
     if timing is not None and request.options.processes > 1:
         raise RequestError("--processes: a recipe that times its runs gives each one process")
-    well = {r.key for r in store.read_all(request.results) if r.status == "ok"}
-    disk = Disk(plan.runs, well - {run.key for run in runs}, checkpoints, terminal.note)
+
+    def room() -> Disk:
+        well = {r.key for r in records if r.status == "ok"}
+        return Disk(plan.runs, well - {run.key for run in runs}, checkpoints, terminal.note)
+
+    disk = room()
     disk.check_all(runs)
     here, launcher = default_jobs(request.device, runs), request.launcher
     folder = snapshot.take(checkpoints)
@@ -180,7 +193,17 @@ def _launch(
         draw(job.files.summary, job.files.plot, job.run.name)
         disk.ended(job, record)
 
-    with alone(checkpoints, request.results, plan), opened(launcher, folder):
+    with contextlib.ExitStack() as held:
+        held.enter_context(alone(checkpoints, request.results, plan))
+        if store.names(request.results, plan.entry.name) != {
+            store.path_of(record) for record in records if record.recipe == plan.entry.name
+        }:  # another was at work here while this one planned and prepared
+            records = store.read_all(request.results)
+            runs = select(plan, records, prepared, request)
+            if not runs:
+                return _nothing_to_do(request)
+            disk = room()
+        held.enter_context(opened(launcher, folder))
         workers = 1 if timing else request.options.jobs or launcher.at_once(here, runs)
         jobs = _jobs(runs, plan, prepared, request, workers)
         terminal.say(

@@ -186,6 +186,12 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def names(results: Path, recipe: str) -> set[str]:
+    """The files of a recipe's records, as `path_of` calls them. Reads none of them."""
+    found = files_below(results / FOLDER / recipe)
+    return {path.relative_to(results).as_posix() for path in found if path.name[0] != "."}
+
+
 def read(path: Path, relative: str) -> Record:
     """One record; `relative` is how messages call it, and where it says that it belongs.
 

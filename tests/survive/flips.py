@@ -12,7 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.survive.place import RUN, Ended, Place, Reference
+from tests.survive.place import Ended, Place, Reference
+from tests.survive.tally import counted
 
 CELL = "tiny_rates.smoke.cpu.loss/low/val_loss@tokens"
 READERS = (("card", "--check"), ("records", "check"), ("trace", CELL, "--json"))
@@ -61,8 +62,8 @@ class Flips:
 def half_way(reference: Reference, root: Path) -> Place:
     """A place with a finished stem whose decay is to come from its branch, a stem that was stopped
     in the middle, a card, and prepared data that was proven."""
-    place = Place(reference.place.warm, root).copied_from(reference.place)
-    place.smol(*RUN, point=["model.pt", 7, "after", "kill"], counter=str(root / "count"))
+    place = reference.place.beside(root).copied_from(reference.place)
+    place.smol(*place.words, point=["model.pt", 7, "after", "kill"], counter=str(root / "count"))
     place.seconds_until_nobody_works()
     (decay,) = (place.folder / "checkpoints" / "tiny_rates" / "low" / "0").glob("decay*")
     key = decay.name.rpartition(".")[2]
@@ -79,25 +80,25 @@ def flipped(reference: Reference, root: Path, counts: dict[str, int], seed: int)
     chance, found = random.Random(seed), Flips()
     base = half_way(reference, root / "base")
     before = [_said(base, words) for words in READERS]
-    for kind, count in counts.items():
+    planned = [kind for kind, count in counts.items() for _ in range(count)]
+    for number, kind in enumerate(counted("flipped bits", planned, found, every=10)):
         files = sorted(base.root.glob(KINDS[kind]))
         files = [f for f in files if f.is_file() and f.stat().st_size]
         assert files, kind
-        for number in range(count):
-            file = chance.choice(files)
-            bit = chance.randrange(8 * file.stat().st_size)
-            place = Place(base.warm, root / f"{kind.replace(' ', '-')}-{number}")
-            place.copied_from(base, work=True)
-            name = file.relative_to(base.root)
-            content = bytearray((place.root / name).read_bytes())
-            content[bit // 8] ^= 1 << bit % 8
-            _rewrite(place.root / name, file, bytes(content))
-            what, why = _judged(place, reference, before, name, train=kind not in UNTRAINED)
-            found.done[kind, what] += 1
-            if what in ("noticed", "harmless"):
-                shutil.rmtree(place.root)
-            else:
-                found.faults.append(f"{what}: bit {bit} of {name}: {why}")
+        file = chance.choice(files)
+        bit = chance.randrange(8 * file.stat().st_size)
+        place = base.beside(root / f"{kind.replace(' ', '-')}-{number}")
+        place.copied_from(base, work=True)
+        name = file.relative_to(base.root)
+        content = bytearray((place.root / name).read_bytes())
+        content[bit // 8] ^= 1 << bit % 8
+        _rewrite(place.root / name, file, bytes(content))
+        what, why = _judged(place, reference, before, name, train=kind not in UNTRAINED)
+        found.done[kind, what] += 1
+        if what in ("noticed", "harmless"):
+            shutil.rmtree(place.root)
+        else:
+            found.faults.append(f"{what}: bit {bit} of {name}: {why}")
     return found
 
 
@@ -135,7 +136,7 @@ def _judged(
     if not train:
         return ("noticed" if reading else "harmless"), ""
     logs = {log: len(events) for log, events in place.events().items()}
-    ended = place.smol(*RUN)
+    ended = place.smol(*place.words)
     told = ended.out + ended.err
     if not ended.clear:
         return "traceback", told[-600:]

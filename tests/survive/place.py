@@ -28,10 +28,10 @@ from harness.train import checkpoint, seal
 from tests.e2e.conftest import RECIPE
 
 RUN = ("run", "tiny_rates", "--seeds", "1", "--jobs", "1")
-UPDATES = 12
+UPDATES, SAVED_EVERY = 12, 3
 SMALL = RECIPE.replace("128 * 40", f"128 * {UPDATES}").replace(
     '"train.eval_every": 10', '"train.eval_every": 4'
-).replace('"train.checkpoint_every": 7', '"train.checkpoint_every": 3')  # fmt: skip
+).replace('"train.checkpoint_every": 7', f'"train.checkpoint_every": {SAVED_EVERY}')  # fmt: skip
 ORPHANS_SECONDS = 5.0
 PATIENCE = 180.0
 
@@ -124,6 +124,9 @@ class Place:
     root: Path
     disk: Path | None = None
     """Where both lie; `root` where nothing else is said."""
+    recipe: str = SMALL
+    words: tuple[str, ...] = RUN
+    """The command that runs it."""
     _numbers: Any = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -131,7 +134,7 @@ class Place:
         self.disk = self.disk or self.root
         if not self.folder.exists():
             (self.folder / "recipes").mkdir(parents=True)
-            (self.folder / "recipes" / "tiny.py").write_text(SMALL)
+            (self.folder / "recipes" / "tiny.py").write_text(self.recipe)
             rows = list(pydoc_data.topics.topics.values())[:24]
             lines = "\n".join(json.dumps({"text": text}) for text in rows)
             (self.folder / "topics.jsonl").write_text(lines)
@@ -173,13 +176,24 @@ class Place:
     def smol(self, *words: str, **suffers: Any) -> Ended:
         return self.start(*words, **suffers).wait()
 
-    def cold(self, *words: str) -> subprocess.Popen[str]:
-        """Start `smol` here as a user does."""
+    def beside(self, root: Path, disk: Path | None = None) -> Place:
+        """Another of the same recipe."""
+        return Place(self.warm, root, disk, self.recipe, self.words)
+
+    def cold(self, *words: str, before: str = "") -> subprocess.Popen[str]:
+        """Start `smol` here as a user does; `before` is a program that its process runs first."""
+        program = f"{before}\nfrom harness.cli import main; main()"
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness", *words], cwd=self.folder, text=True,
+            [sys.executable, "-P", "-c", program, *words], cwd=self.folder, text=True,
             env={**_environment(), "SMOL_CACHE": str(self.cache)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+    def plainly(self, before: str) -> Ended:
+        """This place's command, so, to its end."""
+        process = self.cold(*self.words, before=before)
+        out, err = process.communicate(timeout=PATIENCE)
+        return Ended(process.returncode, out, err)
 
     def at_work(self) -> set[int]:
         """The processes that work here."""
@@ -232,7 +246,7 @@ class Place:
     def events(self) -> dict[Path, list[dict[str, Any]]]:
         """Each run's log."""
         logs = (self.folder / "checkpoints").glob("*/*/*/*/metrics.jsonl")
-        return {log: _lines(log) for log in logs}
+        return {log: lines(log) for log in logs}
 
     def trained_again(self) -> list[str]:
         """The runs of which an update was made after all of them were, and kept."""
@@ -268,7 +282,7 @@ class Place:
         return found
 
 
-def _lines(log: Path) -> list[dict[str, Any]]:
+def lines(log: Path) -> list[dict[str, Any]]:
     """The events of a log; a torn line is none."""
     found = []
     for line in log.read_text().splitlines():
@@ -287,10 +301,10 @@ class Reference:
     runs: int
 
     @classmethod
-    def made(cls, warm: Warm, root: Path) -> Reference:
-        place = Place(warm, root)
-        ended = place.smol(*RUN)
+    def made(cls, place: Place, runs: int = 4, before: str | None = None) -> Reference:
+        """Run a place's command there: plainly where `before` is said."""
+        ended = place.smol(*place.words) if before is None else place.plainly(before)
         assert ended.code == 0, ended
         for words in (("card", "--check"), ("records", "check")):  # as `faults` asks
             place.smol(*words)
-        return cls(place, place.weights(), place.files(), 4)
+        return cls(place, place.weights(), place.files(), runs)
