@@ -87,9 +87,12 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def survive(session: nox.Session) -> None:
-    """What runs and the door survive, with the figures: kills, full disks, flipped bits, fuzzed
-    inputs. Three quarters of an hour on two idle cores; full disks only where one may mount."""
-    call(session, "pytest", "-m", "survive", "-s", "-n", "0", "tests/survive", *session.posargs)
+    """What runs and the door survive, with progress and figures: kills, full disks, flipped bits,
+    launchers at once, hostile and fuzzed inputs. An hour or so on two idle cores; in parts by
+    `-- -k kills` (disks, long, imports, flipped, launchers, strangers, fuzz). Full disks only where
+    one may mount."""
+    call(session, "pytest", "-m", "survive", "-s", "-v", "-n", "0", "--durations=0",
+         "--durations-min=1", "tests/survive", *session.posargs)  # fmt: skip
 
 
 @nox.session

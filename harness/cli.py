@@ -155,6 +155,8 @@ def main() -> None:
         sys.stderr.close()
     except ImportError as error:
         code = _say(_foreign(error), 2)
+    except MemoryError:  # such as for a file of somebody else's that is larger than it looks
+        code = _say("this takes more memory than there is", 2)
     except OSError as error:  # wherever a path may stand, and whatever a disk may do
         named = error.filename is not None
         place = error.filename if named else "the output could not be written"

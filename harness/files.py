@@ -9,6 +9,7 @@ import contextlib
 import errno
 import glob
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 try:
     import fcntl
@@ -179,6 +180,29 @@ def read_regular(path: Path, most: int) -> bytes:
             why = f"it has {size:,.1f} MB, and such a file at most {most / 1e6:,.0f}"
             raise OSError(errno.EFBIG, why, str(path))
         return file.read(most)
+
+
+JSON_BYTES = 64 * 10**6
+"""More than a tokenizer of any known model has."""
+
+
+def read_json(path: Path, most: int = JSON_BYTES) -> Any:
+    """What a JSON file says that somebody else may have put there.
+
+    Raises OSError as `read_regular` does, and ValueError, in one line, for what is no JSON.
+    """
+    try:
+        return json.loads(read_regular(path, most))
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+
+
+def is_file_of(path: Path, content: bytes) -> bool:
+    """Whether a regular file stands there that holds just this. No other size is read."""
+    try:
+        return read_regular(path, len(content)) == content
+    except OSError:
+        return False
 
 
 def remove_litter(folder: Path, *, below: bool = False) -> int:

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.config import ModelConfig
-from models.hf_files import ADAPTERS, WEIGHTS, Tensors, is_pointer, weight_files
+from models.hf_files import ADAPTERS, WEIGHTS, Tensors, is_pointer, read_json, weight_files
 from models.lm import LanguageModel
 
 READ = ("F32", "BF16", "F16")
@@ -295,7 +295,7 @@ def read_config(folder: Path) -> ModelConfig:
     """The configuration in a transformers folder. Raises ValueError as `from_transformers`."""
     path = folder / "config.json"
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        theirs = read_json(path)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:

@@ -23,6 +23,7 @@ from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared, describe
 from harness.data.sealing import PREPARATION
 from harness.errors import RequestError
+from harness.files import JSON_BYTES, read_json, read_regular
 
 SPLITS = ("train", "validation")
 _REPEATS = 4
@@ -75,7 +76,8 @@ def _left_out(folder: Path) -> Iterator[str]:
     """A line a source, from what the preparation counted and from its list."""
     found: dict[str, Counter[str]] = {}
     listed = folder / left_out.FILE
-    for line in listed.read_text("utf-8").splitlines() if listed.is_file() else ():
+    text = read_regular(listed, JSON_BYTES).decode("utf-8") if listed.is_file() else ""
+    for line in text.splitlines():
         entry = json.loads(line)
         found.setdefault(entry["source"], Counter())[entry["why"]] += 1
     for source in _preparation(folder).get("sources", ()):
@@ -92,7 +94,10 @@ def _left_out(folder: Path) -> Iterator[str]:
 
 def _preparation(folder: Path) -> dict[str, Any]:
     path = folder / PREPARATION
-    return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    try:
+        return dict(read_json(path)) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"{path} says nothing of a preparation ({error})") from None
 
 
 def _marks() -> tuple[str, str]:

@@ -321,6 +321,11 @@ def _from_checkpoint(found: Found, dtype: str | None) -> tuple[LanguageModel, Ru
         raise RequestError(
             f"checkpoint {found.path.name} is of another version: {explain(error)}"
         ) from None
+    if config.train.dtype not in BY_NAME:  # as `auto`, which a run resolves before it begins
+        raise RequestError(
+            f"checkpoint {found.path.name} was written by no run: its precision is "
+            f"'{config.train.dtype}'"
+        )
     _check_own_code(found, config)
     dtype_of_forward = BY_NAME[dtype or config.train.dtype]
     model = checkpoint.model_of(found.path, config.model, dtype_of_forward, content["model"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError
+from harness.files import read_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -40,7 +40,7 @@ def generation_tokens(folder: Path) -> dict[str, Any]:
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     for file in ("generation_config.json", "config.json"):
         try:
-            content = json.loads((folder / file).read_text(encoding="utf-8"))
+            content = read_json(folder / file)
             known = {n: content[n] for n in names if content.get(n) is not None}
         except (OSError, ValueError, AttributeError):
             continue
@@ -66,7 +66,7 @@ def other_tokens(folder: Path) -> str | None:
     """Why transformers would take other tokens of a folder's model; None where it would not."""
     path = folder / "generation_config.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     for name, alike in ALIKE.items() if isinstance(content, dict) else ():

@@ -7,7 +7,6 @@ written to. May not import torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from harness.config import digest
 from harness.data.cache import build_once, cache_root
 from harness.data.manifest import MANIFEST, UNKNOWN, Prepared, load_folder
 from harness.errors import RequestError
-from harness.files import sha256
+from harness.files import read_json, sha256
 
 VAL_NAMES = ("validation", "val", "valid", "dev", "test", "eval")
 """What a validation split may be called, the first that is there is taken."""
@@ -113,7 +112,7 @@ def _parts(folder: Path) -> dict[str, Path]:
     if not (folder / "dataset_dict.json").is_file():
         return {"train": folder}
     try:
-        names = json.loads((folder / "dataset_dict.json").read_bytes())["splits"]
+        names = read_json(folder / "dataset_dict.json")["splits"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RequestError(f"{folder / 'dataset_dict.json'} cannot be read ({error})") from None
     if not isinstance(names, list):
@@ -136,7 +135,7 @@ def _passed_over(folder: Path, parts: dict[str, Path]) -> list[str]:
     used = {place.name for place in parts.values()}
     if parts["train"] == folder:
         return []
-    names = json.loads((folder / "dataset_dict.json").read_bytes())["splits"]
+    names = read_json(folder / "dataset_dict.json")["splits"]
     return [str(name) for name in names if name not in used]
 
 

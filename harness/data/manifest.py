@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from harness.config import DataConfig, Frozen, as_before, digest
 from harness.errors import RequestError, explain
+from harness.files import JSON_BYTES, read_json, read_regular
 
 if TYPE_CHECKING:
     from harness.data.batches import Split
@@ -187,7 +188,7 @@ class Prepared:
             )
         asked = self.folder / PREPARATION
         if asked.is_file():
-            content = [column_digests(train, val), json.loads(asked.read_bytes())]
+            content = [column_digests(train, val), read_json(asked)]
             whole = content_digest(said.spec, said.tokenizer_digest, *content)
             if whole != said.digest:
                 raise RequestError(
@@ -221,7 +222,7 @@ def load_folder(path: Path) -> Prepared:
     file = path / MANIFEST
     if not file.is_file():
         raise RequestError(f"'{path}' has no manifest.json: it is not a prepared data folder")
-    written = file.read_bytes()
+    written = read_regular(file, JSON_BYTES)
     try:
         manifest = Manifest.model_validate_json(written)
     except ValidationError as error:
@@ -239,7 +240,7 @@ def load_folder(path: Path) -> Prepared:
             )
     if manifest.tokenizer_digest == UNKNOWN:
         return Prepared(path, manifest)
-    tokenizer = hashlib.sha256((path / "tokenizer.json").read_bytes()).hexdigest()
+    tokenizer = hashlib.sha256(read_regular(path / "tokenizer.json", JSON_BYTES)).hexdigest()
     if tokenizer != manifest.tokenizer_digest:
         raise RequestError(
             f"{path}: tokenizer.json is not the one that the data was tokenized with "

@@ -18,6 +18,7 @@ from typing import Any
 from harness.data import splits
 from harness.data.left_out import Refused
 from harness.errors import RequestError, nearest
+from harness.files import read_regular
 
 ROWS = 256
 """Read at a time of a parquet file, which may hold gigabytes of equal texts in a few kilobytes."""
@@ -112,6 +113,8 @@ def read(path: Path, column: str) -> Iterator[FileRow]:
         ".txt": _txt, ".jsonl": _jsonl, ".json": _jsonl, ".csv": _csv, ".tsv": _csv,
         ".parquet": _parquet,
     }  # fmt: skip
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise RequestError(f"{path} is no regular file")
     try:
         with path.open("rb") as file:
             begins = file.read(64)
@@ -136,15 +139,22 @@ _OTHERS = {
 small text that Git LFS leaves in a file's place until it is fetched.)"""
 
 
+MOST_BYTES = 200 * 10**6
+"""What one text may have, or a JSON file that is no lines: it is held in memory several times."""
+
+
 def _txt(path: Path, column: str) -> Iterator[FileRow]:
-    yield FileRow("", _decode(path, path.read_bytes(), ""))
+    yield FileRow("", _decode(path, read_regular(path, MOST_BYTES), ""))
 
 
 def _jsonl(path: Path, column: str) -> Iterator[FileRow]:
     begun = False
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(MOST_BYTES + 1), b""), start=1):
             where = f"line {number}"
+            if len(line) > MOST_BYTES:
+                most = f"{MOST_BYTES / 1e6:,.0f} MB"
+                raise RequestError(f"{path}: {where}: over {most}; a row a line is read")
             row = _object(line)
             if isinstance(row, Refused):
                 if not begun:
@@ -163,13 +173,13 @@ def _documents(path: Path) -> list[Any] | None:
     None where it is not."""
     reader, found = json.JSONDecoder(), []
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
         at = len(text) - len(text.lstrip())
         while at < len(text):
             value, end = reader.raw_decode(text, at)
             found += value if isinstance(value, list) else [value]
             at = end + len(text[end:]) - len(text[end:].lstrip())
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if found and isinstance(found[0], dict) else None
 

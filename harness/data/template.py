@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from harness.data.ends import said_by
 from harness.data.limits import memory_limit
 from harness.errors import RequestError, TooLong, time_limit
+from harness.files import read_json, read_regular
 
 SECONDS = 5.0
 BYTES = 2**30
@@ -113,7 +114,7 @@ def _line(error: Exception) -> str:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes()) if path.is_file() else {}
+        content = read_json(path) if path.is_file() else {}
     except ValueError as error:
         raise RequestError(f"{path} is not JSON ({error})") from None
     if not isinstance(content, dict):
@@ -143,6 +144,8 @@ def _source(folder: Path, config: dict[str, Any]) -> str:
     return source
 
 
+MOST_BYTES = 10**6
+"""What a template may have in a file of its own."""
 SEVERAL = "additional_chat_templates"
 """The folder of a tokenizer's named templates, of which one may be the default."""
 
@@ -152,7 +155,10 @@ def _files(folder: Path) -> dict[str, str]:
     beside = folder / "chat_template.jinja"
     files = {"default": beside} if beside.is_file() else {}
     files |= {path.stem: path for path in sorted((folder / SEVERAL).glob("*.jinja"))}
-    return {name: path.read_text("utf-8", errors="replace") for name, path in files.items()}
+    return {
+        name: read_regular(path, MOST_BYTES).decode("utf-8", errors="replace")
+        for name, path in files.items()
+    }
 
 
 def settle(source: Path, folder: Path) -> None:

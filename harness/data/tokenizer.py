@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from harness.data.tokens import END_OF_TEXT, SPECIAL_TOKENS
 from harness.errors import RequestError
+from harness.files import read_json
 
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
 
@@ -116,7 +117,7 @@ READ = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "a
 def said_in(folder: Path, name: str) -> dict[str, Any]:
     """The object in a file of a tokenizer's folder; empty where there is none."""
     try:
-        content = json.loads((folder / name).read_bytes())
+        content = read_json(folder / name)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

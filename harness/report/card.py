@@ -10,13 +10,15 @@ import difflib
 from pathlib import Path
 
 from harness.errors import RequestError
-from harness.files import write_atomically
+from harness.files import is_file_of, read_regular, write_atomically
 from harness.records import store
 from harness.report import cells, fresh, inputs, pages
 from harness.report.draw import Shown, Themed
 from harness.report.pages import CARD as CARD
 from harness.report.pages import FOLDER, MADE, Pages
 
+MOST_BYTES = 64 * 10**6
+"""A page that is larger is not compared line by line."""
 LINES = 12
 WIDTH = 300
 """What is shown of a difference in `cells.json`: lines, and characters of each."""
@@ -46,8 +48,13 @@ def _left_over(results: Path, made: Pages) -> list[Path]:
         for path in sorted((results / FOLDER).glob("*.md"))
         if f"{FOLDER}/{path.name}" not in made.texts
         and path.is_file()
-        and path.read_bytes().startswith(MADE.encode())
+        and _begins(path, MADE.encode())
     ]
+
+
+def _begins(path: Path, words: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(words)) == words
 
 
 def _figures(made: Pages) -> dict[str, Shown]:
@@ -68,13 +75,14 @@ def regenerate(results: Path) -> list[Path]:
     made = _made(results)
     cells.refuse_edited(results)
     store.check_writable(results)
+    fresh.inside(results, FOLDER)
     try:
         written = fresh.refresh(results, _figures(made))
         for path in _left_over(results, made):
             path.unlink()
         for name, text in reversed(_texts(made).items()):
             path = results / name
-            if not path.is_file() or path.read_bytes() != text.encode():
+            if not is_file_of(path, text.encode()):
                 write_atomically(path, text)
                 written.insert(0, path)
     except OSError as error:
@@ -103,9 +111,12 @@ def _difference(results: Path, name: str, expected: str) -> str:
     path = results / name
     if not path.is_file():
         return f"{name} is missing"
-    actual = path.read_bytes()
-    if actual == expected.encode():
+    if is_file_of(path, expected.encode()):
         return ""
+    try:
+        actual = read_regular(path, MOST_BYTES)
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
     context = 0 if name == cells.FILE else 1
     diff = list(
         difflib.unified_diff(

@@ -160,6 +160,14 @@ def _block(name: str, content: Mapping[str, Any]) -> str:
     return f' "{name}": {{\n' + ",\n".join(lines) + "\n }"
 
 
+def _digest_of(path: Path) -> str | None:
+    """None of what cannot be read, and of what is larger than any of ours."""
+    try:
+        return hashlib.sha256(read_regular(path, MAX_JSON_BYTES)).hexdigest()
+    except OSError:
+        return None
+
+
 def changed(results: Path, index: Index) -> list[str]:
     """What has become of the files that a card was made from, one line each; new ones are fine."""
     found = []
@@ -167,7 +175,7 @@ def changed(results: Path, index: Index) -> list[str]:
         path = results / name
         if not path.is_file():
             found.append(f"{name} is gone since the card was written")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        elif _digest_of(path) != sha256:
             found.append(f"{name} has changed since the card was written")
     return found
 
@@ -194,7 +202,7 @@ def refuse_edited(results: Path) -> None:
         path = results / name
         if not path.is_file():
             continue
-        content = path.read_bytes()
+        content = read_regular(path, MAX_JSON_BYTES)
         if hashlib.sha256(content).hexdigest() != sha256 and not _made_since(content, written):
             raise RequestError(
                 f"{results / name} has changed since the card was written, and records are never "

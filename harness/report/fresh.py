@@ -20,13 +20,15 @@ from pydantic import TypeAdapter, ValidationError
 from harness.code.provenance import normal_form
 from harness.config import Frozen
 from harness.errors import RequestError
-from harness.files import write_atomically
+from harness.files import read_regular, write_atomically
 from harness.machine.hardware import cores
 from harness.report import draw
 from harness.report.draw import Shown
 
 FOLDER = "figures"
 INDEX = "figures.json"
+MOST_BYTES = 32 * 10**6
+"""What a figure, and their index, may have."""
 
 
 class Drawn(Frozen):
@@ -79,7 +81,7 @@ def faults(results: Path, wanted: Mapping[str, Shown]) -> dict[str, str]:
             found[name] = "a folder in its place" if (folder / name).is_dir() else "missing"
         elif known is None:
             found[name] = f"not in {INDEX}"
-        elif _sha256((folder / name).read_bytes()) != known.bytes_sha256:
+        elif _sha256(_bytes_of(folder / name)) != known.bytes_sha256:
             found[name] = "replaced: its bytes are not those that were drawn"
         elif known.data_digest != data.digest:
             found[name] = "stale: the records say otherwise"
@@ -92,6 +94,22 @@ def faults(results: Path, wanted: Mapping[str, Shown]) -> dict[str, str]:
     return found
 
 
+def inside(results: Path, name: str) -> Path:
+    """A folder of the results folder that is written to. Raises RequestError for a link."""
+    folder = results / name
+    if folder.resolve() != results.resolve() / name:
+        raise RequestError(f"{folder} is a link to elsewhere: {name} are written beside the card")
+    return folder
+
+
+def _bytes_of(path: Path) -> bytes:
+    """A figure's; none of what is no regular file, or larger than any."""
+    try:
+        return read_regular(path, MOST_BYTES)
+    except OSError:
+        return b""
+
+
 def refresh(results: Path, wanted: Mapping[str, Shown]) -> list[Path]:
     """Draw what is not fresh, remove what was drawn from records that are gone, write the index.
 
@@ -99,9 +117,7 @@ def refresh(results: Path, wanted: Mapping[str, Shown]) -> list[Path]:
     Raises RequestError for what would be written or removed outside of the results folder: names
     come from records, and links with a folder that somebody sent.
     """
-    folder = results / FOLDER
-    if folder.resolve() != results.resolve() / FOLDER:
-        raise RequestError(f"{folder} is a link to elsewhere: figures are drawn beside the card")
+    folder = inside(results, FOLDER)
     for name in wanted:
         if name != Path(name).name or "\\" in name:
             raise RequestError(f"'{name}' cannot name a figure: it names another folder")
@@ -132,7 +148,7 @@ def refresh(results: Path, wanted: Mapping[str, Shown]) -> list[Path]:
 def _read_index(folder: Path) -> dict[str, Drawn]:
     """The index; empty where there is none that can be read, so that all figures are faults."""
     try:
-        return _INDEX.validate_json((folder / INDEX).read_bytes())
+        return _INDEX.validate_json(read_regular(folder / INDEX, MOST_BYTES))
     except (OSError, ValidationError):
         return {}
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.errors import RequestError
+from harness.files import read_regular
+from harness.machine.hardware import memory_bytes
 
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64
@@ -68,16 +70,25 @@ def read(path: Path) -> bytes:
     Raises RequestError if there is none, Damaged if it is truncated, changed or not ours.
     """
     try:
-        data = path.read_bytes()
+        if not _marked(path):
+            raise Damaged(f"checkpoint {path.name} is truncated, or was not written here")
+        data = read_regular(path, memory_bytes())
     except FileNotFoundError:
         raise RequestError(f"no checkpoint {path.name} in {path.parent.name}") from None
     comment = data[-_COMMENT:]
-    if not comment.startswith(_MARK):
-        raise Damaged(f"checkpoint {path.name} is truncated, or was not written here")
     body = data[: -_COMMENT - _LENGTH_FIELD] + b"\0\0"
     if hashlib.sha256(body).hexdigest().encode() != comment[len(_MARK) :]:
         raise Damaged(f"checkpoint {path.name} is damaged: its digest does not match")
     return body
+
+
+def _marked(path: Path) -> bool:
+    """Whether a regular file ends with a digest. Looked at first: what does not is not read."""
+    if not path.is_file():
+        return path.stat() is None  # raises where nothing is there; a folder or a pipe has none
+    with path.open("rb") as file:
+        file.seek(-min(_COMMENT, path.stat().st_size), os.SEEK_END)
+        return file.read().startswith(_MARK)
 
 
 def set_aside(path: Path) -> Path:

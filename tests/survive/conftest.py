@@ -1,4 +1,4 @@
-"""The warm process and an undisturbed run, made once."""
+"""The warm process, an undisturbed run, and a folder with one of everything, made once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.survive.place import Reference, Warm
+from tests.survive import fuzzing
+from tests.survive.fuzzing import Fuzz
+from tests.survive.place import Place, Reference, Warm
 
 
 @pytest.fixture(scope="session")
@@ -17,4 +19,9 @@ def warm() -> Iterator[Warm]:
 
 @pytest.fixture(scope="session")
 def reference(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    return Reference.made(warm, tmp_path_factory.mktemp("undisturbed") / "place")
+    return Reference.made(Place(warm, tmp_path_factory.mktemp("undisturbed") / "place"))
+
+
+@pytest.fixture(scope="session")
+def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Fuzz:
+    return fuzzing.made(tmp_path_factory.mktemp("fuzz"))

@@ -15,11 +15,6 @@ SHARE_OF_LINES = 0.3
 QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 
 
-@pytest.fixture(scope="module")
-def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Fuzz:
-    return fuzzing.made(tmp_path_factory.mktemp("fuzz"))
-
-
 def all_of(fuzz: Fuzz, inputs: int, *, derandomize: bool) -> None:
     """That many inputs; every fault is told, not only the first."""
     targets = fuzzing.targets(fuzz)
@@ -35,6 +30,8 @@ def all_of(fuzz: Fuzz, inputs: int, *, derandomize: bool) -> None:
             fuzzing.command_line(fuzz, chance)
         else:
             fuzzing.document(fuzz, targets[which % len(targets)], chance)
+        if (done := sum(fuzz.done.values())) % 500 == 0:
+            print(f"fuzzed inputs: {done} of {inputs}, {len(fuzz.faults)} faults", flush=True)
 
     one()
     print("\n".join(fuzz.lines()))

@@ -12,9 +12,11 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -68,6 +70,7 @@ def _become(words: list[str], out: int, err: int, env: dict[str, str], *, own: b
         os.dup2(err, 2)
         os.environ.clear()
         os.environ.update(env)
+        tempfile.tempdir = None  # asked for anew
         sys.argv = list(words)
         if own:
             from harness.train.__main__ import main
@@ -83,6 +86,12 @@ def _become(words: list[str], out: int, err: int, env: dict[str, str], *, own: b
         sys.stdout.flush()
         sys.stderr.flush()
     if not own and (answer := env.get("SURVIVE_CODE")):
+        mine, children = (
+            resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        seconds = sum(used.ru_utime + used.ru_stime for used in (mine, children))
+        peak = max(mine.ru_maxrss, children.ru_maxrss) * 1024
+        Path(answer).with_suffix(".used").write_text(f"{seconds} {peak}")
         Path(answer).write_text(str(code))
     os._exit(code)
 

@@ -1,0 +1,543 @@
+"""The hostile inputs, a family of them a function: (what it is, what puts it there, the command
+that meets it, the exit codes that are right: 2 where none is said)."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+import torch
+
+from harness.train import checkpoint
+from tests.survive.strangers import (
+    CARD,
+    CHECK,
+    FRESH,
+    SAMPLE,
+    Plant,
+    both,
+    deep,
+    edited,
+    instead,
+    link,
+    moved_to,
+    pipe,
+    record_of,
+    sparse,
+)  # fmt: skip
+
+Attack = tuple[Any, ...]
+OUT = "../outside"
+KEPT = ("sample", "final_model.pt", "--prompt", "AB", "--max-tokens", "2")
+SHOW = ("data", "show", "data")
+AUDIT = ("audit", "claims.toml")
+PREPARE = ("data", "prepare", "pretrain", "--out", "made", "--target-tokens", "2000",
+           "--tokenizer", "data", "--dataset")  # fmt: skip
+CHAT = ("chat", "model", "--prompt", "AB", "--max-tokens", "2")
+
+
+def names_that_lead_out() -> Iterator[Attack]:
+    for recipe in ("../../x", "/etc/x", "..", ".", "a/b", "a\\b", "C:x", "a\n b", "-rf",
+                   "~x", "a" * 200, "", " ", "\u202ex", "a%2Fb", "$(id)", "nul\x00"):  # fmt: skip
+        yield f"recipe {recipe[:20]!r}", moved_to(recipe, "x"), CHECK
+        if recipe[:1] in ("/", "."):
+            yield f"recipe {recipe[:20]!r}, card", moved_to(recipe, "x"), CARD
+    for arm in ("../x", "/x", "a b/../../c", "x\ty", "é/..", "."):
+        yield f"arm {arm!r}", moved_to("optimizers", arm), CARD
+    for name, value in (("stage", "../../x"), ("scale", "/x"), ("key", "../x"), ("device", "../x")):
+        yield f"{name} {value!r}", edited(_set(name, value)), CHECK
+    yield "run's name as a path", _nothing, ("sample", "../../etc/passwd/x/y", "--prompt", "A")
+    yield "a cell's name as a path", _nothing, ("trace", "../../../etc/passwd")
+    yield "figures' index names a file outside", edited(_figures, "results/figures/figures.json"), \
+        CARD, 0, 2  # fmt: skip
+
+
+def links() -> Iterator[Attack]:
+    for command in (CARD, CHECK, FRESH, ("report",), ("records", "clean")):
+        yield f"figures lead out, {command[-1]}", both(
+            link("results/figures", "../../outside"),
+        ), command, 0, 1, 2  # fmt: skip
+    yield "records lead out", link("results/records", "../../outside"), CHECK
+    yield "results lead nowhere", link("results", "nowhere"), CHECK
+    yield "a record leads to a device", _record_links("/dev/zero"), CHECK
+    yield "a record leads to memory", _record_links("/proc/self/mem"), CHECK
+    yield "a record leads to itself", _record_links("itself.json"), CHECK
+    yield "card leads out", link("results/MODEL_CARD.md", "../../outside/victim.png"), CARD, 0, 2
+    yield "cells lead out", link("results/cells.json", "../../outside/victim.png"), CARD, 0, 2
+    yield "cards lead out", link("results/cards", "../../outside"), CARD, 0, 2
+    yield "report leads out", link("report.html", "../outside/victim.png"), ("report",), 0, 2
+    yield "bench leads out", link("results/bench", "../../outside"), CHECK, 0, 1, 2
+    yield "evaluations lead out", link("results/evaluations", "../../outside"), CHECK, 0, 2
+    yield "facts lead to a device", link("results/facts/prices.toml", "/dev/zero"), CHECK, 1, 2
+    yield "a tokenizer leads to a device", link("model/tokenizer.json", "/dev/zero"), SAMPLE
+    yield "weights lead to a device", link("model/model.safetensors", "/dev/zero"), SAMPLE
+    yield "config leads to a device", link("model/config.json", "/dev/zero"), SAMPLE
+    yield "manifest leads to a device", link("data/manifest.json", "/dev/zero"), SHOW
+    yield "checkpoint leads to a device", link("final_model.pt", "/dev/zero"), KEPT
+    yield "claims lead to a device", link("claims.toml", "/dev/zero"), AUDIT
+    yield "recipes lead to a device", link("recipes/x.py", "/dev/zero"), ("list",), 0
+    yield "checkpoints lead out, clean", link("checkpoints", "../outside"), ("records", "clean"), \
+        0, 2  # fmt: skip
+
+
+def checkpoints() -> Iterator[Attack]:
+    for command in (KEPT, ("eval", "final_model.pt"), ("chat", "final_model.pt", "--prompt", "x"),
+                    ("export", "final_model.pt", "out")):  # fmt: skip
+        yield f"a pickle that executes, {command[0]}", _saved({"model": {}, "x": _Bomb()}), command
+        yield f"a pipe, {command[0]}", pipe("final_model.pt"), command
+    yield "a terabyte of nothing", sparse("final_model.pt"), KEPT
+    yield "300 GB of nothing", sparse("final_model.pt", 3 * 10**11), KEPT
+    yield "no mark", instead(b"PK\x03\x04" + b"x" * 10**6, "final_model.pt"), KEPT
+    yield "a folder", _folder("final_model.pt"), KEPT
+    yield "a list", _saved([1]), KEPT
+    yield "lists in lists", _saved({"model": {}, "config": _nested(200)}), KEPT
+    yield "a ZIP bomb", _zip_bomb("final_model.pt"), KEPT
+    yield "a precision that is none", _saved(_model(dtype="auto")), KEPT
+    yield "a model of 10^7 x 10^4", _saved(_model(width=10**7, layers=10**4)), KEPT
+    yield "a vocabulary of 10^12", _saved(_model(vocab_size=10**12)), KEPT
+    yield "a context of 10^12", _saved(_model(context=10**12)), KEPT
+    yield "negative width", _saved(_model(width=-8)), KEPT
+    yield "a tensor that claims more than it holds", _saved(
+        {**_model(), "model": {"embedding.weight": torch.zeros(1, 1).expand(10**6, 10**6)}}
+    ), KEPT  # fmt: skip
+    yield "10^5 tensors", _saved({**_model(), "model": _many(20_000)}), KEPT
+    for name in ("pytorch_model.bin", "model.safetensors"):
+        yield f"{name} is a pipe", both(_gone("model/model.safetensors"), pipe(f"model/{name}")), \
+            SAMPLE  # fmt: skip
+        yield f"{name} has a terabyte", both(
+            _gone("model/model.safetensors"), sparse(f"model/{name}")
+        ), SAMPLE  # fmt: skip
+    yield "safetensors: a header of 10^18", instead(
+        (10**18).to_bytes(8, "little") + b"{}", "model/model.safetensors"
+    ), SAMPLE  # fmt: skip
+    yield "safetensors: offsets beyond the file", instead(
+        lambda: _safetensors(
+            {"x": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}}
+        ),
+        "model/model.safetensors",
+    ), SAMPLE  # fmt: skip
+    yield "safetensors: shape of zero times all", instead(
+        lambda: _safetensors({"x": {"dtype": "F32", "shape": [0, 2**62], "data_offsets": [0, 0]}}),
+        "model/model.safetensors",
+    ), SAMPLE  # fmt: skip
+    yield "an index of shards that leads out", both(
+        _gone("model/model.safetensors"),
+        instead(json.dumps({"weight_map": {"x": "../../outside/victim.png"}}).encode(),
+                "model/model.safetensors.index.json"),
+    ), SAMPLE  # fmt: skip
+    yield "weights that are not finite", _weights(torch.nan), SAMPLE
+    for name, value in (("num_hidden_layers", 10**9), ("hidden_size", 10**9), ("head_dim", 0),
+                        ("vocab_size", 10**12), ("num_attention_heads", -1),
+                        ("rope_theta", float("nan")),
+                        ("max_position_embeddings", 10**15), ("intermediate_size", "64"),
+                        ("model_type", "../x"),
+                        ("auto_map", {"AutoModel": "evil.Model"})):  # fmt: skip
+        plant = both(edited(_set(name, value), "model/config.json"), instead(
+            b"open('../outside/executed', 'w')\nclass Model: pass\n", "model/evil.py"))  # fmt: skip
+        yield f"config.json: {name} = {value}", plant, SAMPLE, 0, 2
+    yield "config.json of 10^6 levels", instead(deep(10**6), "model/config.json"), SAMPLE
+    yield "tokenizer.json of 10^6 levels", instead(deep(10**6), "model/tokenizer.json"), SAMPLE
+    yield "tokenizer.json of a terabyte", sparse("model/tokenizer.json"), SAMPLE
+    yield "tokenizer_config of a terabyte", sparse("model/tokenizer_config.json"), SAMPLE, 0, 2
+    yield "config.json is a pipe", pipe("model/config.json"), SAMPLE
+    yield "tokenizer.json is a pipe", pipe("model/tokenizer.json"), SAMPLE
+
+
+def templates() -> Iterator[Attack]:
+    loop = "{% for i in range(99999) %}"
+    for name, text in {
+        "three loops": f"{loop * 3}{{% endfor %}}{{% endfor %}}{{% endfor %}}",
+        "10 GB of x": "{{ 'x' * 9999999999 }}",
+        "a list of 10^10": "{{ [0] * 9999999999 }}",
+        "centered in 10 GB": "{{ 'x'.center(9999999999) }}",
+        "a format of 10 GB": "{{ '%9999999999d' % 1 }}",
+        "a format method of 10 GB": "{{ '{:9999999999}'.format(1) }}",
+        "a filter of 10 GB": "{{ 'x' | center(9999999999) }}",
+        "indent by 10^9": "{{ 'a\\nb' | indent(9999999999) }}",
+        "a power": "{{ 9 ** (9 ** 9) }}",
+        "a shift": "{{ 1.__lshift__(99999999999) }}",
+        "doubling": "{% set ns = namespace(x='x') %}{% for i in range(60) %}"
+                    "{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+        "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "a product of ranges": "{{ range(99999) | list | string * 99999 }}",
+        "sum of a range": "{{ range(9999999999) | sum }}",
+        "a batch": "{{ range(99999) | batch(9999999999, 'x') | list }}",
+        "a slice": "{{ [1] | slice(999999999) | list }}",
+        "lipsum": "{{ lipsum(n=99999999) }}",
+        "escape by class": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "escape by globals": "{{ cycler.__init__.__globals__.os.system('touch ../outside/x') }}",
+        "escape by attr": "{{ ''|attr('__class__') }}",
+        "escape by format": "{{ '{0.__class__.__mro__}'.format('') }}",
+        "escape by import": "{% import 'os' as o %}{{ o.system('touch ../outside/x') }}",
+        "escape by include": "{% include '/etc/passwd' %}",
+        "control characters": "\x1b[2J{{ messages[0]['content'] }}\x9b31m",
+        "5,000 nested ifs": "{% if 1 %}" * 5000 + "{% endif %}" * 5000,
+        "5,000 parentheses": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "an endless regex": "{{ ('a' * 99999) | wordwrap(1, true, '\\n') }}",
+        "urlize": "{{ ('http://' * 50000) | urlize }}",
+        "tojson": "{{ ([[]] * 999) | tojson(indent=99999999) }}",
+    }.items():  # fmt: skip
+        yield name, edited(_set("chat_template", text), "model/tokenizer_config.json"), CHAT, 0, 2
+    yield "a file of a terabyte", sparse("model/chat_template.jinja"), CHAT
+    yield "a file that is a pipe", pipe("model/chat_template.jinja"), CHAT
+
+
+def records() -> Iterator[Attack]:
+    def keys(number: int) -> Callable[[], bytes]:
+        return lambda: json.dumps({f"key{i}": i for i in range(number)}).encode()
+
+    for command in (CHECK, CARD):
+        yield f"3 million keys, {command[-1]}", instead(keys(3_000_000)), command
+        yield f"a terabyte of nothing, {command[-1]}", _for_record(sparse), command
+        yield f"a pipe, {command[-1]}", _for_record(pipe), command
+    yield "900 KB of keys", instead(keys(60_000)), CHECK
+    yield "900 KB of unknown keys in a record", edited(
+        lambda r: r.update({f"k{i}": 0 for i in range(50_000)})
+    ), CHECK  # fmt: skip
+    yield "a million levels", instead(deep(10**6)), CHECK
+    yield "a million objects", instead(deep(10**6, '{"a":', "}")), CHECK
+    yield "an integer of a million digits", instead(b'{"seed": ' + b"9" * 10**6 + b"}"), CHECK
+    yield "a number of 10^6 exponents", instead(b'{"seed": 1e' + b"9" * 10**5 + b"}"), CHECK
+    yield "keys said twice", _twice, CHECK
+    yield "lone surrogates", edited(_set("error", "\ud800")), CHECK, 0, 2
+    yield "UTF-16", instead(lambda: '{"a": 1}'.encode("utf-16")), CHECK
+    yield "bytes that are no text", instead(bytes(range(256)) * 1000), CHECK
+    yield "a text of 900 KB", edited(lambda r: r.update(status="failed", error="x" * 900_000)), \
+        CHECK, 0, 2  # fmt: skip
+    yield "10^5 points", edited(lambda r: r.update(training=r["training"] * 20_000)), CHECK, 0, 2
+    yield "10,000 files that are none", _litter(10_000), CHECK
+    yield "folders in folders", _deep_folders, CHECK
+    for where in ("results/cells.json", "results/facts/prices.toml", "results/figures/figures.json",
+                  "results/MODEL_CARD.md", "results/bench/x.json",
+                  "results/evaluations/a/b.1.json", "results/facts/claims.toml"):  # fmt: skip
+        command = ("audit",) if "claims" in where else FRESH if "figures" in where else CHECK
+        command = FRESH if "CARD" in where else command
+        yield f"{where} is a pipe", pipe(where), command, 1, 2
+        yield f"{where} has a terabyte", sparse(where), command, 1, 2
+    yield (
+        "cells of a million levels",
+        instead(deep(10**6), "results/cells.json"),
+        ("trace", "a/b/c"),
+    )
+    yield "prices of 10^5 lists", instead(b"a = " + deep(10**5), "results/facts/prices.toml"), CHECK
+    yield "a bench of 10^6 rows", instead(
+        lambda: json.dumps({"rows": [0] * 10**6}).encode(), "results/bench/x.json"
+    ), CHECK  # fmt: skip
+    for field in ("config", "config.batch", "config.data", "config.model", "config.train",
+                  "config.optim", "batch.micro_batch", "data.seq_len", "hardware", "software",
+                  "timing", "validation", "training", "ends", "code", "question"):  # fmt: skip
+        for value in (None, [], "x"):  # the rest is fuzzed
+            yield f"{field} = {value!r}", edited(_put(field, value)), CHECK, 0, 2
+
+
+def claims() -> Iterator[Attack]:
+    for name, content in {
+        "10^5 lists": b"a = " + deep(10**5),
+        "10^5 tables": b"a = " + deep(10**5, "{a=", "}"),
+        "a million digits": b"a = " + b"9" * 10**6,
+        "50,000 dotted parts": b".".join([b"a"] * 50_000) + b" = 1",
+        "50,000 quoted parts": b".".join([b'"a b"'] * 50_000) + b" = 1",
+        "50,000 parts with blanks": b" . ".join([b"a"] * 50_000) + b" = 1",
+        "a table of 50,000 parts": b"[" + b".".join([b"a"] * 50_000) + b"]",
+        "10^6 keys": b"\n".join(b"k%d = 1" % i for i in range(10**6)),
+        "10^5 tables of claims": b"[[claim]]\n" * 10**5,
+        "no text": bytes(range(256)) * 100,
+        "an open string": b'a = "' + b"x" * 10**6,
+        "open quotes": b'a = """' * 10**5,
+        "a date": b"a = 9999-99-99T99:99:99Z",
+        "controls": b'a = "\x1b[2J\x00"',
+        "control characters as escapes": b'format = 1\ntitle = "\\u001b[2J\\u202e"\n',
+        "comments": b"#" * 10**7,
+    }.items():
+        yield name, instead(content, "claims.toml"), AUDIT
+    yield "a pipe", pipe("claims.toml"), AUDIT
+    yield "a terabyte", sparse("claims.toml"), AUDIT
+    yield "a folder", _folder("claims.toml"), AUDIT
+
+
+def texts() -> Iterator[Attack]:
+    def parquet(rows: int, size: int) -> Plant:
+        def plant(folder: Path) -> None:
+            same = pa.array([0] * rows, pa.int32())
+            long = pa.DictionaryArray.from_arrays(same, pa.array(["x" * size]))
+            pq.write_table(pa.table({"text": long}), folder / "t.parquet", row_group_size=rows,
+                           store_schema=False)  # fmt: skip
+
+        return plant
+
+    yield "parquet: 1.5 GB in 23 KB", parquet(150_000, 10_000), (*PREPARE, "t.parquet"), 0, 2
+    yield "parquet: one row of 500 MB", parquet(1, 500_000_000), (*PREPARE, "t.parquet"), 0, 2
+    yield "parquet: cut off", instead(b"PAR1" + b"\xff" * 100 + b"PAR1", "t.parquet"), \
+        (*PREPARE, "t.parquet")  # fmt: skip
+    yield "parquet: a footer of 2 GB", instead(
+        b"PAR1" + b"x" * 100 + (2**31 - 1).to_bytes(4, "little") + b"PAR1", "t.parquet"
+    ), (*PREPARE, "t.parquet")  # fmt: skip
+    for kind in ("t.parquet", "t.jsonl", "t.txt", "t.jsonl.gz", "t.json"):
+        yield f"{kind}: a pipe", pipe(kind), (*PREPARE, kind)
+        yield f"{kind}: a terabyte of nothing", sparse(kind), (*PREPARE, kind)
+    line = b'{"text": "' + b"x" * 10**6 + b'"}\n'
+    half = instead(lambda: b'{"text": "' + b"x" * 500_000_000 + b'"}', "t.jsonl")
+    yield "a line of 500 MB", half, \
+        (*PREPARE, "t.jsonl"), 0, 2  # fmt: skip
+    yield "a line of a million levels", instead(deep(10**6), "t.jsonl"), (*PREPARE, "t.jsonl")
+    yield "300 lines of a megabyte", instead(lambda: line * 300, "t.jsonl"), \
+        (*PREPARE, "t.jsonl"), 0, 2  # fmt: skip
+    yield "texts that are numbers", instead(b'{"text": 5}\n' * 10, "t.jsonl"), (*PREPARE, "t.jsonl")
+    yield "texts of nothing", instead(b'{"text": ""}\n' * 10**5, "t.jsonl"), (*PREPARE, "t.jsonl")
+    yield "texts of control characters", instead(
+        b'{"text": "\\u001b[2J\\u202e\\u0000"}\n' * 1000, "t.jsonl"
+    ), (*PREPARE, "t.jsonl"), 0, 2  # fmt: skip
+    for where in ("data/manifest.json", "data/token_bytes.npy", "data/dataset/train/state.json",
+                  "data/dataset/train/dataset_info.json", "data/tokenizer.json"):  # fmt: skip
+        yield f"{where}: a pipe", pipe(where), SHOW, 0, 2
+        yield f"{where}: a terabyte", sparse(where), SHOW, 0, 2
+    yield "manifest of a million levels", instead(deep(10**6), "data/manifest.json"), SHOW
+    yield "bytes a token: a header of 4 GB", instead(
+        b"\x93NUMPY\x02\x00" + (2**32 - 1).to_bytes(4, "little"), "data/token_bytes.npy"
+    ), SHOW, 0, 2  # fmt: skip
+    yield "bytes a token: objects", instead(
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(127)
+        + b"\n", "data/token_bytes.npy",
+    ), SHOW, 0, 2  # fmt: skip
+
+
+def recipes() -> Iterator[Attack]:
+    commands = (("list",), ("list", "--json"), ("show", "optimizers", "--scale", "smoke"))
+    for name, text in {
+        "raises": "1 / 0", "exits": "import sys; sys.exit(0)", "ends": "import os; os._exit(0)",
+        "calls itself": "def f(): f()\nf()",
+        "is no exception": "class E(BaseException): pass\nraise E",
+        "prints": "print('{\"no\": \"JSON\"}')", "never ends": "while True: pass",
+        "sleeps": "import time; time.sleep(9999)",
+        "keeps a thread": "import threading, time\n"
+                          "threading.Thread(target=time.sleep, args=(9999,)).start()",
+        "closes the outputs": "import os\nos.close(1); os.close(2)",
+        "closes stdout": "import sys\nsys.stdout.close()",
+        "takes memory": "x = []\nwhile True: x.append(bytes(10**7))",
+        "a list of 10^10": "x = [0] * 10**10",
+        "leaves the folder": "import os\nos.chdir('/')",
+        "deletes builtins": "import builtins\ndel builtins.open",
+        "handles signals": "import signal\nsignal.alarm(1)",
+        "a tracer": "import sys\nsys.settrace(lambda *a: 1 / 0)",
+        "exits at exit": "import atexit, os\natexit.register(os._exit, 0)",
+        "forks": "import os\nos.fork()",
+        "waits for input": "input()",
+        "a null byte": "x = 1\x00", "a line of 1 MB": "x = '" + "y" * 10**6 + "'",
+        "parentheses": "x = " + "(" * 5000 + ")" * 5000,
+        "10^5 minus signs": "x = " + "-" * 10**5 + "1",
+        "reads the terminal": "open('/dev/tty').read()",
+        "escapes in an error": "raise ValueError('\\x1b[2J\\u202e\\n\\nsmol: all is well')",
+        "an error of 10 MB": "raise ValueError('x' * 10**7)",
+        "an error that cannot be said": "class E(Exception):\n"
+                                        "    def __str__(self): raise self\nraise E",
+        "recursion limit": "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
+    }.items():  # fmt: skip
+        command = commands[len(name) % 3]
+        yield f"{name}, {command[0]}", instead(text.encode(), "recipes/bad.py"), command, 0
+    yield "not UTF-8", instead(b"# coding: rot13\n\xff\xfe", "recipes/bad.py"), ("list",), 0
+    yield "a pipe", pipe("recipes/bad.py"), ("list",), 0
+    yield "a terabyte", sparse("recipes/bad.py"), ("list",), 0
+    yield "a folder", _folder("recipes/bad.py"), ("list",), 0
+    yield "one's own harness", both(
+        instead(b"1/0", "harness/__init__.py"), instead(b"1/0", "json.py"),
+        instead(b"1/0", "torch.py"),
+    ), ("list",), 0  # fmt: skip
+
+
+REFUSED = """\
+data prepare sft --out nix/../o
+data prepare pretrain --out a/b --dataset nowhere.txt
+data prepare pretrain --out data --dataset text.txt
+data show results
+data show text.txt
+export final_model.pt a/b/c
+export model results
+export model /proc/x
+export model /dev/null/x
+report --out no/such/x.html
+report --out results
+report --out /dev/null/x
+card --results no/such
+records clean --results no/such
+records push --to nobody
+run no_such
+run optimizers --set a=b
+run optimizers --stage x --scale smoke
+run optimizers --data no/such
+run optimizers --data text.txt
+run optimizers --results text.txt
+run optimizers --from final_model.pt --scale smoke
+run optimizers --from no/such
+run optimizers --launcher x
+new ../x
+new a/b
+new optimizers
+new class
+launch nobody --out x/y
+launch slurm --budget x --out j
+referee model data --seeds 0
+campaign --budget -1h
+campaign --results text.txt
+fetch nothing
+eval model --data no/such
+eval model --text x --record
+eval model --suite x
+bench step --model x
+watch --results no/such
+compare a b
+trace x
+audit no/such.toml"""
+
+
+def refusals() -> Iterator[Attack]:
+    """Exit 2 leaves nothing."""
+    for line in REFUSED.split("\n"):
+        words = tuple(line.split())
+        yield line, _nothing, words
+
+
+FAMILIES = (
+    names_that_lead_out, links, checkpoints, templates, records, claims, texts, recipes, refusals,
+)  # fmt: skip
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, ("../outside/executed", "w"))
+
+
+def _nothing(folder: Path) -> None:
+    return
+
+
+def _set(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content.update({name: value})
+
+
+def _put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """A field by its dotted path, below `config` where it is not at the top."""
+    *outer, name = path.split(".")
+
+    def change(content: dict[str, Any]) -> None:
+        place = content if not outer or outer[0] in content else content["config"]
+        for one in outer:
+            place = place[one]
+        place[name] = value
+
+    return change
+
+
+def _figures(content: dict[str, Any]) -> None:
+    inner = next(v for v in content.values() if isinstance(v, dict)) if content else content
+    inner["../../outside/victim.png"] = next(iter(inner.values()), "x")
+    content["../../outside/victim.png"] = next(iter(content.values()), "x")
+
+
+def _record_links(to: str) -> Plant:
+    def plant(folder: Path) -> None:
+        path = record_of(folder)
+        path.unlink()
+        path.symlink_to(path.name if to == "itself.json" else to)
+
+    return plant
+
+
+def _for_record(kind: Callable[[str], Plant]) -> Plant:
+    def plant(folder: Path) -> None:
+        kind(record_of(folder).relative_to(folder).as_posix())(folder)
+
+    return plant
+
+
+def _twice(folder: Path) -> None:
+    path = record_of(folder)
+    path.write_text('{"status": "failed",' + path.read_text().lstrip().removeprefix("{"))
+
+
+def _litter(number: int) -> Plant:
+    def plant(folder: Path) -> None:
+        for i in range(number):
+            (folder / "results" / "records" / f"file{i}").touch()
+
+    return plant
+
+
+def _deep_folders(folder: Path) -> None:
+    place = folder / "results" / "records"
+    os.makedirs(place / "/".join(["d"] * 900))
+    (place / "/".join(["d"] * 900) / "x.json").write_text("{}")
+
+
+def _folder(where: str) -> Plant:
+    def plant(folder: Path) -> None:
+        (folder / where).unlink(missing_ok=True)
+        (folder / where).mkdir(parents=True)
+
+    return plant
+
+
+def _gone(where: str) -> Plant:
+    return lambda folder: (folder / where).unlink()
+
+
+def _nested(levels: int) -> Any:
+    found: Any = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+def _saved(content: Any) -> Plant:
+    return lambda folder: checkpoint.save(folder / "final_model.pt", content)
+
+
+def _model(**changes: Any) -> dict[str, Any]:
+    """A checkpoint's content whose configuration is changed."""
+    from harness import presets
+
+    config = presets.run("smoke").model_dump(mode="json")
+    config["train"]["dtype"] = changes.pop("dtype", "fp32")
+    config["model"].update(changes)
+    return {"model": {"embedding.weight": torch.zeros(3, 3)}, "config": config, "key": "x"}
+
+
+def _many(number: int) -> dict[str, torch.Tensor]:
+    one = torch.zeros(1)
+    return {f"t{i}": one for i in range(number)}
+
+
+def _zip_bomb(where: str) -> Plant:
+    """An archive whose one entry is 4 GB of zeros, sealed as ours are."""
+    from harness.train import seal
+
+    def plant(folder: Path) -> None:
+        path = folder / where
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in ("x/data.pkl", "x/version"):
+                with archive.open(name, "w", force_zip64=True) as file:
+                    for _ in range(2000 if name.endswith("pkl") else 0):
+                        file.write(bytes(10**6))
+        path.write_bytes(seal.close(path.read_bytes()))
+
+    return plant
+
+
+def _safetensors(header: dict[str, Any]) -> bytes:
+    said = json.dumps(header).encode()
+    return len(said).to_bytes(8, "little") + said
+
+
+def _weights(value: float) -> Plant:
+    def plant(folder: Path) -> None:
+        path = folder / "model" / "model.safetensors"
+        found = {n: torch.full_like(t, value) for n, t in safetensors.torch.load_file(path).items()}
+        safetensors.torch.save_file(found, path, {"format": "pt"})
+
+    return plant
