@@ -179,7 +179,7 @@ def read_regular(path: Path, most: int) -> bytes:
             size = found.st_size / 1e6
             why = f"it has {size:,.1f} MB, and such a file at most {most / 1e6:,.0f}"
             raise OSError(errno.EFBIG, why, str(path))
-        return file.read(most)
+        return file.read(min(most, max(found.st_size, 2**16)))  # as much is allocated at once
 
 
 JSON_BYTES = 64 * 10**6

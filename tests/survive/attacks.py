@@ -39,7 +39,7 @@ KEPT = ("sample", "final_model.pt", "--prompt", "AB", "--max-tokens", "2")
 SHOW = ("data", "show", "data")
 AUDIT = ("audit", "claims.toml")
 PREPARE = ("data", "prepare", "pretrain", "--out", "made", "--target-tokens", "2000",
-           "--tokenizer", "data", "--dataset")  # fmt: skip
+           "--tokenizer", "data", "--seq-len", "32", "--dataset")  # fmt: skip
 CHAT = ("chat", "model", "--prompt", "AB", "--max-tokens", "2")
 
 

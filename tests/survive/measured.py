@@ -18,7 +18,8 @@ MEMORY_BYTES, SECONDS = 10**9, 30.0
 STOPPED_BYTES, STOPPED_SECONDS = 3 * 10**9, 120.0
 """Where it is ended: this machine is others', too."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
-SAMPLED_SECONDS = 0.02
+SAMPLED_SECONDS, GOES_SECONDS = 0.02, 5.0
+"""How often it is looked at, and how long what it started may outlive it."""
 
 
 @dataclass
@@ -64,7 +65,8 @@ def smol(warm: Warm, *words: str, at: Path, **variables: str) -> Measured:
             stopped = True
         time.sleep(SAMPLED_SECONDS)
     waited = time.monotonic() - began
-    left = len(list(_resident(pid)))
+    while (left := len(list(_resident(pid)))) and time.monotonic() - began < waited + GOES_SECONDS:
+        time.sleep(SAMPLED_SECONDS)
     _end(pid)
     said = {p.suffix: p.read_text("utf-8", errors="replace") for p in at.parent.glob("said.*")}
     seconds, most = map(float, said.get(".used", "0 0").split())
