@@ -18,6 +18,7 @@ def told(warm: Warm, fuzz: Fuzz, root: Path, cases: list[strangers.Case]) -> Non
     assert found.faults == []
 
 
+@pytest.mark.survive
 def test_one_of_each_family(warm: Warm, fuzz: Fuzz, tmp_path: Path) -> None:
     chosen: dict[str, strangers.Case] = {}
     for case in strangers.every():

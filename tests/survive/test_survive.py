@@ -55,7 +55,9 @@ def test_the_launcher_is_killed_inside_an_update_that_computes_long(
 
 
 @pytest.mark.parametrize(
-    "chosen", [starts.IMPORTS[1:2], pytest.param(starts.IMPORTS, marks=whole)], ids=len
+    "chosen",
+    [pytest.param(starts.IMPORTS[1:2], marks=whole), pytest.param(starts.IMPORTS, marks=whole)],
+    ids=len,
 )
 def test_the_launcher_is_killed_while_its_child_imports(
     reference: Reference, tmp_path: Path, chosen
