@@ -57,9 +57,11 @@ def with_records() -> list[Path]:
     """The folders here in which runs have left records: `./results`, where the last run has
     written, and `./results/smoke`."""
     usual, smoke = results_folder(None, None), results_folder("smoke", None)
-    places = dict.fromkeys([usual, *_last(), smoke])
+    places: dict[Path, Path] = {}
+    for place in (usual, *_last(), smoke):  # `--results` may have named one of them by another path
+        places.setdefault(place.resolve(), place)
     kinds = ("records", "scripts")
-    return [place for place in places if any((place / kind).is_dir() for kind in kinds)]
+    return [place for place in places.values() if any((place / kind).is_dir() for kind in kinds)]
 
 
 def remember(results: Path) -> None:
