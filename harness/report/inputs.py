@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import re
@@ -114,9 +113,7 @@ def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
     """
     records, digests = [], {}
     shared: dict[str, Any] = {}
-    collecting = gc.isenabled()
-    gc.disable()  # records hold no cycles; looking for some would take most of the time
-    try:
+    with store.uncollected():
         for one in store.stored_in(results):
             record = one.record
             digests[store.path_of(record)] = one.sha256
@@ -131,8 +128,4 @@ def _records(results: Path) -> tuple[list[Record], dict[str, str]]:
             if broken := gates.check(record):  # after its configuration, which they calculate with
                 raise RequestError(f"{store.path_of(record)} is not plausible: {broken[0]}")
             records.append(record.model_copy(update=parts))
-    finally:
-        if collecting:
-            gc.freeze()  # nor will there be any later
-            gc.enable()
     return records, digests
