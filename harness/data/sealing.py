@@ -262,8 +262,8 @@ def resumable(
     except OSError as error:
         raise RequestError(f"cannot write '{out}' ({error.strerror or error})") from None
     finally:
-        with suppress(OSError):  # what holds something stays
-            for parent in fresh:
+        for parent in fresh:
+            with suppress(OSError):  # what holds something stays; `a/..` is none, and `a` may go
                 parent.rmdir()
 
 
