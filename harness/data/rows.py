@@ -139,8 +139,9 @@ _OTHERS = {
 small text that Git LFS leaves in a file's place until it is fetched.)"""
 
 
-MOST_BYTES = 200 * 10**6
-"""What one text may have, or a JSON file that is no lines: it is held in memory several times."""
+MOST_BYTES = 4 * 10**9
+"""What one text may have, a line, or a JSON file that is no lines: each is held in memory several
+times over. A file of a row a line, or of a table's rows, may have any size."""
 
 
 def _txt(path: Path, column: str) -> Iterator[FileRow]:
@@ -172,14 +173,15 @@ def _documents(path: Path) -> list[Any] | None:
     """The rows of a file that is JSON over many lines: those of a list, or object after object;
     None where it is not."""
     reader, found = json.JSONDecoder(), []
+    whole = read_regular(path, MOST_BYTES)
     try:
-        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
+        text = whole.decode("utf-8-sig")
         at = len(text) - len(text.lstrip())
         while at < len(text):
             value, end = reader.raw_decode(text, at)
             found += value if isinstance(value, list) else [value]
             at = end + len(text[end:]) - len(text[end:].lstrip())
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     return found if found and isinstance(found[0], dict) else None
 

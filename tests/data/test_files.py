@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.config import Source
+from harness.data import rows
 from harness.data.sources.tables import Files
 from harness.errors import RequestError
 
@@ -93,3 +94,21 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, expected: st
     assert message.startswith("source 'mine'")
     assert expected.format(path=tmp_path / name) in message
     assert "\n" not in message
+
+
+def test_a_text_of_more_than_memory_holds_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "MOST_BYTES", 1000)
+    for name, text in (
+        ("one.txt", "x" * 1001),
+        ("line.jsonl", '{"text": "' + "x" * 1001 + '"}\n'),
+        ("list.json", "[\n" + '{"text": "a"},\n' * 100 + '{"text": "a"}]'),
+    ):
+        path = tmp_path / name
+        path.write_text(text)
+        with pytest.raises(RequestError, match=f"{name}: .*(MB|at most)"):
+            list(rows.read(path, "text"))
+    many = tmp_path / "many.jsonl"  # longer in all, and a row a line
+    many.write_text('{"text": "a"}\n' * 500)
+    assert len(list(rows.read(many, "text"))) == 500
