@@ -13,7 +13,11 @@ from tests.browser.conftest import SIZES, window
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 RESULTS = Path(__file__).parents[2] / "results"
-PAGES = [RESULTS / card.CARD, *sorted((RESULTS / "cards").glob("*.md"))]
+PAGES = [
+    RESULTS / card.CARD,
+    *sorted((RESULTS / "cards").glob("*.md")),
+    *sorted((RESULTS / "ladder" / "cards").glob("ladder-*.md")),
+]
 LOOK = """
 body { margin: 0; font: 16px/1.5 -apple-system, "Segoe UI", "Noto Sans", Helvetica, sans-serif }
 article { max-width: 980px; margin: 0 auto; padding: 32px; box-sizing: border-box;
