@@ -205,7 +205,7 @@ def _launch(
             disk = room()
         held.enter_context(opened(launcher, folder))
         workers = 1 if timing else request.options.jobs or launcher.at_once(here, runs)
-        jobs = _jobs(runs, plan, prepared, request, workers)
+        jobs = _jobs(runs, plan, records, prepared, request, workers)
         terminal.say(
             f"{plan.entry.name} at {plan.scale} on {devices.of(request.device).product()}: "
             f"{len(runs)} runs of {len(plan.runs)}, {workers} at a time"
@@ -232,18 +232,21 @@ def _launch(
 def _jobs(
     runs: Sequence[Run],
     plan: Plan,
+    records: Sequence[Record],
     prepared: Mapping[str, Prepared],
     request: Request,
     workers: int,
 ) -> list[Job]:
-    """The runs with all that their processes need; `workers` of them will go on at a time."""
+    """The runs with all that their processes need; `workers` of them will go on at a time, and
+    `records` are those that left them to do."""
     checkpoints, timing = places.checkpoints_folder(request.results), plan.recipe.timing
     campaign = datetime.now(UTC).isoformat(timespec="seconds")
     by_key = {run.key: run for run in plan.runs}
     arms = {arm.name: arm for arm in plan.arms}
     asked, text = question(plan, request.asked), command(request, plan.entry)
     code, known = provenance.code(), behaviour.of_code()
-    forecast = Forecast.of_this_machine(request.device, store.read_all(request.results))
+    forecast = Forecast.of_this_machine(request.device, records)
+    attempts = {r.key: r.attempt for r in sorted(records, key=lambda r: r.attempt)}
     return [
         Job(
             run=run,
@@ -262,6 +265,7 @@ def _jobs(
             given=str(request.given.path) if run.given and request.given else None,
             # A launch is measured as a whole, or it is not.
             fresh=request.options.fresh or timing is not None,
+            attempts=attempts.get(run.key, 0),
             concurrent_runs=workers,
             launch=Launch(campaign=campaign, place=place, cache=timing.cache) if timing else None,
             predicted_seconds=forecast.seconds(run),

@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.code import provenance
 from harness.launch.protocol import Job
 from harness.machine import devices, flops
+from harness.records import store
 from harness.records.schema import (
     Compilation,
     DataUse,
@@ -53,6 +55,12 @@ class Observed:
 
 
 NOTHING = Observed()
+
+
+def made_elsewhere(job: Job) -> Record | None:
+    """The record of another process that finished the job's run since it was planned."""
+    run = job.run
+    return store.finished_since(Path(job.results), run.recipe, run.arm, run.key, job.attempts)
 
 
 def record(

@@ -104,6 +104,8 @@ class Launcher(ABC):
             name = store.relative_path(run.recipe, run.arm, run.key, task.tail.attempt)
             if (results / name).exists():
                 return store.read(results / name, name)
+        if (elsewhere := account.made_elsewhere(job)) is not None:
+            return elsewhere
         status, error = self.cause(task)
         return kept(job, lambda attempt: account.record(job, status, error, attempt=attempt))
 

@@ -37,6 +37,9 @@ class Job(Frozen):
     model."""
     fresh: bool = False
     """Train again what is finished, and not just write its record."""
+    attempts: int = 0
+    """The number of the run's last attempt when it was found to be left to do. A record that came
+    since is another process's, most likely of an orphan of a killed launcher."""
     token: str = ""
     """What marks one start of one process: by it the launcher knows its own child's lines."""
     launcher: int = 0

@@ -271,6 +271,15 @@ def repeated_keys(path: Path) -> list[str]:
     return found
 
 
+def finished_since(results: Path, recipe: str, arm: str, key: str, attempt: int) -> Record | None:
+    """The newest record of a run that ended well after an attempt; None where there is none."""
+    for later in range(next_attempt(results, recipe, arm, key) - 1, attempt, -1):
+        name = relative_path(recipe, arm, key, later)
+        if (results / name).exists() and (record := read(results / name, name)).status == "ok":
+            return record
+    return None
+
+
 def next_attempt(results: Path, recipe: str, arm: str, key: str) -> int:
     """The number of a run's next attempt: 1, or one above the highest that left a file.
 

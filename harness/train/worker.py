@@ -387,12 +387,13 @@ def main() -> int:
     if not ranks.leads:
         return 0 if Worker(job, ranks).follow() in ("ok", "killed") else 1
     try:
-        # An orphan of a killed launcher may still be saving its state: it notices, and stops.
+        # An orphan of a killed launcher may still be at work: it notices, and stops, or finishes.
         with FileLock(job.files.lock, timeout=ORPHAN_SECONDS):
             if orphaned(job):  # while it waited
                 return 2
             remove_litter(job.files.folder)
-            record = Worker(job, ranks).execute()
+            done = account.made_elsewhere(job) if job.run.world_size == 1 else None
+            record = done or Worker(job, ranks).execute()
     except Timeout:
         print("another process is working on this run", file=sys.stderr)
         return 2
