@@ -20,7 +20,8 @@ from harness.launch.protocol import MetricsLog
 from harness.launch.tail import Tail
 from harness.records import store
 from harness.train.progress import Progress
-from tests.launch.test_timed import job
+from tests.launch.test_timed import PLAN, job
+from tests.report import factory
 
 TOKEN = "of this launch"
 
@@ -174,3 +175,17 @@ def test_a_clock_that_is_set_back_takes_no_time_from_a_run(tmp_path, monkeypatch
     begun = account.Observed(progress=Progress(update=0, seconds_before=0.0))
     record = account.record(started.job, "killed", "x", attempt=1, observed=begun)
     assert 0.0 < record.timing.wall_seconds < 60.0
+
+
+def test_a_run_that_another_process_finished_meanwhile_has_one_record(tmp_path, monkeypatch):
+    """An orphan's, which it wrote while the child of the next launcher waited for its lock."""
+    asked = job(tmp_path, None)
+    orphans = factory.record(PLAN, asked.run, asked.question, attempt=1)
+    store.write(tmp_path / "results", orphans)
+    start_as("pass", monkeypatch)
+    assert run(asked, tmp_path) == [orphans]
+    assert account.made_elsewhere(asked) == orphans, "and a child that holds the lock ends"
+    known = asked.model_copy(update={"attempts": 1})  # it was there, and is to be made again
+    (record,) = run(known, tmp_path)
+    assert (record.attempt, record.status) == (2, "failed")
+    assert account.made_elsewhere(known) is None
