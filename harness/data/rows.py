@@ -140,8 +140,10 @@ small text that Git LFS leaves in a file's place until it is fetched.)"""
 
 
 MOST_BYTES = 4 * 10**9
-"""What one text may have, a line, or a JSON file that is no lines: each is held in memory several
-times over. A file of a row a line, or of a table's rows, may have any size."""
+"""What a text file may have, or a JSON file that is no lines: it is held in memory several times
+over. A file of a row a line, or of a table's rows, may have any size."""
+ROW_BYTES = 200 * 10**6
+"""What a row may have."""
 
 
 def _txt(path: Path, column: str) -> Iterator[FileRow]:
@@ -151,12 +153,13 @@ def _txt(path: Path, column: str) -> Iterator[FileRow]:
 def _jsonl(path: Path, column: str) -> Iterator[FileRow]:
     begun = False
     with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(MOST_BYTES + 1), b""), start=1):
+        for number, line in enumerate(iter(lambda: file.readline(ROW_BYTES + 1), b""), start=1):
             where = f"line {number}"
-            if len(line) > MOST_BYTES:
-                most = f"{MOST_BYTES / 1e6:,.0f} MB"
+            long = len(line) > ROW_BYTES
+            if long and (begun or path.suffix == ".jsonl"):
+                most = f"{ROW_BYTES / 1e6:,.0f} MB"
                 raise RequestError(f"{path}: {where}: over {most}; a row a line is read")
-            row = _object(line)
+            row = Refused("no JSON object a line", "it is long") if long else _object(line)
             if isinstance(row, Refused):
                 if not begun:
                     if (whole := _documents(path)) is not None:
@@ -257,6 +260,8 @@ def _parquet(path: Path, column: str) -> Iterator[FileRow]:
         for batch in file.iter_batches(batch_size=ROWS, columns=held):
             for value in values(batch, schema, column):
                 number += 1
+                if isinstance(value, str) and len(value) > ROW_BYTES:
+                    value = Refused("too long", f"{len(value) / 1e6:,.0f} MB")
                 yield FileRow(f"row {number}", value)
 
 

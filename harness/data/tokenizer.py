@@ -31,6 +31,7 @@ CHAT_TEMPLATE = (
 """ChatML: each turn between its markers, one line break after each."""
 
 _BATCH = 64
+_CHARACTERS = 2**20
 
 
 def fit(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -199,6 +200,21 @@ def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     return np.array([0 if n in SPECIAL_TOKENS else len(n) for n in names], dtype=np.int32)
 
 
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Texts by the batch: not many, nor many characters, since an encoding takes a hundred times
+    as many bytes as its text."""
+    batch: list[str] = []
+    held = 0
+    for text in texts:
+        if batch and (len(batch) == _BATCH or held + len(text) > _CHARACTERS):
+            yield batch
+            batch, held = [], 0
+        batch.append(text)
+        held += len(text)
+    if batch:
+        yield batch
+
+
 def encode_flat(
     tokenizer: Tokenizer, texts: Sequence[str], last: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -207,8 +223,7 @@ def encode_flat(
     end = [last]
     ids: list[Any] = []
     ends = []
-    for start in range(0, len(texts), _BATCH):
-        batch = list(texts[start : start + _BATCH])
+    for batch in _batches(texts):
         for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
             ids += encoding.ids
             ids += end
@@ -219,7 +234,6 @@ def encode_flat(
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[np.ndarray]:
     """Each text's token ids, int32, with the end-of-text token after them; lazily, in batches."""
     end = tokenizer.token_to_id(END_OF_TEXT)
-    for start in range(0, len(texts), _BATCH):
-        batch = list(texts[start : start + _BATCH])
+    for batch in _batches(texts):
         for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
             yield np.array([*encoding.ids, end], dtype=np.int32)

@@ -100,6 +100,7 @@ def test_a_text_of_more_than_memory_holds_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "MOST_BYTES", 1000)
+    monkeypatch.setattr(rows, "ROW_BYTES", 1000)
     for name, text in (
         ("one.txt", "x" * 1001),
         ("line.jsonl", '{"text": "' + "x" * 1001 + '"}\n'),
@@ -109,6 +110,10 @@ def test_a_text_of_more_than_memory_holds_is_one_line(
         path.write_text(text)
         with pytest.raises(RequestError, match=f"{name}: .*(MB|at most)"):
             list(rows.read(path, "text"))
+    monkeypatch.setattr(rows, "MOST_BYTES", 10_000)
+    wide = tmp_path / "wide.json"  # one line, and no row
+    wide.write_text("[" + '{"text": "a"}, ' * 100 + '{"text": "a"}]')
+    assert len(list(rows.read(wide, "text"))) == 101
     many = tmp_path / "many.jsonl"  # longer in all, and a row a line
     many.write_text('{"text": "a"}\n' * 500)
     assert len(list(rows.read(many, "text"))) == 500
