@@ -221,14 +221,16 @@ def encode_flat(
     """The same as `encode`, all in a row: (tokens,) int32, and where each text ends, int64; token
     `last` stands behind each."""
     end = [last]
-    ids: list[Any] = []
-    ends = []
+    parts, ends, before = [np.empty(0, np.int32)], [], 0
     for batch in _batches(texts):
+        ids: list[int] = []
         for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
             ids += encoding.ids
             ids += end
-            ends.append(len(ids))
-    return np.array(ids, dtype=np.int32), np.array(ends, dtype=np.int64)
+            ends.append(before + len(ids))
+        parts.append(np.array(ids, dtype=np.int32))  # a list takes ten times as much
+        before += len(ids)
+    return np.concatenate(parts), np.array(ends, dtype=np.int64)
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[np.ndarray]:
