@@ -159,12 +159,27 @@ def _read_local(
         path = files[int(order[number])]
         done = at["row"] if number == at["file"] else 0
         stream = islice(_values(path, table.column), done, None)
-        while part := list(islice(stream, rows)):
+        while part := _together(stream, rows):
             places = [f"{path.name} {row.where}".strip() for row in part]
             yield SourceBatch({"file": number, "row": done}, [row.value for row in part], places)
             done, anything = done + len(part), True
     if not anything:
         raise RequestError(f"'{table.dataset}' is empty: no file holds a row")
+
+
+CHARACTERS = 2**22
+"""Of texts that are handed out at a time, but for one that has more: books are tokenized in several
+processes, a batch in each."""
+
+
+def _together(stream: Iterator[local_rows.FileRow], most: int) -> list[local_rows.FileRow]:
+    """The next rows, neither too many nor too long in all; none at the end."""
+    part: list[local_rows.FileRow] = []
+    held = 0
+    while len(part) < most and held < CHARACTERS and (row := next(stream, None)) is not None:
+        part.append(row)
+        held += len(row.value) if isinstance(row.value, str) else 0
+    return part
 
 
 def _values(path: Path, column: str) -> Iterator[local_rows.FileRow]:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.config import Source
-from harness.data import rows
+from harness.data import hub, rows
 from harness.data.sources.tables import Files
 from harness.errors import RequestError
 
@@ -117,3 +117,17 @@ def test_a_text_of_more_than_memory_holds_is_one_line(
     many = tmp_path / "many.jsonl"  # longer in all, and a row a line
     many.write_text('{"text": "a"}\n' * 500)
     assert len(list(rows.read(many, "text"))) == 500
+
+
+def test_books_are_handed_out_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "CHARACTERS", 10)
+    path = tmp_path / "books.jsonl"
+    texts = ["a", "b", "c" * 9, "d" * 50, "e", "f"]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    stream = Files(source(path)).stream(0)
+    parts = list(stream.batches(None))
+    assert [list(part.values) for part in parts] == [texts[:3], texts[3:4], texts[4:]]
+    again = [text for part in stream.batches(parts[1].before) for text in part.values]
+    assert again == texts[3:], "a preparation goes on where it stood"
