@@ -151,13 +151,23 @@ OURS = tuple(str(Path(__file__).resolve().parents[1] / name) for name in ("harne
 """Folders of our own code, where a user's mistake only comes to light."""
 
 
+def _message(error: BaseException) -> str:
+    """What an error says, in one line; a user's own may fail at that, or write to the terminal."""
+    try:
+        said = str(error)
+    except BaseException:
+        return "its message cannot be read"
+    line = " ".join(said[:3000].split())[:300]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
 def told(error: BaseException) -> str:
     """`file.py:6: NameError: ...`, of the last line of the user's own that led to an error."""
     pydantic = sys.modules.get("pydantic")  # whoever raised its error has imported it
     if pydantic is not None and isinstance(error, pydantic.ValidationError):
         what = explain(error)
     else:
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        what = f"{type(error).__name__}: {_message(error)}"
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{Path(error.filename).name}:{error.lineno}: {what}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

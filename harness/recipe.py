@@ -368,7 +368,7 @@ def _is_part(file: Path) -> bool:
     which no plan may wait for, and nothing of the harness."""
     try:
         body = ast.parse(file.read_text("utf-8")).body if file.is_file() else []
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, MemoryError, RecursionError):
         return False  # loading it will say what is wrong
     names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]

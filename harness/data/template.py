@@ -20,7 +20,7 @@ from harness.errors import RequestError, TooLong, time_limit
 from harness.files import read_json, read_regular
 
 SECONDS = 5.0
-BYTES = 2**30
+BYTES = 2**29
 """What a template may take for one conversation, which takes ours a fraction of a millisecond."""
 
 DAY = "SOURCE_DATE_EPOCH"

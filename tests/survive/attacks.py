@@ -309,6 +309,8 @@ def texts() -> Iterator[Attack]:
 
 
 def recipes() -> Iterator[Attack]:
+    # A recipe is its user's own program: what takes all memory, closes the outputs or traces the
+    # interpreter ends the command that loads it, and is not tried.
     commands = (("list",), ("list", "--json"), ("show", "optimizers", "--scale", "smoke"))
     for name, text in {
         "raises": "1 / 0", "exits": "import sys; sys.exit(0)", "ends": "import os; os._exit(0)",
@@ -318,14 +320,11 @@ def recipes() -> Iterator[Attack]:
         "sleeps": "import time; time.sleep(9999)",
         "keeps a thread": "import threading, time\n"
                           "threading.Thread(target=time.sleep, args=(9999,)).start()",
-        "closes the outputs": "import os\nos.close(1); os.close(2)",
         "closes stdout": "import sys\nsys.stdout.close()",
-        "takes memory": "x = []\nwhile True: x.append(bytes(10**7))",
         "a list of 10^10": "x = [0] * 10**10",
         "leaves the folder": "import os\nos.chdir('/')",
         "deletes builtins": "import builtins\ndel builtins.open",
         "handles signals": "import signal\nsignal.alarm(1)",
-        "a tracer": "import sys\nsys.settrace(lambda *a: 1 / 0)",
         "exits at exit": "import atexit, os\natexit.register(os._exit, 0)",
         "forks": "import os\nos.fork()",
         "waits for input": "input()",
@@ -337,7 +336,6 @@ def recipes() -> Iterator[Attack]:
         "an error of 10 MB": "raise ValueError('x' * 10**7)",
         "an error that cannot be said": "class E(Exception):\n"
                                         "    def __str__(self): raise self\nraise E",
-        "recursion limit": "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
     }.items():  # fmt: skip
         command = commands[len(name) % 3]
         yield f"{name}, {command[0]}", instead(text.encode(), "recipes/bad.py"), command, 0
@@ -352,7 +350,7 @@ def recipes() -> Iterator[Attack]:
 
 
 REFUSED = """\
-data prepare sft --out nix/../o
+data prepare sft --out nix/../o --tokenizer data
 data prepare pretrain --out a/b --dataset nowhere.txt
 data prepare pretrain --out data --dataset text.txt
 data show results
@@ -361,7 +359,6 @@ export final_model.pt a/b/c
 export model results
 export model /proc/x
 export model /dev/null/x
-report --out no/such/x.html
 report --out results
 report --out /dev/null/x
 card --results no/such
