@@ -167,7 +167,7 @@ def _read_local(
         raise RequestError(f"'{table.dataset}' is empty: no file holds a row")
 
 
-CHARACTERS = 2**22
+CHARACTERS = 2**20
 """Of texts that are handed out at a time, but for one that has more: books are tokenized in several
 processes, a batch in each."""
 
