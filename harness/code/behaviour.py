@@ -84,7 +84,8 @@ def compute(root: Path = provenance.ROOT) -> Values:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "harness.train.trajectories"],
+            [sys.executable, "-P", "-m", "harness.train.beside", str(os.getpid()),
+             "harness.train.trajectories"],
             env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False,
         )  # fmt: skip

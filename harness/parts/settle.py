@@ -138,7 +138,8 @@ def _tried(question: dict[str, Any]) -> dict[str, Any]:
 def _ask(question: dict[str, Any]) -> dict[str, Any]:
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "harness.parts.probe", str(SECONDS), str(CPU_SECONDS)],
+            [sys.executable, "-P", "-m", "harness.train.beside", str(os.getpid()),
+             "harness.parts.probe", str(SECONDS), str(CPU_SECONDS)],
             env={**os.environ, "PYTHONPATH": str(provenance.ROOT), "OMP_NUM_THREADS": "1"},
             input=json.dumps(question), capture_output=True, text=True, timeout=SECONDS + 5.0,
             check=False,
