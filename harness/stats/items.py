@@ -17,6 +17,7 @@ from harness.stats.inference import LEVEL, Estimate, holm_levels, t_interval
 
 OF_MEAN, OF_TASKS = 0.04, 0.01
 """How many comparisons of two equal models may find a difference: in the mean, in any task."""
+MEAN_LEVEL = 1.0 - OF_MEAN
 RATIO = 3.0
 """Of signal to noise; a task that has less cannot order neighbouring sizes with a few seeds."""
 
@@ -105,7 +106,7 @@ class ItemDifference(NamedTuple):
 
     value: float
     interval: tuple[float, float] | None
-    """95 %, of this task alone."""
+    """95 %, of this task alone; of a mean over tasks 96 %, at which it is judged."""
     p_value: float | None
     """Two-sided, that there is none."""
     error: float | None
@@ -147,19 +148,19 @@ def of_tasks(differences: Sequence[ItemDifference], items: int) -> ItemDifferenc
     k = len(differences)
     errors = [one.error for one in differences]
     total = None if None in errors else math.hypot(*(e for e in errors if e is not None)) / k
-    return _difference(sum(one.value for one in differences) / k, total, items - k)
+    return _difference(sum(one.value for one in differences) / k, total, items - k, MEAN_LEVEL)
 
 
 def of_seeds(differences: np.ndarray) -> ItemDifference:
     """The mean of (seeds, tasks) differences over both, with an interval over seeds."""
     found = t_interval([float(mean) for mean in differences.mean(axis=1)])
-    return _difference(float(differences.mean()), found.error, len(differences) - 1)
+    return _difference(float(differences.mean()), found.error, len(differences) - 1, MEAN_LEVEL)
 
 
-def _difference(value: float, error: float | None, df: int) -> ItemDifference:
+def _difference(value: float, error: float | None, df: int, level: float = LEVEL) -> ItemDifference:
     if error is None:
         return ItemDifference(value, None, None, None)
-    found = Estimate(df + 1, value, None, None, LEVEL, error, df).at(LEVEL)
+    found = Estimate(df + 1, value, None, None, LEVEL, error, df).at(level)
     return ItemDifference(value, found.interval, found.p_value, error)
 
 
