@@ -49,8 +49,8 @@ def _differences(said: Mapping[str, Any]) -> list[str]:
         f"{said['model']} less {said['against']['model']}, item by item",
         *_table(rows),
         "  * shown: of comparisons of two equal models, at most one in twenty has any",
-        "  intervals are over items: of these two models' weights, not of other seeds; of 95 %, the",
-        "  mean's of 96 %, at which it is judged",
+        "  intervals are over items: of these two models' weights, not of other seeds; of",
+        "  95 %, the mean's of 96 %, at which it is judged",
     ]
 
 
