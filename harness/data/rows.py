@@ -258,7 +258,7 @@ def _parquet(path: Path, column: str) -> Iterator[FileRow]:
             raise RequestError(f"{path}: {Absent(parts(column)[0], tuple(schema.names))}")
         number, held = 0, [name for name in parts(column) if name in schema.names]
         for group in (file.metadata.row_group(at) for at in range(file.num_row_groups)):
-            if group.total_byte_size > ROW_BYTES * group.num_rows:  # before they are in memory
+            if group.total_byte_size > ROW_BYTES * max(1, group.num_rows):  # not in memory yet
                 most = f"{ROW_BYTES / 1e6:,.0f} MB"
                 raise RequestError(f"{path} has rows of more than {most}")
         for batch in file.iter_batches(batch_size=ROWS, columns=held):

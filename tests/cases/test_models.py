@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[Change, Change | None, str]] = {
             "version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
     "a folder in its place": (
         llama, lambda place: ((place / "model.safetensors").unlink(),
-                              (place / "model.safetensors").mkdir()), "damaged"),
+                              (place / "model.safetensors").mkdir()), "no regular file"),
     "no number in the configuration": (llama, config(rms_norm_eps=float("nan")), "must be finite"),
     "qwen2": (lambda place: other(place, "Qwen2"), None, "qwen2"),
     "qwen3 (QK-norm)": (lambda place: other(place, "Qwen3"), None, "qwen3"),

@@ -27,7 +27,10 @@ RECORDS = ("optimizers/adamw", "optimizers/muon")
 WORKING = {"run", "campaign", "fetch", "bench step", "referee", "data prepare pretrain",
            "data prepare sft", "data prepare python-edu", "chat", "eval", "doctor"}  # fmt: skip
 """Commands that would work for minutes, or ask the network, where nothing is wrong with them."""
-KEEPERS = {"run": "--dry-run", "campaign": "--dry-run", "referee": "--dry-run"}
+KEEPERS = {
+    "run": "--dry-run", "campaign": "--dry-run", "referee": "--dry-run", "watch": "--json",
+}  # fmt: skip
+"""What keeps a command from working, or from serving for ever."""
 Mutate = Callable[[random.Random], bytes]
 
 

@@ -285,7 +285,7 @@ class Place:
 def lines(log: Path) -> list[dict[str, Any]]:
     """The events of a log; a torn line is none."""
     found = []
-    for line in log.read_text().splitlines():
+    for line in log.read_text(errors="replace").splitlines():  # a bit of it may be flipped
         with contextlib.suppress(ValueError):
             found.append(json.loads(line))
     return found
