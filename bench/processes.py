@@ -85,7 +85,9 @@ def main() -> None:
 def _launch(place: Path, number: int, processes: int) -> dict[str, tuple[float, ...]]:
     """Arm -> seconds of its stem's updates, without those that warm up."""
     results = place / f"results-{number}-{processes}"
+    # --fresh: what an earlier round trained lies in the same checkpoints, and is not to be taken.
     words = ["run", "processes", "--stage", "stem", "--jobs", "1", "--results", str(results)]
+    words += ["--fresh"]
     if processes > 1:
         words += ["--launcher", "torchrun", "--processes", str(processes)]
     done = subprocess.run(
