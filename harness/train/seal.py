@@ -85,7 +85,8 @@ def read(path: Path) -> bytes:
 def _marked(path: Path) -> bool:
     """Whether a regular file ends with a digest. Looked at first: what does not is not read."""
     if not path.is_file():
-        return path.stat() is None  # raises where nothing is there; a folder or a pipe has none
+        path.stat()  # raises where nothing is there
+        return False
     with path.open("rb") as file:
         file.seek(-min(_COMMENT, path.stat().st_size), os.SEEK_END)
         return file.read().startswith(_MARK)
