@@ -150,6 +150,18 @@ def deep(levels: int, opens: str = "[", closes: str = "]") -> bytes:
     return (opens * levels + closes * levels).encode()
 
 
+def nothing(folder: Path) -> None:
+    return
+
+
+def a_folder(where: str) -> Plant:
+    def plant(folder: Path) -> None:
+        (folder / where).unlink(missing_ok=True)
+        (folder / where).mkdir(parents=True)
+
+    return plant
+
+
 def both(*plants: Plant) -> Plant:
     def plant(folder: Path) -> None:
         for one in plants:
