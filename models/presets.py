@@ -9,6 +9,8 @@ from __future__ import annotations
 from models.config import ModelConfig
 
 KINDS = ("dense", "moe-active", "moe-total", "moe-160m")
+CONTROL = "dense-small"
+"""A kind that is there for what it says about another."""
 SCALES = ("smoke", "proxy", "full")
 RUNG_WIDTHS = {"rung1": 32, "rung2": 48, "rung3": 64, "rung4": 96}
 """A CPU's ladder, one family by one rule (`_rung`): 0.16M to 1.1M parameters with the 4,096
@@ -28,9 +30,10 @@ def model(kind: str, scale: str) -> ModelConfig:
         "moe-active": moe_active,
         "moe-total": moe_total,
         "moe-160m": moe_160m,
+        CONTROL: dense_small,
     }
     if kind not in builders:
-        raise KeyError(f"no model '{kind}': there are {', '.join(KINDS)}")
+        raise KeyError(f"no model '{kind}': there are {', '.join(builders)}")
     return builders[kind](scale)
 
 
@@ -102,6 +105,13 @@ def moe_total(scale: str) -> ModelConfig:
     feed-forward: as many parameters in all, a quarter of the feed-forward active."""
     trunk = dense(scale)
     return _with_experts(trunk, ffn=trunk.ffn // 8)
+
+
+def dense_small(scale: str) -> ModelConfig:
+    """The dense trunk with a quarter of its feed-forward: as many parameters as a token passes
+    through in `moe_total` (but its router's), all of them in use. Its control at equal FLOPs."""
+    trunk = dense(scale)
+    return trunk.model_copy(update=dict(ffn=trunk.ffn // 4))
 
 
 def _with_experts(trunk: ModelConfig, ffn: int) -> ModelConfig:

@@ -3,6 +3,11 @@
 An arm is a model together with the settings that an equal search found for it: where `TUNED` has
 a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
 
+At `proxy` a dense model of `moe-total`'s active size stands in for the seed card's baseline, which
+is matched to nothing (`as_published` has it): at equal FLOPs a gain that the small dense model has
+too is no mixture's. Rates there are chosen at the runs' own length (`recheck_dense_vs_moe`), about
+what a wider and shorter search found.
+
 Over a ladder's rungs the dense model and the mixture of as many active parameters are run at three
 budgets of one stem, both with the settings that a search gave the dense model there.
 """
@@ -13,20 +18,31 @@ from harness import presets
 from harness.config import replace
 from harness.optim import tuning
 from harness.recipe import RUNGS, ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tokens, recipe
-from models.presets import KINDS, model
+from models.presets import CONTROL, KINDS, model
 from recipes.optimizers import CLIMBING, carried, climbing
 
 SEARCH = "tune_dense_vs_moe"
+RECHECK = "recheck_dense_vs_moe"
 TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
     "proxy": {
         "dense": tuning.Settings(rate=4.0, decay=0.4),
         "moe-active": tuning.Settings(rate=4.0, decay=0.4),
         "moe-total": tuning.Settings(rate=4.0, decay=0.4),
-        "moe-160m": tuning.Settings(rate=2.0, decay=1.6),
+        "dense-small": tuning.Settings(rate=4.0, decay=0.4),
     }
 }
-"""Scale -> kind -> the best setting in the records of `SEARCH` (its view `optimum`); for every
-kind or for none. A scale that is not here uses the base's settings for all."""
+"""Scale -> kind -> the best setting in the records of `RECHECK`, or of `SEARCH` for a kind that it
+leaves out (their view `optimum`); for every kind or for none. A scale that is not here uses the
+base's settings for all."""
+NOTES = {
+    "moe-160m": "the seed card's baseline; matched to nothing, exploratory",
+    CONTROL: "the control of moe-total at equal FLOPs: its active size, dense; exploratory",
+}
+
+
+def kinds(scale: Scale) -> tuple[str, ...]:
+    """The arms of a scale: at `proxy` the control in the baseline's place."""
+    return ("dense", "moe-active", "moe-total", CONTROL) if scale == "proxy" else KINDS
 
 
 @recipe(
@@ -43,20 +59,26 @@ def dense_vs_moe(scale: Scale) -> Recipe:
         return climbing(
             replace(base, carried(base, "muon")), Axis("model", ["model.*"], pair), None
         )
+    if scale == "proxy":
+        base = replace(base, presets.MANY_DOCUMENTS)
     fields = ["model.*", *tuning.FIELDS] if scale in TUNED else ["model.*"]
     arms = {
         kind: {
             "model": model(kind, scale),
             **(TUNED[scale][kind].changes(base) if scale in TUNED else {}),
         }
-        for kind in KINDS
+        for kind in kinds(scale)
     }
     return Recipe(
         base,
         axes=[Axis("model", fields, arms)],
         horizons=[Tokens(base.train.tokens), ActiveFlops.of("dense")],
-        matches=[Match("moe-active", "dense", "active"), Match("moe-total", "dense", "total")],
-        notes={"moe-160m": "the seed card's baseline; matched to nothing, exploratory"},
-        tuned_by=SEARCH,
+        matches=[
+            Match("moe-active", "dense", "active"),
+            Match("moe-total", "dense", "total"),
+            *([Match(CONTROL, "moe-total", "active")] if CONTROL in arms else []),
+        ],
+        notes={kind: note for kind, note in NOTES.items() if kind in arms},
+        tuned_by=RECHECK if scale == "proxy" else SEARCH,
         views=["comparison", "curves", "experts"],
     )

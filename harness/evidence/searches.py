@@ -89,6 +89,8 @@ class Search:
     """Rates ascending, then weight decays."""
     expected: int
     """Settings that the recipe asks for."""
+    wider: Search | None = None
+    """The same arm's grid in the search that this one looked closer about."""
 
     @property
     def measured(self) -> int:
@@ -106,16 +108,24 @@ class Search:
     def neighbours(self) -> tuple[Axis, ...]:
         """Along each axis on which the best setting has a neighbour on both sides, the
         losses of the three."""
+        found = [self._speaker(axis)._beside(axis) for axis in (0, 1)]
+        return tuple(three for three in found if three)
+
+    def _speaker(self, axis: int) -> Search:
+        """The grid that speaks of an axis: the wider one where this holds nothing but the value
+        that the wider found best."""
+        if self.wider is None or (best := self.wider.best) is None:
+            return self
+        return self.wider if {p.place[axis] for p in self.points} == {best.place[axis]} else self
+
+    def _beside(self, axis: int) -> Axis | None:
         if (best := self.best) is None:
-            return ()
+            return None
         like = {p.place: p.loss for p in self.points if not p.diverged}
-        found = []
-        for axis in (0, 1):
-            line = sorted(p for p in like if p[1 - axis] == best.place[1 - axis])
-            at = line.index(best.place)
-            if 0 < at < len(line) - 1:
-                found.append((like[line[at - 1]], best.loss, like[line[at + 1]]))
-        return tuple(found)
+        line = sorted(p for p in like if p[1 - axis] == best.place[1 - axis])
+        at = line.index(best.place)
+        inside = 0 < at < len(line) - 1
+        return (like[line[at - 1]], best.loss, like[line[at + 1]]) if inside else None
 
     def _flat(self, axis: int) -> bool:
         """Whether the best setting, at an edge of an axis, beats the best inside it by no more than
@@ -131,23 +141,26 @@ class Search:
     def edges(self) -> tuple[str, ...]:
         """The sides on which the best setting has no neighbour, and is better than those inside by
         more than noise. Weight decay 0 is a natural bound."""
-        if (best := self.best) is None:
-            return ()
+        return tuple(side for axis in (0, 1) for side in self._speaker(axis)._sides(axis))
+
+    def _sides(self, axis: int) -> list[str]:
+        best = self.best
+        if best is None or self._flat(axis):
+            return []
+        name, what = ((best.rate, "rate"), (best.decay, "weight decay"))[axis]
+        values = [point.place[axis] for point in self.points]
         found = []
-        for axis, name, what in ((0, best.rate, "rate"), (1, best.decay, "weight decay")):
-            values = [point.place[axis] for point in self.points]
-            if best.place[axis] in (min(values), max(values)) and self._flat(axis):
-                continue
-            if best.place[axis] == max(values):
-                found.append(f"{name} is the highest {what} searched")
-            if best.place[axis] == min(values) and best.place[axis]:
-                found.append(f"{name} is the lowest {what} searched")
-        return tuple(found)
+        if best.place[axis] == max(values):
+            found.append(f"{name} is the highest {what} searched")
+        if best.place[axis] == min(values) and best.place[axis]:
+            found.append(f"{name} is the lowest {what} searched")
+        return found
 
 
 def searches(section: Section) -> dict[str, Search]:
     """Arm -> its grid, of a search's section; in the recipe's order."""
     group, question = section.group, section.group.question
+    wider = searches(section.search) if section.search is not None else {}
     by_arm: dict[str, list[Record]] = {}
     for record in group.records:
         by_arm.setdefault(record.arm, []).append(record)
@@ -165,6 +178,7 @@ def searches(section: Section) -> dict[str, Search]:
             arm,
             tuple(sorted(found[arm], key=lambda point: point.place)),
             asked[arm],
+            wider.get(arm),
         )
         for arm in order
     }
@@ -220,15 +234,22 @@ class Standing:
     detail: str
 
 
+def chain(section: Section) -> list[Section]:
+    """The searches behind a comparison: the one that its settings come from, then the wider one
+    that that looked closer about, which speaks for the arms that the first leaves out."""
+    first = section.search
+    return [] if first is None else [first, *([first.search] if first.search else [])]
+
+
 def standing(section: Section, arm: str) -> Standing:
     """An arm of a comparison against the search that its section found beside it."""
     used = next((r for r in section.group.records if r.arm == arm), None)
     if section.search is None or used is None:
         return Standing(UNTUNED, "")
-    name = section.search.recipe
-    one = searches(section.search).get(arm)
-    if one is None:
-        return Standing(UNTUNED, f"{name} has no {arm}")
+    behind = [one for one in chain(section) if arm in searches(one)]
+    if not behind:
+        return Standing(UNTUNED, f"{section.search.recipe} has no {arm}")
+    name, one = behind[0].recipe, searches(behind[0])[arm]
     best = one.best
     if best is None:
         return Standing(UNTUNED, f"{name} measured {one.measured} of {one.expected} for {arm}")
@@ -272,8 +293,10 @@ def reason(section: Section, arms: Sequence[str]) -> str | None:
 
 
 def neighbours(section: Section) -> dict[str, tuple[Axis, ...]]:
-    """Arm -> the losses about the setting that the search beside a comparison chose for it."""
-    known = searches(section.search) if section.search is not None else {}
+    """Arm -> the losses about the setting that the searches behind a comparison chose for it."""
+    known: dict[str, Search] = {}
+    for search in reversed(chain(section)):  # the nearest has the last word
+        known |= searches(search)
     return {arm: found for arm, one in known.items() if (found := one.neighbours)}
 
 
@@ -291,7 +314,8 @@ def summary(section: Section) -> str:
         for kind in (TUNED, EDGE, OTHER, UNTUNED)
         if any(s.kind == kind for s in found)
     ]
-    return f"by {section.search.name} ({_how(section, section.search)}): {'. '.join(parts)}"
+    by = " and ".join(f"{one.name} ({_how(section, one)})" for one in chain(section))
+    return f"by {by}: {'. '.join(parts)}"
 
 
 def _how(section: Section, search: Section) -> str:
@@ -311,6 +335,4 @@ def is_bundle(section: Section) -> bool:
 
 def evidence(section: Section) -> list[str]:
     """The search's records behind `summary`."""
-    if section.search is None:
-        return []
-    return [path_of(record) for record in section.search.group.records]
+    return [path_of(record) for one in chain(section) for record in one.group.records]

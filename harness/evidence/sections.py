@@ -320,7 +320,6 @@ def sections(records: Sequence[Record]) -> list[Section]:
 
 
 def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
-    name = search_of(section.recipe, section.group.question)
     there = {
         other.recipe: other
         for other in found
@@ -330,10 +329,11 @@ def _with_neighbours(section: Section, found: Sequence[Section]) -> Section:
         and other.precisions & section.precisions
     }
     noise = next((other for other in there.values() if other.role == "noise"), None)
+    if search := there.get(search_of(section.recipe, section.group.question) or ""):
+        wider = there.get(search_of(search.recipe, search.group.question) or "")
+        search = dataclasses.replace(search, search=wider)
     return dataclasses.replace(
-        section,
-        search=there.get(name) if name else None,
-        noise=noise if section.role != "noise" else None,
+        section, search=search, noise=noise if section.role != "noise" else None
     )
 
 

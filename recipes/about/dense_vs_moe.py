@@ -21,7 +21,7 @@ from harness.report.columns import Measure, given, tabulate
 from harness.report.inputs import Inputs
 from harness.report.table import ABSENT, Cell, Table, millions, plain
 from models.config import ModelConfig, active_parameters, flops_per_token, total_parameters
-from models.presets import KINDS, model
+from models.presets import CONTROL, KINDS, model
 
 DEVICES = ("rtx-4090", "h100-sxm", "h100-pcie")
 SEQ_LEN = 2048
@@ -54,11 +54,12 @@ def architecture() -> Table:
         [
             (f"{kind}@{scale}", (f"{kind} at {scale}", model(kind, scale)))
             for scale in reversed(SCALES)
-            for kind in KINDS
+            for kind in (*KINDS, *([CONTROL] if scale == "proxy" else []))
         ],
         notes=(
             "dense at full is SmolLM2-135M; moe-active and moe-total share its trunk and match its "
-            "active and its total parameters; moe-160m is the seed card's baseline.",
+            "active and its total parameters; moe-160m is the seed card's baseline; dense-small is "
+            "dense, of moe-total's active size.",
             "flops_per_token: training, active parameters, causal attention over sequences as long "
             f"as the model takes, {SEQ_LEN:,} tokens at most.",
         ),

@@ -110,6 +110,57 @@ def test_verdicts_follow_the_search() -> None:
     )
 
 
+def rechecked(best: tuple[float, float] = (1.0, 0.0), decay: str = "wd0") -> list[Record]:
+    """Two arms of a search once more, at twice its length and three rates about what it found."""
+    found = []
+    for record in search(best={"dense": best, "moe-active": best}):
+        at = record.arm_values
+        if at["model"] in ("dense", "moe-active") and at["decay"] == decay and at["rate"] != "x4":
+            found.append(record)
+    arms = tuple(dict.fromkeys(record.arm for record in found))
+    asked = found[0].question.model_copy(update={"arms": arms, "tuned_by": "tune_dense_vs_moe"})
+    return [
+        r.model_copy(update={"recipe": "recheck", "question": asked, "key": f"{r.key[:-1]}f"})
+        for r in found
+    ]
+
+
+def test_a_search_about_a_wider_ones_optimum_has_the_last_word_on_what_it_varied() -> None:
+    runs = campaign(asked={"tuned_by": "recheck"})
+    assert verdict(runs + search()) == "not comparable: untuned"  # the wider one alone does not do
+    every = [*runs, *search(), *rechecked()]
+    assert verdict(every).startswith("better")
+    said = texts(every)["scope/tuning/value"]
+    assert said.startswith("by recheck.smoke.cpu (")
+    assert " and tune_dense_vs_moe.smoke.cpu (" in said
+    # An arm that the nearer one leaves out is tuned by the wider; one that it has is not.
+    assert "moe-total x1, wd0" in said
+    wide = search(best={"dense": (2.0, 0.0), "moe-total": (2.0, 0.0)})
+    said = texts([*runs, *wide, *rechecked()])["scope/tuning/value"]
+    assert "not the search's optimum: moe-total uses x1, wd0, found x2, wd0" in said
+    assert "tuned: dense x1, wd0" in said
+    assert verdict([*runs, *search(), *rechecked(best=(2.0, 0.0))]) == (
+        "not comparable: not the search's optimum (dense uses x1, wd0, found x2, wd0; "
+        "moe-active uses x1, wd0, found x2, wd0)"
+    )
+
+
+def test_the_only_value_of_an_axis_is_an_edge_unless_the_wider_search_found_it() -> None:
+    wide = search(best={"dense": (1.0, 0.1), "moe-active": (1.0, 0.1)})
+    near = rechecked(best=(1.0, 0.1), decay="wd0.1")
+    inside = next(s for s in sections([*wide, *near]) if s.recipe == "recheck")
+    grid = tuning.searches(inside)["dense"]
+    assert grid.edges == ()
+    # Rates by its own runs, decays by the wider one's.
+    assert [len(three) for three in grid.neighbours] == [3, 3]
+    elsewhere = next(s for s in sections([*search(), *near]) if s.recipe == "recheck")
+    grid = tuning.searches(elsewhere)["dense"]
+    assert grid.edges == (
+        "wd0.1 is the highest weight decay searched", "wd0.1 is the lowest weight decay searched",
+    )  # fmt: skip
+    assert len(grid.neighbours) == 1
+
+
 def test_an_incomplete_search_tunes_nothing_and_a_diverged_setting_is_a_result() -> None:
     runs, found = campaign(), search()
     without = [r for r in found if r.arm != "dense-x4-wd0.4"]
@@ -173,27 +224,30 @@ def test_settings_enter_the_arms_as_data(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "optim.muon_lr" not in making.grid(find("dense_vs_moe"), "proxy", {})[0].axes[0].fields
 
 
-def test_search_and_comparison_share_no_seed() -> None:
+def test_searches_and_comparison_share_no_seed_but_their_models() -> None:
+    names = ("dense_vs_moe", "tune_dense_vs_moe", "recheck_dense_vs_moe")
     made = {
         name: making.make(
             find(name), "proxy", "cpu", tokenizer_digest=lambda _: "t", device_class="d"
         )
-        for name in ("dense_vs_moe", "tune_dense_vs_moe")
+        for name in names
     }
-    seeds = {name: {run.seed for run in plan.runs} for name, plan in made.items()}
-    assert not seeds["dense_vs_moe"] & seeds["tune_dense_vs_moe"]
-    models = {a.values["model"]: a.config.model for a in made["tune_dense_vs_moe"].arms}
-    assert models == {a.name: a.config.model for a in made["dense_vs_moe"].arms}
+    seeds = [{run.seed for run in plan.runs} for plan in made.values()]
+    assert len(set.union(*seeds)) == sum(map(len, seeds))
+    arms = {a.name: a.config.model for a in made["dense_vs_moe"].arms}
+    for name in names[1:]:
+        searched = {a.values["model"]: a.config.model for a in made[name].arms}
+        assert {kind: searched[kind] for kind in arms if kind in searched}.items() <= arms.items()
+        assert set(searched) >= {"dense", "moe-active"}
 
 
 @pytest.mark.skipif(not declared.TUNED, reason="no scale of dense_vs_moe is tuned yet")
 def test_the_declared_settings_are_what_the_committed_searches_found() -> None:
     committed = [s for s in sections(store.read_all(ROOT / "results")) if s.scale in declared.TUNED]
-    found = {s.scale: tuning.searches(s) for s in committed if s.recipe == declared.SEARCH}
-    assert set(found) == set(declared.TUNED)
     for scale, table in declared.TUNED.items():
+        by = {s.recipe: tuning.searches(s) for s in committed if s.scale == scale}
         for arm, used in table.items():
-            best = found[scale][arm].best
+            best = (by[declared.RECHECK].get(arm) or by[declared.SEARCH][arm]).best
             assert best is not None
             assert (best.rate, best.decay) == (f"x{used.rate:g}", f"wd{used.decay:g}")
 
