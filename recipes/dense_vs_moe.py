@@ -3,10 +3,10 @@
 An arm is a model together with the settings that an equal search found for it: where `TUNED` has
 a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
 
-At `proxy` a dense model of `moe-total`'s active size stands in for the seed card's baseline, which
-is matched to nothing (`as_published` has it): at equal FLOPs a gain that the small dense model has
-too is no mixture's. Rates there are chosen at the runs' own length (`recheck_dense_vs_moe`), about
-what a wider and shorter search found.
+At `proxy` the question's pair alone is run: rates are chosen at the runs' own length there
+(`recheck_dense_vs_moe`), about what a wider and shorter search found, which has been done for these
+two. `dense-small`, a dense model of `moe-total`'s active size, will say what a gain at equal FLOPs
+is worth; `as_published` has the seed card's baseline.
 
 Over a ladder's rungs the dense model and the mixture of as many active parameters are run at three
 budgets of one stem, both with the settings that a search gave the dense model there.
@@ -25,24 +25,28 @@ SEARCH = "tune_dense_vs_moe"
 RECHECK = "recheck_dense_vs_moe"
 TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
     "proxy": {
-        "dense": tuning.Settings(rate=4.0, decay=0.4),
-        "moe-active": tuning.Settings(rate=4.0, decay=0.4),
-        "moe-total": tuning.Settings(rate=4.0, decay=0.4),
-        "dense-small": tuning.Settings(rate=4.0, decay=0.4),
+        "dense": tuning.Settings(rate=2.0, decay=0.4),
+        "moe-active": tuning.Settings(rate=2.0, decay=0.4),
     }
 }
 """Scale -> kind -> the best setting in the records of `RECHECK`, or of `SEARCH` for a kind that it
-leaves out (their view `optimum`); for every kind or for none. A scale that is not here uses the
-base's settings for all."""
+leaves out (their view `optimum`), for the kinds that are run there. A scale that is not here runs
+all, with the base's settings."""
 NOTES = {
     "moe-160m": "the seed card's baseline; matched to nothing, exploratory",
     CONTROL: "the control of moe-total at equal FLOPs: its active size, dense; exploratory",
 }
 
+MATCHES = (
+    Match("moe-active", "dense", "active"),
+    Match("moe-total", "dense", "total"),
+    Match(CONTROL, "moe-total", "active"),
+)
+
 
 def kinds(scale: Scale) -> tuple[str, ...]:
-    """The arms of a scale: at `proxy` the control in the baseline's place."""
-    return ("dense", "moe-active", "moe-total", CONTROL) if scale == "proxy" else KINDS
+    """The arms of a scale: those with settings of their own, where some have."""
+    return tuple(TUNED.get(scale, KINDS))
 
 
 @recipe(
@@ -73,11 +77,7 @@ def dense_vs_moe(scale: Scale) -> Recipe:
         base,
         axes=[Axis("model", fields, arms)],
         horizons=[Tokens(base.train.tokens), ActiveFlops.of("dense")],
-        matches=[
-            Match("moe-active", "dense", "active"),
-            Match("moe-total", "dense", "total"),
-            *([Match(CONTROL, "moe-total", "active")] if CONTROL in arms else []),
-        ],
+        matches=[match for match in MATCHES if match.arm in arms],
         notes={kind: note for kind, note in NOTES.items() if kind in arms},
         tuned_by=RECHECK if scale == "proxy" else SEARCH,
         views=["comparison", "curves", "experts"],

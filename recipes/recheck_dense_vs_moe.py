@@ -10,9 +10,10 @@ from harness import presets
 from harness.config import replace
 from harness.optim import tuning
 from harness.recipe import Axis, Primary, Recipe, Scale, Tokens, recipe
-from models.presets import model
-from recipes.dense_vs_moe import RECHECK, SEARCH, kinds
+from models.presets import CONTROL, model
+from recipes.dense_vs_moe import RECHECK, SEARCH
 
+ARMS = ("dense", "moe-active", "moe-total", CONTROL)
 FACTORS = (1.0, 2.0, 4.0)
 DECAYS = (0.4,)
 """Rates, and the decay that was the best of every arm in the records of `SEARCH`."""
@@ -31,7 +32,7 @@ def recheck_dense_vs_moe(scale: Scale) -> Recipe:
     return Recipe(
         base,
         axes=[
-            Axis("model", ["model.*"], {kind: model(kind, scale) for kind in kinds(scale)}),
+            Axis("model", ["model.*"], {kind: model(kind, scale) for kind in ARMS}),
             *tuning.axes(base, FACTORS, DECAYS),
         ],
         horizons=[Tokens(base.train.tokens)],
