@@ -8,6 +8,7 @@ May not import torch: a plan asks how a name is meant.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -98,8 +99,13 @@ def _installed(named: Named, code: str) -> Any:
 
 @functools.cache
 def installed_version(module: str) -> str:
-    """`distribution version` of the package that a module belongs to. Half a second, once."""
+    """`distribution version` of the package that a module belongs to. Half a second, once, where
+    the distribution's name is another."""
     top = module.partition(".")[0]
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        own = importlib.metadata.distribution(top)
+        if any(file.parts[0] == top for file in own.files or ()):
+            return f"{own.name} {own.version}"
     names = importlib.metadata.packages_distributions().get(top, [top])
     try:
         return f"{names[0]} {importlib.metadata.version(names[0])}"

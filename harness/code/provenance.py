@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -56,12 +57,23 @@ def _closure(root: Path) -> dict[str, ast.Module]:
 
 def _imports(root: Path, tree: ast.Module) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {name for name in names if _exists(root, name)}
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """A tree and every statement in it: an import stands in no expression, and those are most."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+            if isinstance(below := getattr(node, name, None), list):
+                waiting += below
 
 
 def _file(root: Path, module: str) -> Path:
@@ -83,8 +95,8 @@ def normal_form(source: str) -> str:
 
 def _shape(node: object) -> object:
     if isinstance(node, ast.AST):
-        fields = [(name, _shape(value)) for name, value in ast.iter_fields(node)]
-        return (type(node).__name__, *((n, v) for n, v in fields if v not in (None, [])))
+        fields = [(name, _shape(getattr(node, name, None))) for name in node._fields]
+        return (type(node).__name__, *((n, v) for n, v in fields if v is not None and v != []))
     if isinstance(node, list):
         return [_shape(item) for item in node if not _is_docstring(item)]
     return node

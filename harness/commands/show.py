@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from harness.commands import ladder, places, run_scripts
@@ -142,6 +143,7 @@ def _time(plan: Plan, records: Sequence[Record], where: Target) -> tuple[str, st
     return f"{minutes} {basis}", f"dollars: about {paid:,.2f} at {where.price.text}"
 
 
+@cache
 def _prepared(data: DataConfig) -> int | None:
     """The training tokens of a specification that is in the cache."""
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from harness.config import identity
@@ -157,7 +158,8 @@ class Search:
         return found
 
 
-def searches(section: Section) -> dict[str, Search]:
+@lru_cache  # asked for by each arm of each pair
+def searches(section: Section) -> Mapping[str, Search]:
     """Arm -> its grid, of a search's section; in the recipe's order."""
     group, question = section.group, section.group.question
     wider = searches(section.search) if section.search is not None else {}

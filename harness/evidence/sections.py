@@ -245,7 +245,7 @@ class Group:
         return self.newest.command
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key of what is made of it once
 class Section:
     """What one part of the card speaks of."""
 

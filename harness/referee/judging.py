@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from scipy import special
+import scipy
 
 from harness.stats import inference
 from harness.stats.inference import LEVEL, MIN_PAIRS, Estimate, Verdict
@@ -153,7 +153,9 @@ def _factor(values: int, pairs: int, level: float) -> float:
     """
     df = values - 1
     quantiles = [(i + 0.5) / _QUANTILES for i in range(_QUANTILES)]
-    ratios = [math.sqrt(2.0 * float(special.gammaincinv(df / 2.0, q)) / df) for q in quantiles]
+    ratios = [
+        math.sqrt(2.0 * float(scipy.special.gammaincinv(df / 2.0, q)) / df) for q in quantiles
+    ]
 
     def power(factor: float) -> float:
         return math.fsum(inference.power_of(factor * r, 1.0, pairs, level) for r in ratios) / len(

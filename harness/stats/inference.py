@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from scipy import special
+import scipy  # `scipy.special` loads when it is first asked for: a quarter of a second
 
 LEVEL = 0.95
 POWER = 0.80
@@ -116,7 +116,7 @@ class Estimate:
             return None
         if self.error == 0.0:
             return 1.0 if self.mean == 0.0 else 0.0
-        return float(2.0 * special.stdtr(self.df, -abs(self.mean / self.error)))
+        return float(2.0 * scipy.special.stdtr(self.df, -abs(self.mean / self.error)))
 
     @property
     def p_above(self) -> float | None:
@@ -149,7 +149,7 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Estimate:
 
 def half_width(error: float, df: float, level: float) -> float:
     """Of the two-sided t interval of a mean with this standard error."""
-    return float(special.stdtrit(df, 0.5 + level / 2.0)) * error
+    return float(scipy.special.stdtrit(df, 0.5 + level / 2.0)) * error
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> Estimate:
@@ -193,13 +193,13 @@ def power_of(difference: float, sd: float, n: int, level: float = LEVEL) -> floa
 
 
 def _power(noncentrality: float, df: float, level: float) -> float:
-    critical = float(special.stdtrit(df, 0.5 + level / 2.0))
+    critical = float(scipy.special.stdtrit(df, 0.5 + level / 2.0))
     return 1.0 - _below(critical, df, noncentrality) + _below(-critical, df, noncentrality)
 
 
 def _below(t: float, df: float, noncentrality: float) -> float:
     """The noncentral t's distribution function."""
-    value = float(special.nctdtr(df, noncentrality, t))
+    value = float(scipy.special.nctdtr(df, noncentrality, t))
     # Where it underflows (noncentrality beyond some 35), scipy may say NaN for its zero.
     return 0.0 if math.isnan(value) else value
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
+import scipy  # `scipy.special` loads when it is first asked for: a quarter of a second
 
 from harness.stats.crossed import crossed_difference
 from harness.stats.inference import LEVEL, Estimate, holm_levels, t_interval
@@ -119,7 +119,8 @@ def accuracy_difference(one: np.ndarray, other: np.ndarray) -> ItemDifference:
     test is too bold where these are few."""
     apart = other.astype(np.int64) - one.astype(np.int64)
     better, worse = int((apart > 0).sum()), int((apart < 0).sum())
-    tail = float(special.bdtr(min(better, worse), better + worse, 0.5)) if better + worse else 1.0
+    n = better + worse
+    tail = float(scipy.special.bdtr(min(better, worse), n, 0.5)) if n else 1.0
     found = t_interval([float(value) for value in apart])
     return ItemDifference(float(apart.mean()), found.interval, min(1.0, 2.0 * tail), found.error)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+import scipy  # `scipy.special` loads when it is first asked for: a quarter of a second
 
 from harness.stats import law
 from harness.stats.law import OWN, SHARED, Array, Design, Fits, Held, Spot
@@ -157,7 +157,7 @@ class Judged:
         """The profile interval of ln multipliers, by halving between the estimate and what is
         surely outside. Where the estimate is infinite there is no upper end."""
         allowed = np.full(
-            len(self.means), special.stdtrit(self.noise.seeds, 0.5 + level / 2.0) ** 2
+            len(self.means), scipy.special.stdtrit(self.noise.seeds, 0.5 + level / 2.0) ** 2
         )
         centre = np.clip(self.gain(at), -FURTHEST, FURTHEST)
         return Ends(self._end(at, centre, -1.0, allowed), self._end(at, centre, 1.0, allowed))
@@ -239,7 +239,7 @@ class Expected:
 
     def half(self, level: float) -> float:
         """Standard errors on either side of an interval."""
-        return float(special.stdtrit(self.df, 0.5 + level / 2.0))
+        return float(scipy.special.stdtrit(self.df, 0.5 + level / 2.0))
 
 
 def design(rungs: Sequence[Rung]) -> Design:
@@ -277,7 +277,7 @@ def judge(rungs: Sequence[Rung], known: Noise | None = None) -> Judged:
     return Judged(
         own, spread,
         misfit=_misfit(own, means, whiten, spread.df),
-        shared=special.fdtrc(2.0, spread.df, restrained),
+        shared=scipy.special.fdtrc(2.0, spread.df, restrained),
         whiten=whiten, means=means, tied=shared.theta,
     )  # fmt: skip
 
@@ -294,8 +294,8 @@ def _misfit(fits: Fits, means: Array, whiten: Array, df: Array) -> Array:
     bent = bent - space @ (np.swapaxes(space, 1, 2) @ bent)
     base, _ = np.linalg.qr(bent)
     taken = (np.einsum("rij,ri->rj", base, rest) ** 2).sum(axis=1)
-    in_all = special.fdtrc(fits.df, df, fits.chi2 / fits.df)
-    by_bends = special.fdtrc(bends.shape[1], df, taken / bends.shape[1])
+    in_all = scipy.special.fdtrc(fits.df, df, fits.chi2 / fits.df)
+    by_bends = scipy.special.fdtrc(bends.shape[1], df, taken / bends.shape[1])
     return np.asarray(np.minimum(1.0, 2.0 * np.minimum(in_all, by_bends)))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from scipy import special
+import scipy  # `scipy.special` loads when it is first asked for: a quarter of a second
 
 from harness.stats.fieller import Moments, coefficients
 
@@ -82,7 +82,7 @@ def break_even(
     if not all(math.isfinite(value) for value in (*fixed, *saved)):
         raise ValueError("a break-even takes finite values")
     extra, saving = statistics.fmean(fixed), statistics.fmean(saved)
-    t2 = float(special.stdtrit(n - 1, 0.5 + level / 2.0)) ** 2
+    t2 = float(scipy.special.stdtrit(n - 1, 0.5 + level / 2.0)) ** 2
     spreads = (statistics.variance(fixed) / n, statistics.variance(saved) / n)
     of = Moments(extra, saving, *spreads, statistics.covariance(fixed, saved) / n)
     a, b, c = coefficients(of, t2)

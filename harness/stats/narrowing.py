@@ -13,7 +13,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy  # `scipy.special` loads when it is first asked for: a quarter of a second
 
 from harness.stats import law
 from harness.stats.crossed import Squares
@@ -49,7 +49,7 @@ def expected(
 
 def _shortfall(df: float) -> float:
     """The mean of a standard deviation of so many degrees of freedom, a part of the true one."""
-    log = special.gammaln((df + 1.0) / 2.0) - special.gammaln(df / 2.0)
+    log = scipy.special.gammaln((df + 1.0) / 2.0) - scipy.special.gammaln(df / 2.0)
     return float(np.exp(log) * (2.0 / df) ** 0.5)
 
 

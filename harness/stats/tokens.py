@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import special
+import scipy  # `scipy.special` loads when it is first asked for: a quarter of a second
 
 from harness.stats import fieller
 from harness.stats.inference import MIN_PAIRS, Estimate, t_interval
@@ -111,6 +111,6 @@ def worth(difference: Estimate, values: Sequence[float], slopes: Sequence[float 
         -difference.mean, slope.mean, difference.error**2, slope.error**2,
         -covariance / (len(steep) - 1) / len(steep),
     )  # fmt: skip
-    quantile = float(special.stdtrit(difference.df, 0.5 + difference.level / 2.0))
+    quantile = float(scipy.special.stdtrit(difference.df, 0.5 + difference.level / 2.0))
     found = fieller.interval(moments, quantile**2)
     return Worth(found, None if found else "the curve's slope is within its error")
