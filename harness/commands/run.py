@@ -65,7 +65,7 @@ def run(
             look(folder)
         show.say(
             asked.resolved, target(request.device, request.results), asked.records, options.seeds,
-            processes=options.processes, as_json=options.as_json,
+            processes=options.processes, only=request.only, as_json=options.as_json,
         )  # fmt: skip
         return
     # With --json all that is said on the way goes to stderr.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -41,7 +41,7 @@ from harness.plan.backlog import sort
 from harness.plan.campaign import Target
 from harness.plan.forecast import Forecast
 from harness.plan.resolved import Resolved, resolve
-from harness.plan.runs import Plan, Where
+from harness.plan.runs import Plan, Run, Where
 from harness.recipe import LADDER, find
 from harness.records import store
 from harness.records.schema import Record
@@ -99,12 +99,18 @@ def say(
     seeds: int | None,
     *,
     processes: int = 1,
+    only: Callable[[Run], bool] | None = None,
     as_json: bool,
 ) -> None:
-    """Print the plan that a resolved recipe has on a device, and what of it is there."""
+    """Print the plan that a resolved recipe has on a device, or `only` some runs of it, and what
+    of them is there."""
     data = Recorded(on(records, where.product or where.name))
     on_device = Where(where.kind, where.product or where.name, processes)
     plan = planning.make(resolved, on_device, data.tokenizer_digest, seeds=seeds)
+    if only is not None:
+        runs = [run for run in plan.runs if only(run)]
+        arms = tuple(arm for arm in plan.arms if arm.name in {run.arm for run in runs})
+        plan = replace(plan, runs=runs, resolved=replace(plan.resolved, arms=arms))
     backlog = sort(plan, records, this_code(data.manifest_digest))
     rows = planning.describe(plan)
     if as_json:

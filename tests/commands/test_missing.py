@@ -119,3 +119,16 @@ def test_what_this_behaviour_has_finished_is_not_run_again(here, monkeypatch) ->
     for recipe in ("dense_vs_moe", "tune_dense_vs_moe", "optimizers", "noise_floor"):
         assert recipe not in missing
         assert started(recipe, monkeypatch, lambda run: run.seed == 0) == set()
+
+
+def test_a_dry_run_of_some_arms_speaks_of_them_alone(
+    here: Callable[[list[Record]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here([])
+    options = door.Options("dense_vs_moe", scale="smoke", arms=["dense"], dry_run=True)
+    door.run(options)
+    said = capsys.readouterr().out
+    assert "arm dense\n" in said
+    assert "arm moe-active" not in said
+    assert "6 runs, " in said  # a stem and a decay of three seeds
+    assert "0 of these runs are finished, 0 outdated and 6 missing" in said
