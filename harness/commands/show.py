@@ -108,9 +108,9 @@ def say(
     on_device = Where(where.kind, where.product or where.name, processes)
     plan = planning.make(resolved, on_device, data.tokenizer_digest, seeds=seeds)
     if only is not None:
-        runs = [run for run in plan.runs if only(run)]
-        arms = tuple(arm for arm in plan.arms if arm.name in {run.arm for run in runs})
-        plan = replace(plan, runs=runs, resolved=replace(plan.resolved, arms=arms))
+        some = [run for run in plan.runs if only(run)]
+        arms = tuple(arm for arm in plan.arms if arm.name in {run.arm for run in some})
+        plan = replace(plan, runs=some, resolved=replace(plan.resolved, arms=arms))
     backlog = sort(plan, records, this_code(data.manifest_digest))
     rows = planning.describe(plan)
     if as_json:

@@ -1,7 +1,8 @@
 """Equal searches in the records: the best setting of each arm, and whether a comparison uses it.
 
 Pure: records in, reasons out; `tuning_tables` prints a search. A search's own axes are `rate` and
-`decay` (`harness.optim.tuning`); what its other axes say is the arm that it tunes.
+`decay`, and `form` where it has one (`harness.optim.tuning`); what its other axes say is the arm
+that it tunes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from harness.config import identity
 from harness.evidence.sections import Section
-from harness.optim.tuning import DECAY, OWN, RATE, is_setting, number
+from harness.optim.tuning import DECAY, FORM, FORMS, OWN, RATE, is_decay, is_setting, number
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.stats.surface import Axis
@@ -38,7 +39,8 @@ class Point:
 
     rate: str
     decay: str
-    """The values' names, as the recipe wrote them."""
+    form: str
+    """The values' names, as the recipe wrote them; no form is empty."""
     arm: str
     """The search's own name for it: `dense-x2-wd0.1`."""
     fields: Mapping[str, Any]
@@ -54,7 +56,12 @@ class Point:
     @property
     def name(self) -> str:
         """`x2, wd0.1`."""
-        return f"{self.rate}, {self.decay}"
+        return f"{self.rate}, {self.row}"
+
+    @property
+    def row(self) -> str:
+        """What it has beside its rate: `wd0.1`, or `wd0.1, b99`."""
+        return ", ".join(filter(None, (self.decay, self.form)))
 
     @property
     def loss(self) -> float:
@@ -71,14 +78,18 @@ class Point:
         return path.startswith(OWN) or not any(p.startswith(OWN) for p in self.settings)
 
     @property
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, Any]:
         """What a search varies, by dotted path."""
         return settings_of(self.fields)
 
 
-def settings_of(fields: Mapping[str, Any]) -> dict[str, float]:
-    """The learning rates and weight decays of a configuration, by dotted path."""
-    return {path: float(value) for path, value in fields.items() if is_setting(path)}
+def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The learning rates, weight decays and what else a form may set, by dotted path."""
+    return {
+        path: float(value) if is_setting(path) else value
+        for path, value in fields.items()
+        if is_setting(path) or path in FORMS
+    }
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ class Search:
 
     arm: str
     points: tuple[Point, ...]
-    """Rates ascending, then weight decays."""
+    """Rates ascending, then weight decays, then forms."""
     expected: int
     """Settings that the recipe asks for."""
     wider: Search | None = None
@@ -112,6 +123,11 @@ class Search:
         found = [self._speaker(axis)._beside(axis) for axis in (0, 1)]
         return tuple(three for three in found if three)
 
+    @property
+    def _alike(self) -> list[Point]:
+        """The points of the best one's form."""
+        return [p for p in self.points if self.best is not None and p.form == self.best.form]
+
     def _speaker(self, axis: int) -> Search:
         """The grid that speaks of an axis: the wider one where this holds nothing but the value
         that the wider found best."""
@@ -122,7 +138,7 @@ class Search:
     def _beside(self, axis: int) -> Axis | None:
         if (best := self.best) is None:
             return None
-        like = {p.place: p.loss for p in self.points if not p.diverged}
+        like = {p.place: p.loss for p in self._alike if not p.diverged}
         line = sorted(p for p in like if p[1 - axis] == best.place[1 - axis])
         at = line.index(best.place)
         inside = 0 < at < len(line) - 1
@@ -132,9 +148,9 @@ class Search:
         """Whether the best setting, at an edge of an axis, beats the best inside it by no more than
         noise: then the direction is flat, and its edge no limit."""
         best = self.best
-        ends = [point.place[axis] for point in self.points]
+        ends = [point.place[axis] for point in self._alike]
         inside = [
-            p.loss for p in self.points if min(ends) < p.place[axis] < max(ends) and not p.diverged
+            p.loss for p in self._alike if min(ends) < p.place[axis] < max(ends) and not p.diverged
         ]
         return best is not None and bool(inside) and min(inside) - best.loss <= EDGE_NOISE
 
@@ -149,7 +165,7 @@ class Search:
         if best is None or self._flat(axis):
             return []
         name, what = ((best.rate, "rate"), (best.decay, "weight decay"))[axis]
-        values = [point.place[axis] for point in self.points]
+        values = [point.place[axis] for point in self._alike]
         found = []
         if best.place[axis] == max(values):
             found.append(f"{name} is the highest {what} searched")
@@ -169,7 +185,7 @@ def searches(section: Section) -> Mapping[str, Search]:
     found: dict[str, list[Point]] = {}
     for name, records in by_arm.items():
         values = records[0].arm_values
-        if {RATE, DECAY} <= set(values) and name in question.arms:
+        if RATE in values and name in question.arms:
             point = _point(section, name, records)
             found.setdefault(_tuned_arm(values), []).append(point)
     asked = _asked(question.arms, found, by_arm)
@@ -178,7 +194,7 @@ def searches(section: Section) -> Mapping[str, Search]:
     return {
         arm: Search(
             arm,
-            tuple(sorted(found[arm], key=lambda point: point.place)),
+            tuple(sorted(found[arm], key=lambda point: (*point.place, point.form))),
             asked[arm],
             wider.get(arm),
         )
@@ -187,7 +203,7 @@ def searches(section: Section) -> Mapping[str, Search]:
 
 
 def _tuned_arm(values: Mapping[str, str]) -> str:
-    return "-".join(v for axis, v in values.items() if axis not in (RATE, DECAY)) or "base"
+    return "-".join(v for axis, v in values.items() if axis not in (RATE, DECAY, FORM)) or "base"
 
 
 def _asked(
@@ -211,17 +227,23 @@ def _point(section: Section, name: str, records: list[Record]) -> Point:
     diverged = {r.seed for r in records if r.status == "diverged"} - ended
     missing = set(question.frozen_seeds) - ended - diverged
     bad = [path_of(r) for r in records if r.status == "diverged" and r.seed in diverged]
-    values = records[0].arm_values
+    values, fields = records[0].arm_values, identity(records[0].config)
     return Point(
         rate=values[RATE],
-        decay=values[DECAY],
+        decay=values.get(DECAY) or _decay(fields),
+        form=values.get(FORM, ""),
         arm=name,
-        fields=identity(records[0].config),
+        fields=fields,
         losses=tuple(end.val_loss for end in rows),
         diverged=bool(diverged),
         missing=len(missing),
         paths=(*(end.path for end in rows), *bad),
     )
+
+
+def _decay(fields: Mapping[str, Any]) -> str:
+    """The name of the weight decay of an arm whose search has no axis of it."""
+    return f"wd{max((float(v) for path, v in fields.items() if is_decay(path)), default=0.0):g}"
 
 
 # -- what a comparison makes of it --------------------------------------------------------------
@@ -263,6 +285,8 @@ def standing(section: Section, arm: str) -> Standing:
         same = [point.name for point in one.points if point.settings == own]
         differing = [
             f"{field.removeprefix('optim.')} {mine:g}"
+            if isinstance(mine, float)
+            else f"{field.removeprefix('optim.')} {mine}"
             for field, mine in own.items()
             if mine != best.settings.get(field)
         ]
@@ -276,7 +300,8 @@ def standing(section: Section, arm: str) -> Standing:
 def _strange(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Fields outside a search's business in which its runs differ from the comparison's."""
     spared = {*BUDGET, *SCORED}
-    paths = [path for path in {**ours, **theirs} if path not in spared and not is_setting(path)]
+    spared |= {*settings_of(ours), *settings_of(theirs)}
+    paths = [path for path in {**ours, **theirs} if path not in spared]
     return [path for path in paths if ours.get(path) != theirs.get(path)]
 
 

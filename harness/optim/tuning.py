@@ -27,8 +27,11 @@ FIELDS = (*RATES, *DECAYS)
 OWN = "optim.settings."
 """Before the settings of an optimizer that is not ours."""
 
-RATE, DECAY = "rate", "decay"
-"""The names of a search's own axes. The values of its other axes name the arm that is tuned."""
+RATE, DECAY, FORM = "rate", "decay", "form"
+"""The names of a search's own axes, the first of which every search has. The values of its other
+axes name the arm that is tuned."""
+FORMS = ("optim.adamw_betas", "optim.adamw_embedding_factor", "schedule.warmup_updates")
+"""What a value of `FORM` may set: what is tried of each arm beside its rate and its decay."""
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,53 @@ def test_the_only_value_of_an_axis_is_an_edge_unless_the_wider_search_found_it()
     assert len(grid.neighbours) == 1
 
 
+def formed(better: float) -> list[Record]:
+    """A search in two forms, of which `b99` is so much better everywhere."""
+    longer = []
+    for record in search(best={"dense": (2.0, 0.1)}):
+        ends = tuple(
+            e.model_copy(update={"val_loss": e.val_loss - better - 0.01 * e.val_loss})
+            for e in record.ends
+        )
+        optim = record.config["optim"] | {"adamw_betas": [0.9, 0.99]}
+        changes = {
+            "arm": f"{record.arm}-b99", "arm_values": record.arm_values | {"form": "b99"},
+            "config": record.config | {"optim": optim}, "ends": ends,
+            "diff": record.diff | {"optim.adamw_betas": [0.9, 0.99]}, "key": f"{record.key[:-1]}f",
+        }  # fmt: skip
+        longer.append(record.model_copy(update=changes))
+    plain = [
+        r.model_copy(update={"arm_values": r.arm_values | {"form": "plain"}})
+        for r in search(best={"dense": (2.0, 0.1)})
+    ]
+    arms = tuple(dict.fromkeys(r.arm for r in [*plain, *longer]))
+    asked = plain[0].question.model_copy(update={"arms": arms})
+    return [r.model_copy(update={"question": asked}) for r in [*plain, *longer]]
+
+
+def test_what_is_tried_beside_rate_and_decay_is_part_of_a_setting() -> None:
+    found = tuning.searches(section(formed(0.1), "tune_dense_vs_moe"))["dense"]
+    assert (found.measured, found.expected) == (24, 24)
+    best = found.best
+    assert best is not None
+    assert best.name == "x2, wd0.1, b99"
+    # Its neighbours are of its own form; those of the other are 0.1 and more away.
+    assert all(three[1] == best.loss for three in found.neighbours)
+    assert max(value - best.loss for three in found.neighbours for value in three) < 0.35
+    rows = texts(formed(0.1), "tune_dense_vs_moe")
+    assert rows["tuning/dense, wd0.1, b99/x2"].endswith("best")
+    assert not rows["tuning/dense, wd0.1, plain/x2"].endswith("best")
+    assert verdict(campaign() + formed(0.1)) == (
+        "not comparable: not the search's optimum (dense uses x1, wd0, plain, found x2, wd0.1, "
+        "b99; moe-active uses x1, wd0, plain, found x1, wd0, b99)"
+    )
+    # Where the form that the arms use is the best, it is as if no other had been tried.
+    assert verdict(campaign() + formed(-0.2)) == (
+        "not comparable: not the search's optimum (dense uses x1, wd0, plain, found x2, wd0.1, "
+        "plain)"
+    )
+
+
 def test_an_incomplete_search_tunes_nothing_and_a_diverged_setting_is_a_result() -> None:
     runs, found = campaign(), search()
     without = [r for r in found if r.arm != "dense-x4-wd0.4"]

@@ -63,7 +63,7 @@ def _at_rate(rate: str) -> Measure[tuple[Search, str]]:
     def cell(row: tuple[Search, str]) -> Cell:
         one, decay = row
         what = f"validation loss of {one.arm} at {rate}, {decay}, nats a token"
-        point = next((p for p in one.points if (p.rate, p.decay) == (rate, decay)), None)
+        point = next((p for p in one.points if (p.rate, p.row) == (rate, decay)), None)
         if point is not None and point.diverged:
             return plain("diverged", point.paths, what, "a seed's loss was not finite")
         losses, files = (point.losses, point.paths) if point else ((), ())
@@ -101,7 +101,7 @@ def grids(section: Section) -> Grids | None:
 
 
 def _drawn(one: Search, rates: Sequence[str], decays: Sequence[str]) -> Grid:
-    points = {(decays.index(p.decay), rates.index(p.rate)): p for p in one.points}
+    points = {(decays.index(p.row), rates.index(p.rate)): p for p in one.points}
     means = {place: p.loss for place, p in points.items() if p.losses and not p.diverged}
     return Grid(
         arm=one.arm,
@@ -115,9 +115,11 @@ def _drawn(one: Search, rates: Sequence[str], decays: Sequence[str]) -> Grid:
 
 
 def _names(found: Sequence[Search], axis: int) -> list[str]:
-    """The names of the rates (0) or the weight decays (1), in the order of their numbers."""
-    points = sorted((p for one in found for p in one.points), key=lambda p: p.place[axis])
-    return list(dict.fromkeys((p.rate, p.decay)[axis] for p in points))
+    """The names of the rates (0), or of the weight decays and forms (1), in the order of their
+    numbers."""
+    every = (p for one in found for p in one.points)
+    points = sorted(every, key=lambda p: (p.place[axis], p.form))
+    return list(dict.fromkeys((p.rate, p.row)[axis] for p in points))
 
 
 def _fields(found: Sequence[Search]) -> list[str]:
@@ -186,7 +188,7 @@ def _optimum(found: Sequence[Search]) -> list[Measure[Search]]:
     """The columns, of which those of learning rates are as many as some arm has."""
     return [
         _of_best("rate", f"factor on {_rates(found)}", lambda best: best.rate, left=True),
-        _of_best("weight_decay", "weight decay", lambda best: best.decay, left=True),
+        _of_best("weight_decay", "weight decay", lambda best: best.row, left=True),
         *map(_rate_of, _fields(found)),
         *ENDED,
     ]
