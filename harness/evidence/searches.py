@@ -7,6 +7,7 @@ that it tunes.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -209,12 +210,23 @@ def _tuned_arm(values: Mapping[str, str]) -> str:
 def _asked(
     arms: Sequence[str], found: Mapping[str, list[Point]], by_arm: Mapping[str, list[Record]]
 ) -> dict[str, int]:
-    """Settings asked for each arm: an arm without a record is known by its name alone."""
+    """Settings asked for each arm: an arm without a record is known by its name alone. What stands
+    there beside the tuned arm's name are rates and decays, which have numbers, or forms of which
+    others have records; `dense-small-x2` is no setting of `dense`."""
     asked = {arm: len(points) for arm, points in found.items()}
     prefixes = {arm: "" if arm == "base" else f"{arm}-" for arm in found}
+    forms = {point.form for points in found.values() for point in points} - {""}
+
+    def may_be(rest: str) -> bool:
+        return bool(forms) or all(re.search(r"\d", part) for part in rest.split("-"))
+
     for name in arms:
         if name not in by_arm:
-            fitting = [arm for arm, prefix in prefixes.items() if name.startswith(prefix)]
+            fitting = [
+                arm
+                for arm, prefix in prefixes.items()
+                if name.startswith(prefix) and may_be(name.removeprefix(prefix))
+            ]
             if fitting:
                 asked[max(fitting, key=lambda arm: len(prefixes[arm]))] += 1
     return asked

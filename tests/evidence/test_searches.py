@@ -161,6 +161,15 @@ def test_the_only_value_of_an_axis_is_an_edge_unless_the_wider_search_found_it()
     assert len(grid.neighbours) == 1
 
 
+def test_a_setting_of_another_arm_whose_name_goes_on_is_none_of_this_one() -> None:
+    every = search()
+    arms = (*every[0].question.arms, "dense-small-x1-wd0", "dense-x8-wd0")
+    asked = every[0].question.model_copy(update={"arms": arms})
+    group = [r.model_copy(update={"question": asked}) for r in every]
+    found = tuning.searches(section(group, "tune_dense_vs_moe"))
+    assert (found["dense"].measured, found["dense"].expected) == (12, 13)  # x8 is missing
+
+
 def formed(better: float) -> list[Record]:
     """A search in two forms, of which `b99` is so much better everywhere."""
     longer = []
