@@ -16,7 +16,17 @@ from typing import Any
 
 from harness.config import identity
 from harness.evidence.sections import Section
-from harness.optim.tuning import DECAY, FORM, FORMS, OWN, RATE, is_decay, is_setting, number
+from harness.optim.tuning import (
+    DECAY,
+    FORM,
+    FORMS,
+    OWN,
+    RATE,
+    is_decay,
+    is_setting,
+    names_number,
+    number,
+)
 from harness.records.schema import Record
 from harness.records.store import path_of
 from harness.stats.surface import Axis
@@ -186,7 +196,7 @@ def searches(section: Section) -> Mapping[str, Search]:
     found: dict[str, list[Point]] = {}
     for name, records in by_arm.items():
         values = records[0].arm_values
-        if RATE in values and name in question.arms:
+        if _searched(values) and name in question.arms:
             point = _point(section, name, records)
             found.setdefault(_tuned_arm(values), []).append(point)
     asked = _asked(question.arms, found, by_arm)
@@ -201,6 +211,14 @@ def searches(section: Section) -> Mapping[str, Search]:
         )
         for arm in order
     }
+
+
+def _searched(values: Mapping[str, str]) -> bool:
+    """Whether an arm is a point of a search: it has a rate and a decay or a form, and numbers in
+    the names of the first two. A recipe of one's own may call an axis `rate` with other values."""
+    numbers = [values[axis] for axis in (RATE, DECAY) if axis in values]
+    beside = DECAY in values or FORM in values
+    return RATE in values and beside and all(map(names_number, numbers))
 
 
 def _tuned_arm(values: Mapping[str, str]) -> str:
@@ -364,7 +382,8 @@ def _how(section: Section, search: Section) -> str:
     tokens = " to ".join(f"{n:,}" for n in dict.fromkeys([*budgets[:1], *budgets[-1:]]))
     code = "" if search.group.code == section.group.code else ", under other code"
     seeds = ", ".join(map(str, search.group.seeds))
-    return f"{tokens or 'no'} tokens, seed {seeds}{code}"
+    word = "seed" if len(search.group.seeds) == 1 else "seeds"
+    return f"{tokens or 'no'} tokens, {word} {seeds}{code}"
 
 
 def is_bundle(section: Section) -> bool:

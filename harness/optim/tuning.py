@@ -27,6 +27,7 @@ FIELDS = (*RATES, *DECAYS)
 OWN = "optim.settings."
 """Before the settings of an optimizer that is not ours."""
 
+_NUMBER = r"\d[\d.e+-]*$"
 RATE, DECAY, FORM = "rate", "decay", "form"
 """The names of a search's own axes, the first of which every search has. The values of its other
 axes name the arm that is tuned."""
@@ -94,9 +95,14 @@ def own_rate(name: str, settings: Mapping[str, float]) -> float:
     return settings[(named or rates)[0]]
 
 
+def names_number(value: str) -> bool:
+    """Whether `number` can be read."""
+    return re.search(_NUMBER, value) is not None
+
+
 def number(value: str) -> float:
     """What a value's name says: 0.5 of `x0.5`. Raises ValueError for a name without a number."""
-    found = re.search(r"\d[\d.e+-]*$", value)
+    found = re.search(_NUMBER, value)
     if found is None:
         raise ValueError(f"'{value}' names no number")
     return float(found[0])

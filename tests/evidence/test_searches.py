@@ -170,6 +170,15 @@ def test_a_setting_of_another_arm_whose_name_goes_on_is_none_of_this_one() -> No
     assert (found["dense"].measured, found["dense"].expected) == (12, 13)  # x8 is missing
 
 
+def test_axes_of_ones_own_that_are_called_rate_and_decay_are_no_search() -> None:
+    def named(values: dict[str, str]) -> list[Record]:
+        return [r.model_copy(update={"arm_values": r.arm_values | values}) for r in search()]
+
+    for values in ({"rate": "high"}, {"decay": "none"}, {"rate": "low", "form": "x1"}):
+        found = texts(named(values), "tune_dense_vs_moe")
+        assert found["scope/tuning/value"] == "none: another setting may suit an arm better"
+
+
 def formed(better: float) -> list[Record]:
     """A search in two forms, of which `b99` is so much better everywhere."""
     longer = []
