@@ -198,6 +198,12 @@ def _some(part: Part | None) -> list[Part]:
     return [] if part is None else [part]
 
 
+def _grouped(found: Sequence[Section]) -> dict[str, int]:
+    """A run's key -> the number of its group, over all sections."""
+    groups = [group for section in found for group in (section.group, *section.others)]
+    return {record.key: n for n, group in enumerate(groups) for record in group.records}
+
+
 PARTS: Mapping[str, Callable[[_Made], list[Part]]] = {
     "front-matter": lambda made: [metadata.front_matter(made.inputs.records)],
     "findings": lambda made: _some(findings.findings(made.found)),
@@ -209,7 +215,9 @@ PARTS: Mapping[str, Callable[[_Made], list[Part]]] = {
     "answers": lambda made: _some(answers.answers(made.found)),
     "references": lambda made: [
         *references.tables(made.inputs.evaluations),
-        *references.paired(made.inputs.evaluations, _references(made.inputs.records)),
+        *references.paired(
+            made.inputs.evaluations, _references(made.inputs.records), _grouped(made.found)
+        ),
     ],
     "impact": lambda made: [hours.impact(made.inputs.records)] if made.inputs.records else [],
     "benches": _benches,

@@ -284,18 +284,24 @@ def test_checking_draws_nothing_and_imports_nothing_heavy(results: Path) -> None
 
 def test_the_readme_says_of_the_comparison_what_the_card_says() -> None:
     view = "dense_vs_moe.proxy.cpu.difference/moe-active@tokens"
-    cells = json.loads((ROOT / "results" / "cells.json").read_text("utf-8"))["cells"]
+    kept = json.loads((ROOT / "results" / "cells.json").read_text("utf-8"))
+    cells = kept["cells"]
     difference, spread = cells[f"{view}/difference"]["text"].removesuffix(" (5)").split(" ± ")
     verdict = cells[f"{view}/verdict"]["text"]
     says = f"`moe-active` is {verdict} than `dense`, by {difference.lstrip('+-')} ± {spread} nats"
     readme = (ROOT / "README.md").read_text("utf-8")
     assert says in readme
-    other = "references.paired/dense_vs_moe/moe-active/0/decay-tokens@stdlib-topics"
-    more = cells[f"{other}/difference"]["text"].removeprefix("+")
-    bounds = cells[f"{other}/interval"]["text"].replace("+", "")
+    second = cells[f"{view}/second"]["text"].removesuffix(" (5)").lstrip("-")
+    assert cells[f"{view}/agrees"]["text"] == "same sign"
+    assert f", and by {second} on a second text" in readme
+    other = "references.paired/dense_vs_moe/moe-active/0/decay-tokens@stdlib-topics (f6925be5)"
+    of = cells["dense_vs_moe.proxy.cpu.loss/moe-active/val_loss@tokens"]["records"]
+    assert any("f6925be5" in path for path in kept["sets"][of])  # a run of the same table
+    less = cells[f"{other}/difference"]["text"].removeprefix("-")
+    low, high = cells[f"{other}/interval"]["text"].split(" to ")
     assert (
-        f"needs {more} bits a byte more than `dense` (95 % interval over documents {bounds};"
-        in readme
+        f"needs {less} bits a byte less than `dense` (95 % interval over documents "
+        f"{high.removeprefix('-')} to {low.removeprefix('-')};" in readme
     )
 
 

@@ -51,18 +51,23 @@ class Pair:
         return bits_per_byte_interval(nats, sizes)
 
 
-def paired(evaluations: Sequence[Evaluation], reference_of: Mapping[str, str]) -> list[Table]:
+def paired(
+    evaluations: Sequence[Evaluation],
+    reference_of: Mapping[str, str],
+    group_of: Mapping[str, int] | None = None,
+) -> list[Table]:
     """Every arm less its recipe's reference on each text, both on the same documents.
 
-    `reference_of` names a recipe's reference arm. The rows' intervals of the tables above are too
+    `reference_of` names a recipe's reference arm; `group_of` says of a run's key which of the
+    groups that may share a cell it is in: other settings' or other data's runs are no pair. The
+    rows' intervals of the tables above are too
     wide to tell two models apart: most of what they hold is how hard the documents are, for both.
     """
-    rows = [
-        (f"{pair.arm.subject.name}@{pair.arm.text}", pair)
-        for pair in _pairs(evaluations, reference_of)
-    ]
-    if not rows:
+    found = _pairs(evaluations, reference_of, group_of or {})
+    if not found:
         return []
+    names = _names([pair.arm for pair in found], lambda e: f"@{e.text}")
+    rows = [(names[path_of(pair.arm)], pair) for pair in found]
     return [
         tabulate(
             "references.paired",
@@ -76,17 +81,24 @@ def paired(evaluations: Sequence[Evaluation], reference_of: Mapping[str, str]) -
     ]
 
 
-def _pairs(evaluations: Sequence[Evaluation], reference_of: Mapping[str, str]) -> list[Pair]:
-    runs = {
-        (e.text, e.text_digest, e.context, e.subject.scale, e.subject.name): e
+def _pairs(
+    evaluations: Sequence[Evaluation], reference_of: Mapping[str, str], group_of: Mapping[str, int]
+) -> list[Pair]:
+    runs: dict[tuple[Any, ...], Evaluation] = {
+        (
+            e.text, e.text_digest, e.context, e.subject.scale,
+            group_of.get(e.subject.digest, -1), e.subject.name,
+        ): e
         for e in evaluations
         if e.subject.kind == "run"
-    }
+    }  # fmt: skip
     found = []
-    for (*where, name), one in sorted(runs.items()):
+    for (*where, name), one in sorted(
+        runs.items(), key=lambda run: (run[0][0], run[0][-1], run[0])
+    ):
         recipe, arm, *rest = name.split("/")
         reference = reference_of.get(recipe)
-        other = runs.get((*where, "/".join([recipe, str(reference), *rest])))  # type: ignore[arg-type]
+        other = runs.get((*where, "/".join([recipe, str(reference), *rest])))
         if arm != reference and other is not None:
             found.append(Pair(one, other))
     return found
@@ -113,13 +125,18 @@ def _table(scored: Sequence[Evaluation]) -> Table:
     )
 
 
-def _names(scored: Sequence[Evaluation]) -> dict[str, str]:
-    """Path -> a row's name: the subject's, with its context or digest where two share one."""
-    names = {path_of(e): e.subject.name for e in scored}
+def _names(
+    scored: Sequence[Evaluation], after: Callable[[Evaluation], str] = lambda _: ""
+) -> dict[str, str]:
+    """Path -> a row's name: the subject's and what comes `after` it, with its context or digest
+    where two share one."""
+    names = {path_of(e): e.subject.name + after(e) for e in scored}
     for more in (lambda e: f"@{e.context}", lambda e: f" ({e.subject.digest[:8]})"):
-        taken = list(names.values())
+        apart: dict[str, set[str]] = {}
+        for e in scored:
+            apart.setdefault(names[path_of(e)], set()).add(more(e))
         names = {
-            path_of(e): names[path_of(e)] + (more(e) if taken.count(names[path_of(e)]) > 1 else "")
+            path_of(e): names[path_of(e)] + (more(e) if len(apart[names[path_of(e)]]) > 1 else "")
             for e in scored
         }
     return names
