@@ -83,7 +83,8 @@ def question(made: plan.Plan, overrides: dict[str, Any] | None = None, **changes
         seeds=made.entry.seeds[made.scale],
         first_seed=made.entry.first_seed,
         role=made.recipe.role,
-        tuned_by=made.recipe.tuned_by,
+        # One search is behind a made-up campaign; the wider one where the recipe has two.
+        tuned_by=(made.recipe.tuned_by or "").replace("recheck_", "tune_") or None,
         arms=tuple(arm.name for arm in made.arms),
         notes=dict(made.recipe.notes),
         horizons=tuple(horizon.name for horizon in made.recipe.horizons),

@@ -42,7 +42,7 @@ def findings(found: Sequence[Section]) -> Table | None:
         return None
     return listed(
         "findings",
-        "Every question that a recipe asked before it ran, and its answer. What cannot be compared "
+        "Every question asked before its runs, and its answer. What cannot be compared "
         "has no number.",
         sorted(said, key=lambda cells: cells[0].interval is None),
         ("answer", "details"),

@@ -161,7 +161,7 @@ def _validation(record: Record) -> str:
     said = f"{d.val_tokens:,} tokens, {size}, {d.val_documents} documents"
     if (other := d.second) is not None:
         said += (
-            f"; at the end a second text ({', '.join(other.mix)}), {other.tokens:,} tokens, "
+            f"; and a second text: {', '.join(other.mix)}, {other.tokens:,} tokens, "
             f"{other.documents} documents"
         )
     return said
