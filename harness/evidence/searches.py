@@ -361,9 +361,10 @@ def summary(section: Section) -> str:
     """How the arms' settings were chosen, for the scope."""
     if is_bundle(section):
         return "none: a bundle's settings are as published"
+    if searches(section):
+        wider = section.search
+        return "this is the search" + (f", about what {wider.name} found" if wider else "")
     if section.search is None:
-        if searches(section):
-            return "this is the search"
         return "none: another setting may suit an arm better"
     found = [standing(section, arm) for arm in section.group.question.arms]
     parts = [

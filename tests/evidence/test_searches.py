@@ -150,6 +150,9 @@ def test_the_only_value_of_an_axis_is_an_edge_unless_the_wider_search_found_it()
     near = rechecked(best=(1.0, 0.1), decay="wd0.1")
     inside = next(s for s in sections([*wide, *near]) if s.recipe == "recheck")
     grid = tuning.searches(inside)["dense"]
+    assert tuning.summary(inside) == (
+        "this is the search, about what tune_dense_vs_moe.smoke.cpu found"
+    )
     assert grid.edges == ()
     # Rates by its own runs, decays by the wider one's.
     assert [len(three) for three in grid.neighbours] == [3, 3]
