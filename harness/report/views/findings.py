@@ -127,8 +127,8 @@ def _text(section: Section) -> str:
     return f"{data}; scored on {scope.validation(section.group.records)}" if data else ""
 
 
-def _where(section: Section) -> str:
-    return f"`{section.recipe}` at {section.scale} on {section.device}"
+def _place(section: Section) -> str:
+    return f" at {section.scale} on {section.device}"
 
 
 def _each(
@@ -142,7 +142,10 @@ def _each(
     sentences = []
     for said, of in same.items():
         files = tuple(path_of(r) for section in of for r in section.group.records)
-        names = "; ".join(dict.fromkeys(_where(section) for section in of))
+        places: dict[str, list[str]] = {}
+        for section in of:
+            places.setdefault(_place(section), []).append(f"`{section.recipe}`")
+        names = "; ".join(f"{', '.join(dict.fromkeys(named))}{at}" for at, named in places.items())
         cell = Cell(f"{names}: {said}.", files, what, "the same in all runs", len(files))
         sentences.append((cell,))
     return listed(name, caption, sentences, ("answer",)) if sentences else None
