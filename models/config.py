@@ -12,6 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
+SIZES = ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "ffn")
+LARGEST = 2**31 - 1
+"""Of a size: what torch takes for one dimension, and more than any model has."""
+
 
 class Counted(BaseModel):
     """What one layer's part amounts to, counted from the module that was built."""
@@ -110,9 +114,12 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for name in ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "ffn"):
+        for name in SIZES:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in (*SIZES, "max_seq_len", "experts"):
+            if getattr(self, name) > LARGEST:
+                raise ValueError(f"{name} must be at most {LARGEST:,}")
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
         if self.head_dim % 2:

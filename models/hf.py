@@ -319,7 +319,7 @@ def read_config(folder: Path) -> ModelConfig:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{path}: {where} {first['msg']}".replace(":  ", ": ")) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{path}: {error}") from None
     if not (math.isfinite(config.norm_eps) and 0 < config.rope_theta < math.inf):
         raise ValueError(f"{path}: rms_norm_eps and rope_theta must be finite numbers")

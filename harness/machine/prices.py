@@ -56,10 +56,13 @@ def _price(number: int, entry: dict[str, Any]) -> Price:
     if set(entry) != wanted:
         odd = sorted(set(entry) ^ wanted)
         raise RequestError(f"{where}: missing or unknown field {', '.join(odd)}")
+    for name in sorted(wanted - {"value", "read"}):
+        if not isinstance(entry[name], str):
+            raise RequestError(f"{where}: {name} {entry[name]!r} is not a text")
     if entry["unit"] != UNIT:
         raise RequestError(f"{where}: unit '{entry['unit']}', where only {UNIT} is read")
     value = entry["value"]
-    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+    if type(value) not in (int, float) or not (math.isfinite(value) and value > 0):
         raise RequestError(f"{where}: value {value!r} is not a positive number")
     if entry["device"] not in peaks():
         raise RequestError(f"{where}: no device '{entry['device']}' in hardware.toml")

@@ -86,7 +86,14 @@ def test_prices_carry_their_origin_and_are_checked(tmp_path):
     tail = 'read = 2026-11-01\nsource = "s"\n'
     (folder / "prices.toml").write_text("[[price]]\n" + line.format(0.5, "USD/h") + tail)
     assert prices.price_of("rtx-4090", results=tmp_path).value == 0.5
-    for value, unit, word in [(-1, "USD/h", "positive"), (0.5, "EUR/h", "EUR/h")]:
+    (folder / "prices.toml").write_text(
+        "[[price]]\n" + line.replace('"rtx-4090"', '["rtx-4090"]').format(0.5, "USD/h") + tail
+    )
+    with pytest.raises(RequestError, match=r"device .* is not a text"):
+        prices.prices(tmp_path)
+    for value, unit, word in [
+        (-1, "USD/h", "positive"), ("true", "USD/h", "positive"), (0.5, "EUR/h", "EUR/h"),
+    ]:  # fmt: skip
         (folder / "prices.toml").write_text("[[price]]\n" + line.format(value, unit) + tail)
         with pytest.raises(RequestError, match=word):
             prices.prices(tmp_path)

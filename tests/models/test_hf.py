@@ -131,6 +131,9 @@ DAMAGE = {
     ),
     "no width": (lambda f: edit_config(f, hidden_size=None), "config.json: "),
     "a size in words": (lambda f: edit_config(f, vocab_size="many"), "vocab_size Input should"),
+    "a size without end": (lambda f: edit_config(f, hidden_size=10**30), "width must be at most"),
+    "a number without end": (lambda f: edit_config(f, rms_norm_eps=10**400), "int too large"),
+    "no heads": (lambda f: edit_config(f, num_attention_heads=0, head_dim=None), "zero"),
     "vocabulary": (
         lambda f: edit_config(f, vocab_size=96),
         r"embed_tokens.weight' is \(97, 40\), but config.json's vocab_size makes it \(96, 40\)",

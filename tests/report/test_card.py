@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,14 @@ def test_a_fresh_card_passes_and_is_not_written_again(results: Path) -> None:
     assert f"](../{EXPERTS})" in text
     assert "### Measured on CPU" in text
     assert "### Measured on GPU" not in text
+
+
+def test_what_a_strangers_cells_hold_does_not_reach_the_terminal_whole(results: Path) -> None:
+    path = results / "cells.json"
+    path.write_bytes(b"\x00\x9b" + "\x9b31m\x1b[2J".encode() + path.read_bytes())
+    shown = card.check(results)
+    assert shown is not None
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", shown)
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
