@@ -60,7 +60,9 @@ class Fuzz:
     def judge(self, name: str, said: Said) -> None:
         self.done[f"{name}: exit {said.code}"] += 1
         self.slowest = max(self.slowest, said.seconds)
-        self.faults += [f"{name}: {fault}" for fault in said.faults()]
+        for fault in said.faults():
+            self.faults.append(f"{name}: {fault}")
+            print(f"fault: {self.faults[-1]}", flush=True)  # known though the rest be cut off
 
     def lines(self) -> list[str]:
         total = Counter(what.rpartition(": ")[2] for what in self.done.elements())
@@ -208,6 +210,8 @@ def _seal_again(path: Path) -> None:
     """Anybody can compute a seal."""
     from harness.data.manifest import seal
 
+    if not path.is_file():  # a pipe would be waited for
+        return
     try:
         content = json.loads(path.read_bytes())
         content["seal"] = seal(content)
