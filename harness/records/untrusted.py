@@ -15,6 +15,8 @@ from harness.files import read_regular
 MAX_JSON_BYTES = 64 * 2**20
 """The most that an index, an evaluation or a bench may have: many times what ours come to."""
 KEPT = "\n\t"
+TOO_DEEP = b"nested more deeply than it can be read"
+"""In the place of such a text: no JSON, so that whoever parses it refuses it."""
 _ESCAPED = re.compile(rb"\\[bfru]")
 """How a JSON text may write a control character."""
 _BIDI = "\u061c\u200e\u200f" + "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
@@ -35,10 +37,11 @@ def json_without_controls(text: bytes) -> bytes:
         raw = text.decode("utf-8")
         if not _ESCAPED.search(text) and without_controls(raw, kept="\n\t\r") == raw:
             return text
-        content = json.loads(raw)
-    except (ValueError, RecursionError):
+        return json.dumps(cleaned(json.loads(raw))).encode()
+    except ValueError:
         return text
-    return json.dumps(cleaned(content)).encode()
+    except RecursionError:  # what could not be cleaned is not handed on
+        return TOO_DEEP
 
 
 def cleaned(value: Any) -> Any:
