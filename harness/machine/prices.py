@@ -47,6 +47,8 @@ def prices(results: Path | None = None) -> list[Price]:
     a value that is not a positive number.
     """
     entries = read_toml(FILE, results).get("price", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise RequestError("prices.toml: price is no list of tables: each begins with [[price]]")
     return [_price(number, entry) for number, entry in enumerate(entries, 1)]
 
 

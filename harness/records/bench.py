@@ -7,9 +7,9 @@ torch.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from harness.config import Frozen
 from harness.errors import RequestError, explain
@@ -34,6 +34,14 @@ class BenchRow(Frozen):
     ratio_high: float | None = None
     base: str | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        bounds = [self.ratio_low, self.ratio_to_base, self.ratio_high]
+        known = [one for one in bounds if one is not None]
+        if known != sorted(known) or any(one <= 0.0 for one in known):
+            raise ValueError(f"a ratio within its bounds, above 0, not {bounds}")
+        return self
 
 
 class Bench(Frozen):

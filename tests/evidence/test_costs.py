@@ -91,6 +91,10 @@ def test_prices_carry_their_origin_and_are_checked(tmp_path):
     )
     with pytest.raises(RequestError, match=r"device .* is not a text"):
         prices.prices(tmp_path)
+    for text in ("price = 3", 'price = "x"', "price = [1, 2]", "[price]\nvalue = 1"):
+        (folder / "prices.toml").write_text(text)
+        with pytest.raises(RequestError, match="no list of tables"):
+            prices.prices(tmp_path)
     for value, unit, word in [
         (-1, "USD/h", "positive"), ("true", "USD/h", "positive"), (0.5, "EUR/h", "EUR/h"),
     ]:  # fmt: skip

@@ -134,3 +134,16 @@ def test_of_every_character_of_unicode_controls_alone_are_taken(kept: str) -> No
         | set("\u061c\u200e\u200f")
     )  # the three marks have the letters' own direction
     assert set(every) - left == gone - set(kept)
+
+
+@pytest.mark.parametrize(
+    "row", [{"ratio_low": 3.0}, {"ratio_high": -1.0}, {"ratio_to_base": 0.0}, {"ratio_high": 1.0}]
+)
+def test_a_ratio_outside_its_bounds_is_refused_before_it_is_drawn(row: dict[str, float]) -> None:
+    good = {
+        "group": "g", "name": "n", "median_seconds": 1.0, "iqr_seconds": 0.1, "rounds": 3,
+        "ratio_to_base": 2.0, "ratio_low": 1.5, "ratio_high": 2.5, "base": "b",
+    }  # fmt: skip
+    bench.BenchRow.model_validate(good)
+    with pytest.raises(ValidationError, match="within its bounds"):
+        bench.BenchRow.model_validate(good | row)
