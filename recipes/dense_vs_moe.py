@@ -5,8 +5,7 @@ a scale, the axis also touches the learning rates and weight decays, and says so
 
 At `proxy` the question's pair alone is run: rates are chosen at the runs' own length there
 (`recheck_dense_vs_moe`), about what a wider and shorter search found, which has been done for these
-two. `dense-small`, a dense model of `moe-total`'s active size, will say what a gain at equal FLOPs
-is worth; `as_published` has the seed card's baseline.
+two; `as_published` has the seed card's baseline.
 
 Over a ladder's rungs the dense model and the mixture of as many active parameters are run at three
 budgets of one stem, both with the settings that a search gave the dense model there.
@@ -18,7 +17,7 @@ from harness import presets
 from harness.config import replace
 from harness.optim import tuning
 from harness.recipe import RUNGS, ActiveFlops, Axis, Match, Primary, Recipe, Scale, Tokens, recipe
-from models.presets import CONTROL, KINDS, model
+from models.presets import KINDS, model
 from recipes.optimizers import CLIMBING, carried, climbing
 
 SEARCH = "tune_dense_vs_moe"
@@ -34,19 +33,8 @@ leaves out (their view `optimum`), for the kinds that are run there. A scale tha
 all, with the base's settings."""
 NOTES = {
     "moe-160m": "the seed card's baseline; matched to nothing, exploratory",
-    CONTROL: "the control of moe-total at equal FLOPs: its active size, dense; exploratory",
 }
-
-MATCHES = (
-    Match("moe-active", "dense", "active"),
-    Match("moe-total", "dense", "total"),
-    Match(CONTROL, "moe-total", "active"),
-)
-
-
-def kinds(scale: Scale) -> tuple[str, ...]:
-    """The arms of a scale: those with settings of their own, where some have."""
-    return tuple(TUNED.get(scale, KINDS))
+MATCHES = (Match("moe-active", "dense", "active"), Match("moe-total", "dense", "total"))
 
 
 @recipe(
@@ -71,7 +59,7 @@ def dense_vs_moe(scale: Scale) -> Recipe:
             "model": model(kind, scale),
             **(TUNED[scale][kind].changes(base) if scale in TUNED else {}),
         }
-        for kind in kinds(scale)
+        for kind in TUNED.get(scale, KINDS)
     }
     return Recipe(
         base,

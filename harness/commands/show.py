@@ -149,7 +149,6 @@ def _time(plan: Plan, records: Sequence[Record], where: Target) -> tuple[str, st
     return f"{minutes} {basis}", f"dollars: about {paid:,.2f} at {where.price.text}"
 
 
-@cache
 def _prepared(data: DataConfig) -> int | None:
     """The training tokens of a specification that is in the cache."""
     try:
@@ -160,7 +159,8 @@ def _prepared(data: DataConfig) -> int | None:
 
 
 def _print_needs(plan: Plan) -> None:
-    passes = needs.epochs(plan.runs, _prepared)
+    prepared = cache(_prepared)  # many runs, few texts
+    passes = needs.epochs(plan.runs, prepared)
     if passes is None:
         _say("epochs: not known before the data is prepared")
     else:
@@ -172,7 +172,7 @@ def _print_needs(plan: Plan) -> None:
         )
     checkpoints, data = (
         needs.disk_bytes(plan.runs, keeps=SMALL_BYTES) / 1e9,
-        needs.data_bytes(plan, _prepared) / 1e9,
+        needs.data_bytes(plan, prepared) / 1e9,
     )
     _say(f"disk: {checkpoints:,.1f} GB of checkpoints at most, {data:,.1f} GB of prepared data")
     host = needs.host_bytes(plan.runs, _at_once(plan)) / 1e9

@@ -5,7 +5,6 @@ An unknown device has no price. May not import torch, and may not guess.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,8 @@ from harness.machine.facts import read_toml
 from harness.machine.hardware import peaks
 
 FILE = "prices.toml"
+MOST = 1e6
+"""Dollars an hour: more is no price."""
 UNIT = "USD/h"
 NO_PRICE = "n/a"
 
@@ -64,8 +65,8 @@ def _price(number: int, entry: dict[str, Any]) -> Price:
     if entry["unit"] != UNIT:
         raise RequestError(f"{where}: unit '{entry['unit']}', where only {UNIT} is read")
     value = entry["value"]
-    if type(value) not in (int, float) or not (math.isfinite(value) and value > 0):
-        raise RequestError(f"{where}: value {value!r} is not a positive number")
+    if type(value) not in (int, float) or not 0 < value < MOST:
+        raise RequestError(f"{where}: value {value!r} is not a positive number below {MOST:,.0f}")
     if entry["device"] not in peaks():
         raise RequestError(f"{where}: no device '{entry['device']}' in hardware.toml")
     if not isinstance(entry["read"], date):

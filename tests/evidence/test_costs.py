@@ -96,7 +96,8 @@ def test_prices_carry_their_origin_and_are_checked(tmp_path):
         with pytest.raises(RequestError, match="no list of tables"):
             prices.prices(tmp_path)
     for value, unit, word in [
-        (-1, "USD/h", "positive"), ("true", "USD/h", "positive"), (0.5, "EUR/h", "EUR/h"),
+        (-1, "USD/h", "positive"), ("true", "USD/h", "positive"),
+        ("9" * 400, "USD/h", "positive"), ("nan", "USD/h", "positive"), (0.5, "EUR/h", "EUR/h"),
     ]:  # fmt: skip
         (folder / "prices.toml").write_text("[[price]]\n" + line.format(value, unit) + tail)
         with pytest.raises(RequestError, match=word):

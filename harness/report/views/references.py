@@ -60,8 +60,8 @@ def paired(
 
     `reference_of` names a recipe's reference arm; `group_of` says of a run's key which of the
     groups that may share a cell it is in: other settings' or other data's runs are no pair. The
-    rows' intervals of the tables above are too
-    wide to tell two models apart: most of what they hold is how hard the documents are, for both.
+    rows' intervals of the tables above are too wide to tell two models apart: most of what they
+    hold is how hard the documents are, for both.
     """
     found = _pairs(evaluations, reference_of, group_of or {})
     if not found:
