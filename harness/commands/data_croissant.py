@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.data import croissant
+from harness.data import checked, croissant
 from harness.data.adopted import open_folder
 
 
@@ -28,5 +28,7 @@ class Options:
 
 
 def data_croissant(options: Options) -> None:
-    """Print it as JSON. Raises RequestError for what is no prepared folder."""
-    print(json.dumps(croissant.describe(open_folder(options.folder)), indent=2))
+    """Print it as JSON. Raises RequestError for what is no prepared folder, or a damaged one."""
+    prepared = open_folder(options.folder)
+    checked.check(prepared)
+    print(json.dumps(croissant.describe(prepared), indent=2))

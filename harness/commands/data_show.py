@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.data import left_out
+from harness.data import checked, left_out
 from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared, describe
 from harness.data.sealing import PREPARATION
@@ -65,6 +65,7 @@ def data_show(options: Options) -> None:
     if options.split not in SPLITS:
         raise RequestError(f"no split '{options.split}'; known: {', '.join(SPLITS)}")
     prepared = open_folder(options.folder, tokenizer=options.tokenizer, progress=print)
+    checked.check(prepared)  # what is shown is what would be trained on
     print(describe(prepared.manifest))
     for line in _left_out(prepared.folder):
         print(line)

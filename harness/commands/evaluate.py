@@ -25,7 +25,7 @@ from harness.commands.options import (
     TokenizerOption,
 )
 from harness.commands.planned import as_command, read_device
-from harness.data import assets, texts
+from harness.data import assets, checked, texts
 from harness.data.adopted import open_folder
 from harness.data.manifest import UNKNOWN, Prepared
 from harness.errors import RequestError, nearest
@@ -230,6 +230,7 @@ def _validation(
     config = loaded.config
     if config is not None and devices.of(device).deterministic:
         torch.set_num_threads(config.train.threads)  # sums depend on it
+    checked.check(prepared)
     rows = read_validation(prepared.folder)
     eval_batch = config.train.eval_batch if config else 8
     score = score_rows(loaded.model, rows, eval_batch, torch.device(device))
@@ -287,6 +288,8 @@ class _Progress:
 def _unigram(prepared: Prepared, documents: Sequence[np.ndarray], size: int) -> Unigram:
     """The training tokens' add-one-smoothed unigram model on the same tokens."""
     import numpy as np
+
+    checked.check(prepared)
 
     from harness.data.batches import read_split
 
