@@ -38,7 +38,7 @@ OPTIMIZER_BYTES = {
 def checks(pool: Statements) -> list[Check]:
     """All arithmetic tests of a claim."""
     claim = pool.claim
-    found = [*_limits(claim), *_relations(pool), *_parameters(pool)]
+    found = [*_limits(claim), *_relations(pool), *_parameters(pool), *_embedding(pool)]
     if claim.impossible is not None:
         found.append(Check("arithmetic", str(claim.impossible), FAILS, (claim.impossible.reading,)))
     if claim.sum is not None:
@@ -144,6 +144,25 @@ def _parameters(pool: Statements) -> list[Check]:
         found.append(
             Check("arithmetic", text, FAILS, _counted_otherwise(pool, name, real, value.interval))
         )
+    return found
+
+
+def _embedding(pool: Statements) -> list[Check]:
+    """Parameters with or without the embedding, under each meaning of the word."""
+    model, found = pool.model, []
+    for name in ("embedding_parameters", "non_embedding_parameters"):
+        value = pool.known.get(name)
+        if model is None or value is None or not pool.is_own([value]):
+            continue
+        rest = name.startswith("non")
+        ways = {f"{'less ' if rest else ''}{way}": model.total - count if rest else count
+                for way, count in model.embeddings.items()}  # fmt: skip
+        fits = [way for way, count in ways.items() if value.interval.holds(count)]
+        told = fits[:1] or list(ways)
+        listed = "; ".join(f"{way}: {ways[way]:,}" for way in told)
+        text = f"{model.described}: {readings.words(name)} {listed}, stated {value.text}"
+        reading = (f"if it read {ways[told[0]]:,}",)
+        found.append(Check("arithmetic", text, HOLDS if fits else FAILS, () if fits else reading))
     return found
 
 

@@ -30,7 +30,7 @@ exact, in seconds, money, bytes or a fraction. Reads and checks; judges nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
@@ -64,6 +64,8 @@ _TYPES: dict[str, type] = {
     "address": str, "read": date, "note": str, "with": list, "device": str, "model": dict,
     "runs": list, "sum": dict, "shares": list,
 }  # fmt: skip
+SPENT = ("cost", "data", "training")
+"""Kinds of claims whose large numbers are amounts that somebody chose."""
 COUNTS = ("steps", "updates", "micro_steps", "tokens")
 
 
@@ -101,6 +103,8 @@ class Claim:
     address: str
     read: date
     note: str | None = None
+    line: int | None = None
+    """Where it stands in its file."""
     rests_on: tuple[str, ...] = ()
     device: str | None = None
     step: str | None = None
@@ -128,6 +132,12 @@ class ClaimsFile:
 
     order: tuple[str, ...]
     """Ids, each after those it rests on."""
+    name: str = ""
+    """The file's own name."""
+
+    def place(self, claim: Claim) -> str:
+        """Where a claim stands: `claims.toml:12`."""
+        return f"{self.name}:{claim.line}" if claim.line else self.name
 
 
 def load(path: Path | None, results: Path | None = None) -> ClaimsFile:
@@ -163,10 +173,11 @@ def parse(text: str, name: str) -> ClaimsFile:
     except RequestError as error:
         raise RequestError(f"{name}: {error}") from None
     claims: list[Claim] = []
+    heads = tomlfile.heads(text)
     number = 0
     try:
         for number, entry in enumerate(entries, 1):
-            claims.append(_claim(entry, content, number))
+            claims.append(replace(_claim(entry, content, number), line=heads.get(number)))
         number = 0
         order = _order(claims)
     except RequestError as error:
@@ -174,7 +185,7 @@ def parse(text: str, name: str) -> ClaimsFile:
         raise RequestError(f"{name}{f':{line}' if line else ''}: {error}") from None
     return ClaimsFile(
         content["title"], content["address"], content["read"], content.get("copy"),
-        tuple(claims), order,
+        tuple(claims), order, name,
     )  # fmt: skip
 
 
@@ -200,7 +211,7 @@ def _claim(entry: Mapping[str, Any], card: Mapping[str, Any], number: int) -> Cl
             model=model,
             impossible=impossible,
             runs=tuple(_run(run) for run in entry.get("runs", ())),
-            sum=_sum(entry["sum"]) if "sum" in entry else None,
+            sum=_sum(entry["sum"], entry["kind"]) if "sum" in entry else None,
             shares=tuple(printed.read("share", share) for share in entry.get("shares", ())),
             evidence=_table(entry, "evidence"),
             compares=_table(entry, "compares"),
@@ -301,7 +312,7 @@ def _run(run: Mapping[str, Any]) -> TimedRun:
     return TimedRun(counted[0], amount, time, rate)
 
 
-def _sum(entry: Mapping[str, Any]) -> PrintedSum:
+def _sum(entry: Mapping[str, Any], kind: str) -> PrintedSum:
     together = ("total", "mean", "sd")
     _known(entry, {"parts", "weights", *together}, "field of a sum")
     parts, weights = entry.get("parts"), entry.get("weights", [])
@@ -309,13 +320,19 @@ def _sum(entry: Mapping[str, Any]) -> PrintedSum:
         raise RequestError("a sum states two parts or more, and their total, mean or sd")
     if not isinstance(weights, list) or len(weights) not in (0, len(parts)):
         raise RequestError("weights: as many as there are parts")
-    told = {name: printed.read("whole", entry[name]) for name in together if name in entry}
+    told = {name: _summed(entry[name], kind) for name in together if name in entry}
     read = tuple(printed.read("whole", weight) for weight in weights)
     if any(weight.interval.low < 0 for weight in read) or (
         read and not any(weight.interval.middle for weight in read)
     ):
         raise RequestError("weights: none below zero, and not all of them zero")
-    return PrintedSum(tuple(printed.read("part", part) for part in parts), read, **told)
+    return PrintedSum(tuple(_summed(part, kind) for part in parts), read, **told)
+
+
+def _summed(content: object, kind: str) -> Printed:
+    """A part of a sum or the whole; thousands and billions of training are tokens, a budget."""
+    found = printed.read("part", content)
+    return printed.read("tokens", content) if found.kind == "count" and kind in SPENT else found
 
 
 def _known(entry: Mapping[str, Any], known: Iterable[str], what: str) -> None:

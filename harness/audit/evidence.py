@@ -7,23 +7,24 @@ claim: those questions stay open.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from harness.audit.claims import Claim
 from harness.audit.pool import FAILS, OPEN, Check, Statements
-from harness.audit.printed import Printed, plain
+from harness.audit.printed import Printed
 from harness.audit.readings import words
+from harness.audit.spelling import joined, of_number, plain, spelt_out
+from harness.audit.units import BYTES, MAGNITUDES, TIME
 
 MIN_RUNS = 3
 """As many runs an arm as our own verdicts ask for (`stats.inference.MIN_PAIRS`, whose import
 takes a second)."""
 _NUMERAL = re.compile(r"(\d+(?:[,_]\d{3})*(?:\.\d+)?|\.\d+)\s*([^\s\d|,;:()*“”\"]*)")
-_SPELT = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-    "eleven", "twelve",
-)  # fmt: skip
-_WORD = re.compile(rf"(?i)\b(?:{'|'.join(_SPELT)})\b")
+
+_SIZES: tuple[Mapping[str, float], ...] = (MAGNITUDES, TIME, BYTES)
 
 
 def checks(pool: Statements) -> list[Check]:
@@ -54,22 +55,24 @@ def _quoted(claim: Claim) -> list[Check]:
     """Numbers as printed that neither the quote nor the note prints.
 
     Where a single one is missing and the quote prints another of the same unit and length, that
-    nothing claims, one of the two was copied wrongly; else the quote is only a part of the page.
+    nothing claims, or the same in another unit, one of the two was copied wrongly; else the quote
+    is only a part of the page.
     """
     quote = _numerals(claim.quote)
-    told = {numeral for numeral, _ in [*quote, *_numerals(claim.note or "")]}
+    told = [*quote, *_numerals(claim.note or "")]
     stated = list(_stated(claim))
-    claimed = {numeral for _, one in stated for numeral, _ in _numerals(one.text)}
+    claimed = {numeral for _, one in stated for numeral, _ in _found(of_number(one.text))}
     missing = [
-        (name, one, _numerals(one.text))
+        (name, one, own)
         for name, one in stated
         if one.kind is not None  # a bare number is the file's own
-        and not told.issuperset(numeral for numeral, _ in _numerals(one.text))
+        and (own := next((n for n in _found(of_number(one.text)) if not _printed(n, told)), None))
     ]
     found = []
     for name, one, own in missing:
         text = f"{words(name)} {one.text}: not in the quote"
-        free = [n + unit for n, unit in quote if n not in claimed and _like(own[-1], n, unit)]
+        free = [n + unit for n, unit in quote if n not in claimed and _like(own, n, unit)]
+        free += [n + unit for n, unit in quote if n == own[0] and _rescaled(own[1], unit)]
         if free and len(missing) == 1:
             reading = f"if the quote read {one.text}, or {free[0]} were claimed"
             found.append(Check("quote", f"{text}, which has {free[0]}", FAILS, (reading,)))
@@ -78,6 +81,38 @@ def _quoted(claim: Claim) -> list[Check]:
             text += ", nor in the note"
             found.append(Check("quote", text, OPEN, (reading,), decisive=True))
     return found
+
+
+def _printed(own: tuple[str, str], told: Sequence[tuple[str, str]]) -> bool:
+    """Whether a number stands among others: with its digits, or written out otherwise ("1.1B" as
+    "1,100M") and no more coarsely."""
+    size, last = _size(*own)
+    for numeral, unit in told:
+        other, step = _size(numeral, unit)
+        if numeral == own[0] and not _rescaled(own[1], unit):
+            return True
+        if math.isclose(size, other, rel_tol=1e-9) and step <= last * (1 + 1e-9):
+            return True
+    return False
+
+
+def _size(numeral: str, unit: str) -> tuple[float, float]:
+    """(A number in the base of its unit, one of its last digit)."""
+    word = _word(unit)
+    scale = next((table[word] for table in _SIZES if word in table), 1.0)
+    return float(numeral) * scale, scale * 10.0 ** -len(numeral.partition(".")[2])
+
+
+def _rescaled(own: str, unit: str) -> bool:
+    """Whether two words are of one kind and of different size: hours and minutes, M and B."""
+    first, second = _word(own), _word(unit)
+    return any(
+        table[first] != table[second] for table in _SIZES if first in table and second in table
+    )
+
+
+def _word(unit: str) -> str:
+    return "".join(takewhile(str.isalpha, unit))
 
 
 def _stated(claim: Claim) -> Iterator[tuple[str, Printed]]:
@@ -96,8 +131,13 @@ def _stated(claim: Claim) -> Iterator[tuple[str, Printed]]:
 
 
 def _numerals(text: str) -> list[tuple[str, str]]:
-    """Each number of a text with the word behind it: "360M parameters" -> ("360", "M")."""
-    text = _WORD.sub(lambda word: str(_SPELT.index(word[0].lower())), plain(text))
+    """Each number of a quote with the word behind it: "360M parameters" -> ("360", "M"); digits
+    with spaces between are read both ways."""
+    text = spelt_out(plain(text))
+    return [one for reading in dict.fromkeys((text, joined(text))) for one in _found(reading)]
+
+
+def _found(text: str) -> list[tuple[str, str]]:
     return [(re.sub("[,_]", "", n), unit.rstrip(".")) for n, unit in _NUMERAL.findall(text)]
 
 

@@ -125,7 +125,8 @@ def plain(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
     copy = f" ({one_line(card.copy)})" if card.copy else ""
     blocks = [f"{one_line(card.title)}\n{one_line(card.address)}, read {card.read}{copy}"]
     for one in findings:
-        lines = [f"[{one.verdict}] {one.claim.id}: “{one_line(one.claim.quote)}”"]
+        place = f" ({one_line(card.place(one.claim))})" if card.name else ""
+        lines = [f"[{one.verdict}] {one.claim.id}{place}: “{one_line(one.claim.quote)}”"]
         if one.claim.note:
             lines.append(f"    known:   {one_line(one.claim.note)}")
         lines += [f"    implies: {text}" for text in one.implied]
@@ -137,6 +138,7 @@ def plain(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> str:
 def as_json(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> dict[str, Any]:
     """The same for a program."""
     return {
+        "file": card.name,
         "title": card.title,
         "address": card.address,
         "read": str(card.read),
@@ -144,6 +146,7 @@ def as_json(card: ClaimsFile, findings: Sequence[AuditedClaim]) -> dict[str, Any
         "claims": [
             {
                 "id": one.claim.id,
+                "line": one.claim.line,
                 "kind": one.claim.kind,
                 "quote": one.claim.quote,
                 "address": one.claim.address,

@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.audit import readings, timings
+from harness.audit import memory, readings, timings
+from harness.audit.memory import at_most, many
 from harness.audit.pool import FAILS, HOLDS, OPEN, Check, Statements
 from harness.audit.printed import Interval, exact
-from harness.audit.solve import Conflict, Value, number, quantity, solve
+from harness.audit.solve import Conflict, Value, quantity, solve
 
-UNKNOWN_SHAPE = (0.6, 1.6)
-"""Without the model's sizes, FLOPs a token are 6N times something: without the embedding it is
-0.7 of it in small models, with attention over 8,192 tokens 1.5."""
+LARGE = 3e9
+"""Parameters beyond which a vocabulary is a small part of a model."""
+FULL_LENGTH = 8192.0
+"""Tokens a sequence where a claim does not say, at the most."""
 UNCOUNTED = 0.02
 """Softmax, norms, rotary: what formulas for FLOPs leave out or count in their own ways."""
 _ACHIEVED = ("mfu", "total_flops", "flops_per_second")
@@ -24,12 +26,6 @@ _BORROWED = {
     "tokens_per_second", "tokens_per_device_second", "steps_per_second", "updates_per_second",
     "micro_steps_per_second", "tokens_per_step", "time_per_step", "time_per_update",
 }  # fmt: skip
-WEIGHT_PASSES = 2
-"""A micro-step reads every working weight at least twice: forward and backward."""
-WEIGHT_BYTES = 2
-"""The size of a bf16 weight."""
-LEAST_BYTES = 0.5
-"""The size of the smallest weight that text is generated with: four bits."""
 _OF_A_RUN = {
     "micro_batch", "grad_accum", "seq_len", "devices", "tokens_per_step", "tokens_per_update",
     "tokens_per_micro_step", "sequences_per_update", "parameters", "active_parameters",
@@ -73,9 +69,9 @@ def checks(pools: Sequence[Statements]) -> list[list[Check]]:
             *timings.checks(pool),
             *(_accounted(pool, account, common.get(pool.claim.address)) for account in own),
             *_utilisation(pool),
+            *_rated(pool),
             *_runs(pool),
-            *_bandwidth(pool),
-            *_decoding(pool),
+            *memory.checks(pool),
         ]
         for pool, own in zip(pools, accounts, strict=True)
     ]
@@ -92,7 +88,7 @@ def _conventions(pool: Statements) -> list[tuple[str, Interval]]:
     count = pool.worked
     if count is None:
         return []
-    low, high = UNKNOWN_SHAPE
+    low, high = _unknown_shape(count.interval.middle, pool.seq_len)
     six = count.interval.scaled(6.0)
     return [
         (
@@ -100,6 +96,22 @@ def _conventions(pool: Statements) -> list[tuple[str, Interval]]:
             Interval(six.low * low, six.high * high, six.middle),
         )
     ]
+
+
+def _unknown_shape(parameters: float, seq_len: float | None) -> tuple[float, float]:
+    """FLOPs a token over 6N, at least and at most, of a model whose sizes are not told.
+
+    Without its embedding, of which there may be most of a very small model; and with attention to
+    every position, 12·layers·width·length, where layers are a 16th of the width at the most (a
+    64th where the length is a guess too).
+    """
+    low = 0.25 if parameters < 1e8 else 0.6 if parameters < LARGE else 0.8
+    if parameters <= 0:
+        return low, 1.6
+    share = 16 if seq_len is not None else 64
+    width = (parameters * share / 12) ** (1 / 3)
+    high = 1 + (FULL_LENGTH if seq_len is None else seq_len) / (6 * width)
+    return low, high if seq_len is not None else min(high, 1.6)
 
 
 def _with(pool: Statements, name: str, flops: Interval) -> dict[str, Value]:
@@ -189,44 +201,55 @@ def _utilisation(pool: Statements) -> list[Check]:
     achieved = values.get("flops_per_second")
     if achieved is None or not pool.is_own([achieved]):
         return []
-    if pool.peak is None:
+    if "peak_flops" not in pool.known:
         if pool.device is None:
             return []
         return [Check("physics", f"no peak known for '{pool.device}'", OPEN)]
     share, text = _share(pool, values, achieved)
     least = share.scaled(values["time"].interval.middle) if "time" in values else None
     would_hold = (f"if it took at least {quantity('time', least)}",) if least else ()
-    return [_at_most(f"{_rate_line(values)}{text}", share, would_hold)]
+    return [at_most(f"{_rate_line(values)}{text}", share, would_hold)]
+
+
+def _rated(pool: Statements) -> list[Check]:
+    """A stated share of the peak against stated FLOP/s: no way of counting stands between."""
+    stated = pool.known.get("mfu")
+    rates = [n for n in ("flops_per_second", "flops_per_device_second") if n in pool.known]
+    if stated is None or "peak_flops" not in pool.known or not rates:
+        return []
+    known = {name: pool.known[name] for name in (*rates, "devices", "peak_flops")}
+    value = solve(known, pool.relations)["mfu"]
+    if not pool.is_own([stated, value]):
+        return []
+    line = _line("mfu", value, stated)
+    if value.interval.overlaps(stated.interval):
+        return [Check("physics", line, HOLDS)]
+    conflict = Conflict("mfu", stated, value)
+    return [Check("physics", line, FAILS, readings.of_conflict(pool, conflict))]
 
 
 def _share(pool: Statements, values: dict[str, Value], achieved: Value) -> tuple[Interval, str]:
     """Achieved FLOP/s over the peak, and the same in words."""
-    assert pool.peak is not None  # the callers have one
+    peak = pool.known["peak_flops"]
+    # A peak that the claim states is of its own precision; of a family of devices the best counts.
+    own = pool.peak is None or peak.stated_in
+    most = peak.interval if own else exact(peak.interval.high)
     devices = values["devices"].interval
-    share = achieved.interval / devices.scaled(pool.peak.bf16_flops)
+    share = achieved.interval / (devices * most)
     nominal = f"{share.middle:.1%}" if share.middle < float("inf") else f"at least {share.low:.1%}"
+    of = f"a stated peak of {peak.text}" if own else (
+        f"{pool.peak.name if pool.peak else ''}'s peak of {most.middle / 1e12:.1f} TFLOP/s"
+    )  # fmt: skip
     return share, (
         f"{achieved.text} = {quantity('flops_per_second', achieved.interval)}, {nominal} of "
-        f"{_many(devices.middle)}{pool.peak.name}'s peak of "
-        f"{pool.peak.bf16_flops / 1e12:.1f} TFLOP/s"
+        f"{many(devices.middle)}{of}"
     )
-
-
-def _at_most(text: str, share: Interval, would_hold: tuple[str, ...] = ()) -> Check:
-    """A share of what a device can do: above all of it nothing holds, and where only the rounding
-    of what was printed leaves room, nothing can be said."""
-    if share.middle <= 1.0:
-        return Check("physics", text, HOLDS)
-    if share.low > 1.0:
-        return Check("physics", f"{text}: more than 100 %", FAILS, would_hold)
-    text = f"{text}: more than 100 %, unless what was printed is rounded that far"
-    return Check("physics", text, OPEN, would_hold, decisive=True)
 
 
 def _runs(pool: Statements) -> list[Check]:
     """The steady rates of timed runs against the peak: the fastest of them."""
     honest = _honest(pool)
-    if pool.peak is None or honest is None:
+    if "peak_flops" not in pool.known or honest is None:
         return []
     common = {k: v for k, v in _with(pool, *honest).items() if k in _OF_A_RUN}
     found = []
@@ -242,7 +265,7 @@ def _runs(pool: Statements) -> list[Check]:
     if not found:
         return []
     share, text = max(found, key=lambda one: (one[0].low > 1.0, one[0].middle))
-    return [_at_most(text, share, ("if the times were longer, or the amounts less",))]
+    return [at_most(text, share, ("if the times were longer, or the amounts less",))]
 
 
 def _rate_line(values: dict[str, Value]) -> str:
@@ -250,49 +273,3 @@ def _rate_line(values: dict[str, Value]) -> str:
     if rate is None or rate.steps == 0:
         return ""
     return f"{rate.text} = {quantity('tokens_per_second', rate.interval)}; "
-
-
-def _many(devices: float) -> str:
-    return "" if devices == 1 else f"{devices:g} × "
-
-
-def _bandwidth(pool: Statements) -> list[Check]:
-    """Weights must pass through the memory at every micro-step: a bound that only absurdly fast
-    claims break, and one that needs no assumption about activations."""
-    count = pool.worked
-    if pool.peak is None or count is None:
-        return []
-    steps = solve(pool.known, pool.relations).get("micro_steps_per_second")
-    if steps is None or not pool.is_own([steps]):
-        return []
-    moved = (steps.interval * count.interval).scaled(WEIGHT_PASSES * WEIGHT_BYTES)
-    share = moved.scaled(1 / pool.peak.bandwidth)
-    if share.middle <= 1.0:
-        return []
-    text = (
-        f"weights alone: {quantity('micro_steps_per_second', steps.interval)} micro-steps × "
-        f"{WEIGHT_PASSES} passes × {WEIGHT_BYTES} B × {count.text} = {moved.middle / 1e9:,.0f} "
-        f"GB/s of {pool.peak.bandwidth / 1e9:,.0f}"
-    )
-    return [_at_most(text, share)]
-
-
-def _decoding(pool: Statements) -> list[Check]:
-    """Every token that is generated reads all working weights, once for all sequences at a time."""
-    rate, count = pool.known.get("decode_tokens_per_second"), pool.worked
-    if pool.peak is None or rate is None or count is None or not pool.is_own([rate, count]):
-        return []
-    stated = pool.known.get("bytes_per_parameter")
-    at_once = pool.known["sequences"].interval if "sequences" in pool.known else exact(1.0)
-    # Unstated, weights are of two bytes, and of four bits at the least.
-    size = stated.interval if stated else Interval(LEAST_BYTES, WEIGHT_BYTES, WEIGHT_BYTES)
-    devices = pool.known["devices"].interval
-    moved = rate.interval * count.interval * size / at_once
-    share = moved / devices.scaled(pool.peak.bandwidth)
-    text = (
-        f"weights alone: {rate.text} × {number(size.middle)} B × {count.text} / "
-        f"{number(at_once.middle)} at a time = {moved.middle / 1e9:,.0f} GB/s, {share.middle:.1%} "
-        f"of {_many(devices.middle)}{pool.peak.name}'s bandwidth of "
-        f"{pool.peak.bandwidth / 1e9:,.0f}"
-    )
-    return [_at_most(text, share, ("if more sequences were generated at a time",))]

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.audit import devices
 from harness.audit.claims import Claim, ClaimsFile
 from harness.audit.printed import exact
 from harness.audit.relations import COMMON, STEPS, Relation
 from harness.audit.sizes import Size
 from harness.audit.solve import Value, assumed, quantity, stated
-from harness.machine.hardware import Peak, peak_of, peaks
+from harness.machine.hardware import Peak
 
 Verdict = Literal["holds", "does not hold", "cannot be tested"]
 Ground = Literal["quote", "arithmetic", "physics", "evidence", "records"]
@@ -98,7 +99,7 @@ def _statements(claim: Claim, said: dict[str, Any]) -> Statements:
     paid = next((n.currency for n in known.values() if n.currency and claim.id in n.stated_in), "")
     # Nothing is worked out between currencies: their rates are nobody's claim.
     known = {name: v for name, v in known.items() if v.currency in ("", paid) or not paid}
-    known.setdefault("devices", assumed("devices", 1.0, "1 device"))
+    known.setdefault("devices", assumed("devices", exact(1.0), "1 device"))
     cached = bool({"kv_cache_bytes", "kv_bytes_per_token"} & set(known))
     model, owner = said.get("model", (None, ""))
     if model is not None:
@@ -111,22 +112,18 @@ def _statements(claim: Claim, said: dict[str, Any]) -> Statements:
         for name, (count, text) in counts.items():
             known.setdefault(name, _counted(name, count, text, owner))
     if cached:
-        known.setdefault("bytes_per_value", assumed("bytes_per_value", 2.0, "2 bytes (16 bits)"))
-        known.setdefault("sequences", assumed("sequences", 1.0, "1 sequence"))
-    peak = _peak(said.get("device"))
-    if peak is not None and "peak_flops" not in known:
-        text = f"{quantity('peak_flops', exact(peak.bf16_flops))} ({peak.name}'s bf16 peak)"
-        known["peak_flops"] = assumed("peak_flops", peak.bf16_flops, text)
+        known.setdefault(
+            "bytes_per_value", assumed("bytes_per_value", exact(2.0), "2 bytes (16 bits)")
+        )
+        known.setdefault("sequences", assumed("sequences", exact(1.0), "1 sequence"))
+    device = devices.find(said.get("device"))
+    if device is not None and "peak_flops" not in known:
+        text = f"{quantity('peak_flops', device.flops)} ({device.peak.name}'s bf16 peak)"
+        known["peak_flops"] = assumed("peak_flops", device.flops, text)
+    peak = device.peak if device else None
     return Statements(claim, known, model, said.get("device"), peak, said.get("step", "update"))
 
 
 def _counted(name: str, count: int, text: str, claim: str) -> Value:
     """What a model's sizes come to."""
     return Value(name, exact(count), text, frozenset({claim}), frozenset({f"{claim}.model"}))
-
-
-def _peak(device: str | None) -> Peak | None:
-    """By the name of hardware.toml, else by the product's name; None where unknown."""
-    if device is None:
-        return None
-    return peaks()[device][1] if device in peaks() else peak_of(device)

@@ -6,9 +6,9 @@ digit may only hold a place: "120M" is 115 to 125 million; and of a whole number
 more than a quarter is rounding, of a ratio a fifth: "2x" is 1.6 to 2.4. What was chosen and not
 measured (BUDGETS) is exact unless marked: "300" updates are 300, "1B" tokens are 1B within 2.5 %.
 "<2%" is an upper bound, "30%+" a lower one, "4-24 hours" and "3.28 ± 0.05" are what they say.
-"1h 30m" and "1:30:00" are times ("231:00" is minutes and seconds), and "2.2 × 10^9" is 2.2e9. A
-number that is not a string (`tokens = 1_000_000_000`) is exact, in the base unit: seconds, money,
-bytes, fractions.
+"1h 30m", "1:30:00" and "1 day, 2:03:04" are times ("231:00" is minutes and seconds), and
+"2.2 × 10^9" is 2.2e9. A number that is not a string (`tokens = 1_000_000_000`) is exact, in the
+base unit: seconds, money, bytes, fractions.
 May know nothing of claims.
 """
 
@@ -18,7 +18,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from harness.audit import units
+from harness.audit import spelling, units
 from harness.audit.relations import DIMENSIONS
 from harness.errors import RequestError, nearest
 
@@ -115,7 +115,7 @@ def _times(a: float, b: float) -> float:
 BUDGETS = {
     "tokens", "dataset_tokens", "epochs", "steps", "updates", "micro_steps", "micro_batch",
     "grad_accum", "seq_len", "sequences", "sequences_per_update", "devices", "seeds", "correct",
-    "questions",
+    "questions", "bytes_per_parameter", "optimizer_bytes_per_parameter", "bytes_per_value",
 }  # fmt: skip
 """Quantities that somebody chose, or counted one by one."""
 BUDGET = 0.025
@@ -134,7 +134,10 @@ LONGEST = 200
 MOST_SHOWN = 80
 """Characters of bad input that an error repeats."""
 
-_ABOUT = r"~|≈|about |around |roughly |approximately |approx\.? |ca\.? |nearly |almost "
+_ABOUT = (
+    r"~|≈|about |around |roughly |approximately |approx\.? |ca\.? |c\. |circa |some |nearly "
+    r"|almost "
+)
 _MOST = r"<=|≤|<|up to |at most |under |below |less than "
 _LEAST = r">=|≥|>|at least |over |above |more than "
 _MARK = re.compile(rf"(?i)(?:(?P<about>{_ABOUT})|(?P<most>{_MOST})|(?P<least>{_LEAST}))\s*")
@@ -154,10 +157,12 @@ _RANGE = re.compile(
 _SPREAD = re.compile(
     _NUMBER.format(i="", unit=_WORDS) + r"\s*(?:±|\+/-)\s*" + _NUMBER.format(i="2", unit=".*")
 )
-_CLOCK = re.compile(r"(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d\d(?:\.\d+)?)(?P<unit> ?(?:h|hours))?")
+_CLOCK = re.compile(
+    r"(?:(?:(?P<d>\d+)(?: days?,? |-)(?=\d+:\d+:))?(?P<h>\d+):)?(?P<m>\d+):"
+    r"(?P<s>\d\d(?:\.\d+)?)(?P<unit> ?(?:h|hours))?"
+)
 _PARTS = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+[\s,]*(?:and\s+)?){2,}")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ def read(name: str, content: object) -> Printed:
         if isinstance(content, str):
             if len(content) > LONGEST:
                 raise RequestError(f"{name} = {shown(content)} is too long for a number")
-            found = replace(_printed(name, plain(content)), text=content.strip())
+            found = replace(_printed(name, spelling.of_number(content)), text=content.strip())
         else:
             found = Printed(exact(float(content)), f"{content:,}")
     except OverflowError:
@@ -206,13 +211,6 @@ def shown(content: object) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
-def plain(text: str) -> str:
-    """Text with its minus signs, powers of ten and spaces in one form each; quotes too."""
-    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda raised: f"^{raised[0].translate(_RAISED)}", text)
-    text = re.sub(r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))", ",", text)
-    return " ".join(text.replace("−", "-").split())
-
-
 def _printed(name: str, text: str) -> Printed:
     if DIMENSIONS[name] == "time" and (span := _span(name, text)) is not None:
         return Printed(span, text, "time")
@@ -228,12 +226,12 @@ def _printed(name: str, text: str) -> Printed:
         if re.match(r"[+-]?\s*[$€£¥]?\s*[\d.]*\d[,_]\d", rest):
             raise RequestError(f"{name} = '{_cut(text)}': a comma groups three digits")
         raise RequestError(f"{name} = '{_cut(text)}' has no number in front")
-    unit = found["unit"].removesuffix("+").strip()
-    one, kind = _single(name, text, found, "", unit, bool(mark and mark["about"]))
+    unit, more = re.subn(r"^([A-Za-z%]*)\+|\+$", r"\1", found["unit"])  # "30%+", "1B+ tokens"
+    one, kind = _single(name, text, found, "", unit.strip(), bool(mark and mark["about"]))
     low, high = one.low, one.high
     if mark and mark["most"]:
         low = -math.inf if one.middle < 0 else 0.0
-    if (mark and mark["least"]) or found["unit"].endswith("+"):
+    if (mark and mark["least"]) or more:
         high = math.inf
     return Printed(Interval(low, high, one.at), text, kind)
 
@@ -315,9 +313,10 @@ def _span(name: str, text: str) -> Interval | None:
     mark = _MARK.match(text)
     if mark and not mark["about"]:
         return None
-    rest = text[mark.end() :] if mark else text
+    rest = re.sub(r"(?<=\dh)(\d\d)$", r"\1m", text[mark.end() :] if mark else text)  # "1h30"
     if clock := _CLOCK.fullmatch(rest):
-        value = int(clock["h"] or 0) * 3600 + int(clock["m"]) * 60 + float(clock["s"])
+        hours = int(clock["d"] or 0) * 24 + int(clock["h"] or 0)
+        value = hours * 3600 + int(clock["m"]) * 60 + float(clock["s"])
         last = 10.0 ** -len(clock["s"].partition(".")[2])
         if clock["unit"] and not clock["h"]:  # "1:30 h": hours and minutes
             value, last = value * 60, last * 60

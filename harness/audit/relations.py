@@ -27,7 +27,7 @@ DIMENSIONS: dict[str, str] = {
     "grad_accum": "count",
     "seq_len": "count",
     "devices": "count",
-    # Time and rates. All rates are of the whole machine but for `tokens_per_device_second`.
+    # Time and rates. Rates are of the whole machine but for those `per_device_second`.
     "time": "time",
     "fixed_time": "time",
     "time_per_step": "time",
@@ -45,6 +45,8 @@ DIMENSIONS: dict[str, str] = {
     # The model and what it computes.
     "parameters": "count",
     "active_parameters": "count",
+    "embedding_parameters": "count",
+    "non_embedding_parameters": "count",
     "tokens_per_parameter": "plain",
     "bytes_per_parameter": "plain",
     "weight_bytes": "bytes",
@@ -58,6 +60,7 @@ DIMENSIONS: dict[str, str] = {
     "flops_per_token": "flops",
     "total_flops": "flops",
     "flops_per_second": "flop rate",
+    "flops_per_device_second": "flop rate",
     "peak_flops": "flop rate",
     "mfu": "fraction",
     # Money, in one currency a claim.
@@ -202,10 +205,12 @@ COMMON: tuple[Relation, ...] = (
     _p("device_time", "time", "devices"),
     # Computation.
     _p("flops_per_second", "tokens_per_second", "flops_per_token"),
+    _p("flops_per_second", "flops_per_device_second", "devices"),
     _p("flops_per_second", "mfu", "peak_flops", "devices"),
     _p("total_flops", "flops_per_token", "tokens"),
     _p("total_flops", "flops_per_second", "time"),
     _p("tokens", "tokens_per_parameter", "parameters"),
+    DifferenceRule("non_embedding_parameters", "parameters", "embedding_parameters"),
     # Memory.
     _p("optimizer_bytes", "parameters", "optimizer_bytes_per_parameter"),
     _p("kv_bytes_per_token", "kv_values_per_token", "bytes_per_value"),

@@ -70,6 +70,19 @@ class Size:
     """Keys and values of one token, in all layers."""
     config: ModelConfig | None = None
     """Where it is of our own family."""
+    positions: int = 0
+    """Parameters of learned positions."""
+
+    @property
+    def embeddings(self) -> dict[str, int]:
+        """How many parameters are called the embedding's, by what is counted as it."""
+        ways = {"the embedding": self.embedding}
+        if not self.tied:
+            ways["the embedding and the head"] = 2 * self.embedding
+        if self.positions:
+            ways |= {f"{name} and positions": n + self.positions for name, n in ways.items()}
+            ways["positions"] = self.positions  # as nanoGPT counts
+        return ways
 
     def conventions(self, seq_len: float | None) -> list[tuple[str, float]]:
         """Ways in which FLOPs a token are counted in the wild, the usual ones first.
@@ -229,7 +242,8 @@ def _classic(sizes: dict[str, Any], family: str) -> Size:
     attention, softmax = 12.0 * inner * layers, 9.0 * sizes["heads"] * layers
     kv_values = 2 * layers * inner
     return Size(
-        described, total, total, embedding, sizes["tied"], attention, softmax, kv_values
+        described, total, total, embedding, sizes["tied"], attention, softmax, kv_values,
+        positions=positions,
     )  # fmt: skip
 
 

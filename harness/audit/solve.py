@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.audit.printed import Interval, Printed, exact, product
+from harness.audit.printed import Interval, Printed, product
 from harness.audit.relations import DIMENSIONS, DifferenceRule, FunctionRule, ProductRule, Relation
 
 MANY = 100
@@ -282,6 +282,6 @@ def stated(name: str, number: Printed, claim: str) -> Value:
     )  # fmt: skip
 
 
-def assumed(name: str, value: float, text: str) -> Value:
+def assumed(name: str, interval: Interval, text: str) -> Value:
     """A quantity that nobody states and everybody means."""
-    return Value(name, exact(value), text, frozenset(), frozenset({f"assumed.{name}"}))
+    return Value(name, interval, text, frozenset(), frozenset({f"assumed.{name}"}))

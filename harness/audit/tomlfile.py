@@ -65,15 +65,19 @@ def _printable(content: Any) -> Any:
     return [_printable(value) for value in content] if isinstance(content, list) else content
 
 
+def heads(text: str) -> dict[int, int]:
+    """Claim (from 1) -> the line of its [[claim]]; of claims written otherwise nothing."""
+    lines = (number for number, line in enumerate(text.splitlines(), 1) if _CLAIM.match(line))
+    return dict(enumerate(lines, 1))
+
+
 def line_of(text: str, claim: int, message: str) -> int | None:
     """The line of claim number `claim` (from 1): of the field that `message` names first, else of
     its header; None where claims are not written as [[claim]]."""
-    lines = text.splitlines()
-    heads = [number for number, line in enumerate(lines) if _CLAIM.match(line)]
-    if claim > len(heads):
+    lines, found = text.splitlines(), heads(text)
+    if claim not in found:
         return None
-    start = heads[claim - 1]
-    end = heads[claim] if claim < len(heads) else len(lines)
+    start, end = found[claim] - 1, found.get(claim + 1, len(lines) + 1) - 1
     for word in re.findall(r"[A-Za-z_]\w+", message):
         field = re.compile(rf"(?:^|[{{,\s]){word}\s*=|^\s*\[+claim\.{word}\b")
         for number in range(start, end):

@@ -53,7 +53,11 @@ def audit(options: Options) -> None:
         print(audits.markdown(card, findings), end="")
     else:
         print(audits.plain(card, findings), end="")
-    failed = [one.claim.id for one in findings if one.verdict == "does not hold"]
+    failed = [
+        f"{one.claim.id} ({card.place(one.claim)})"
+        for one in findings
+        if one.verdict == "does not hold"
+    ]
     if failed:
         noun = "claim does" if len(failed) == 1 else "claims do"
         raise CheckFailed(f"{len(failed)} of {len(findings)} {noun} not hold: {', '.join(failed)}")

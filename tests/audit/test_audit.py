@@ -184,6 +184,32 @@ def test_the_generator_shares_nothing_with_the_audit():
          '"1 GFLOP" }', "cannot be tested"),
         ('device = "rtx-4090"\nnumbers = { tokens_per_second = "9M tokens/s", flops_per_token = '
          '"1 GFLOP" }', "does not hold"),
+        # A family's name alone: an H100 of either kind does less than 1.1 PFLOP/s, and 0.8 may be.
+        ('device = "H100"\nnumbers = { flops_per_second = "1.10 PFLOP/s" }', "does not hold"),
+        ('device = "H100"\nnumbers = { flops_per_second = "0.80 PFLOP/s" }', "holds"),
+        ('device = "RTX 3090 Ti"\nnumbers = { flops_per_second = "75 TFLOP/s" }',
+         "cannot be tested"),
+        # A device that nobody here knows, by the peak that the claim states.
+        ('device = "tpu-v9"\nnumbers = { flops_per_second = "1.2 PFLOP/s", peak_flops = '
+         '"900 TFLOPS" }', "does not hold"),
+        ('device = "h100-sxm"\nnumbers = { flops_per_device_second = "410 TFLOPS/GPU", '
+         'mfu = "51%" }', "does not hold"),
+        ('device = "h100-sxm"\nnumbers = { flops_per_device_second = "410 TFLOPS/GPU", '
+         'mfu = "41%" }', "holds"),
+        # What lies in memory: 24 GB of a 4090, whose GB are GiB at the most.
+        ('device = "rtx-4090"\nnumbers = { weight_bytes = "14.5 GB", optimizer_bytes = "14 GB" }',
+         "does not hold"),
+        ('device = "rtx-4090"\nnumbers = { weight_bytes = "14.5 GB" }', "holds"),
+        ('device = "rtx-4090"\nnumbers = { weight_bytes = "29.0 GB", devices = 2 }', "holds"),
+        ('numbers = { parameters = "7.24B", bytes_per_parameter = "2 bytes", weight_bytes = '
+         '"14.5 GiB" }', "does not hold"),
+        ('sum = { parts = ["8T", "2T", "1.2T"], total = "11.6T" }', "does not hold"),
+        ('sum = { parts = ["8T tokens", "2T", "1.2T"], total = "11.2T" }', "holds"),
+        ('numbers = { parameters = "134.5M", embedding_parameters = "28.3M", '
+         'non_embedding_parameters = "97.2M" }', "does not hold"),
+        # Full attention over 32,768 tokens doubles the work of 1B parameters.
+        ('device = "a100-80gb"\nnumbers = { parameters = "1.0B", seq_len = "32,768", mfu = "60%", '
+         'tokens_per_second = "14k tokens/s" }', "holds"),
     ],
 )  # fmt: skip
 def test_single_claims(claim, verdict):
@@ -259,9 +285,44 @@ def test_a_number_that_the_quote_does_not_print_holds_nothing():
         ("from two to 3.0: +50%", "cannot be tested"),  # "2.0" is not what it prints
         ("3.0, by 50%", "cannot be tested"),
         ("from 2.5 to 3.0: +50%", "does not hold"),  # another number where one was copied from
+        ("from 2.00 to 3.0: +50%", "holds"),
     ]:
         text = card(sound).replace('quote = "' + sound.replace('"', ""), f'quote = "{quote}')
         assert [one.verdict for one in audited(text)] == [verdict], quote
+
+
+@pytest.mark.parametrize(
+    ("quote", "verdict"),
+    [
+        ("13.5 hours", "holds"),
+        ("810 min", "holds"),
+        ("13.5 min", "does not hold"),
+        ("14 hours", "does not hold"),
+    ],
+)
+def test_a_quote_prints_the_unit_too(quote, verdict):
+    sound = 'numbers = { time = "13.5 hours", tokens = 2_000_000_000, tokens_per_second = 41_152 }'
+    text = card(sound).replace('quote = "' + sound.replace('"', ""), f'quote = "in {quote}')
+    assert [one.verdict for one in audited(text)] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("told", "sizes_told", "verdict"),
+    [
+        ('non_embedding_parameters = "106M"', "vocab_size = 49152, width = 576, layers = 30, heads "
+         "= 9, kv_heads = 3, ffn = 1536", "holds"),
+        ('non_embedding_parameters = "120M"', "vocab_size = 49152, width = 576, layers = 30, heads "
+         "= 9, kv_heads = 3, ffn = 1536", "does not hold"),
+        # nanoGPT leaves the positions out, Kaplan et al. the look-up table too.
+        ('non_embedding_parameters = "123.65M"', 'family = "gpt2", vocab_size = 50257, positions '
+         "= 1024, layers = 12, heads = 12, width = 768", "holds"),
+        ('non_embedding_parameters = "85.1M"', 'family = "gpt2", vocab_size = 50257, positions '
+         "= 1024, layers = 12, heads = 12, width = 768", "holds"),
+    ],
+)  # fmt: skip
+def test_parameters_without_the_embedding(told, sizes_told, verdict):
+    found = audited(card(f"numbers = {{ {told} }}\nmodel = {{ {sizes_told} }}"))
+    assert [one.verdict for one in found] == [verdict]
 
 
 def test_records_of_the_same_sizes_speak_to_a_claim():

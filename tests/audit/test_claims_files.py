@@ -106,6 +106,14 @@ def test_errors_name_file_line_and_claim():
         audited(text)
 
 
+def test_findings_name_file_line_and_claim(capsys, tmp_path):
+    path = tmp_path / "theirs.toml"
+    path.write_text(card('numbers = { mfu = "112%" }'))
+    with pytest.raises(CheckFailed, match=r"c \(theirs.toml:5\)"):
+        command.audit(command.Options(str(path), results=tmp_path))
+    assert "[does not hold] c (theirs.toml:5)" in capsys.readouterr().out
+
+
 def test_claims_that_rest_on_each_other_are_refused():
     text = card('with = ["d"]\n') + card('with = ["c"]').removeprefix(HEAD).replace(
         'id = "c"', 'id = "d"'

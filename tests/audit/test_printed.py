@@ -65,6 +65,26 @@ from harness.errors import RequestError
         ("difference", "+3.2 points", 3.15, 3.25),
         ("accuracy", "42.1 ± 0.4%", 0.417, 0.425),
         ("tokens_per_parameter", "20 tokens per parameter", 19.5, 20.5),
+        ("bytes_per_parameter", "2 bytes", 2, 2),  # chosen: bf16 is not 1.6 bytes
+        ("difference", "–0.061 nats", -0.0615, -0.0605),  # an en dash for a minus
+        ("tokens", "1 000 000", 1e6, 1e6),
+        ("tokens", "1'000'000 tokens", 1e6, 1e6),
+        ("tokens", "2 * 10**9", 1.95e9, 2.05e9),
+        ("tokens", "1.0B+ tokens", 0.975e9, float("inf")),
+        ("devices", "thirty-two GPUs", 32, 32),
+        ("devices", "8x A100-SXM4-80GB", 8, 8),
+        ("device_time", "2.788M H800 GPU hours", 2.7875e6 * 3600, 2.7885e6 * 3600),
+        ("device_time", "90k A100-80GB hours", 89.5e3 * 3600, 90.5e3 * 3600),
+        ("tokens_per_device_second", "24k tokens per second per A100-40G GPU", 23_500, 24_500),
+        ("tokens_per_second", "24k tok·s⁻¹", 23_500, 24_500),
+        ("flops_per_device_second", "400 TFLOPS/GPU", 395e12, 405e12),
+        ("time_per_step", "0.43 s/it", 0.425, 0.435),
+        ("time", "1 day, 2:03:04", 93_783.5, 93_784.5),  # as Python prints it
+        ("time", "1-02:03:04", 93_783.5, 93_784.5),  # as Slurm does
+        ("accuracy", "62.5% (± 0.4)", 0.621, 0.629),
+        ("cost", "US$1.2k", 1150, 1250),
+        ("cost", "USD 72", 71.5, 72.5),
+        ("speedup", "1.50-fold", 1.495, 1.505),
     ],
 )
 def test_printed_numbers(name, text, low, high):
@@ -83,7 +103,8 @@ def test_printed_numbers(name, text, low, high):
         ("tokens_per_second", "24k tokens/s/GPU"), ("price_per_hour", "$2/GPU/h"),
         ("time", "24-4 hours"), ("loss", "3.28 ±"), ("difference", "3 parsecs"),
         ("time", "5 parsecs"), ("tokens", "many"), ("cost", "5 pesos"),
-        ("tokens_per_second", "5 GB"),
+        ("tokens_per_second", "5 GB"), ("flops_per_second", "5 TFLOPS/GPU"), ("tokens", "2t"),
+        ("time", "90k hours"), ("time_per_step", "430 ms/token"), ("faster", "31% slower"),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused(name, text):
