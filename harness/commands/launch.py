@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import re
 import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.commands import places
-from harness.errors import RequestError, RunFailed
-from harness.files import write_atomically
+from harness.commands import DOOR, places
+from harness.errors import RequestError, RunFailed, nearest
+from harness.files import JSON_BYTES, read_regular, write_atomically
 from harness.launch import templates, terminal
 from harness.launch.rented import Follower
 from harness.launch.templates import RESULTS, Rental, refuse_secrets
@@ -21,6 +25,8 @@ from harness.plan import campaign as planning
 from harness.records import store
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+PLACE = re.compile(r"[A-Za-z0-9*][A-Za-z0-9_*./@:+,-]{0,99}")
+"""What providers call their regions, partitions and buckets; it stands in scripts and in YAML."""
 LEAST_SECONDS = 600
 
 
@@ -81,10 +87,12 @@ def launch(options: Options) -> None:
     order = _order(options)
     files = template.files(order)
     refuse_secrets([*files.values(), *order.words, options.place or ""])
-    (order.home / RESULTS).mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        write_atomically(order.home / name, text)
-    unchecked = template.check(order)
+    follower = Follower(template, order, lambda text: terminal.say(text, "  "))
+    with _taken_back(order.home, files):
+        (order.home / RESULTS).mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            write_atomically(order.home / name, text)
+        unchecked = template.check(order)
     for name in files:
         terminal.say(str(options.out / name), "written: ")
     terminal.say(unchecked or f"{template.client} accepts it", "checked: " if not unchecked else
@@ -95,17 +103,45 @@ def launch(options: Options) -> None:
         return
     if unchecked:
         raise RequestError(f"{unchecked}: nothing was started")
-    ended = Follower(template, order, lambda text: terminal.say(text, "  ")).follow()
+    ended = follower.follow()
     found = store.read_all(order.home / RESULTS)
     terminal.say(f"{len(found)} records in {options.out / RESULTS}", "home:    ")
     if not ended:
         raise RunFailed("the budget has ended before the campaign; a larger --budget goes on")
 
 
+@contextlib.contextmanager
+def _taken_back(home: Path, names: Iterable[str]) -> Iterator[None]:
+    """Where anything is raised inside, a job's folder is again as it was: its files of those names,
+    and no folder that was made for it."""
+    before = {
+        home / name: read_regular(home / name, JSON_BYTES) if (home / name).exists() else None
+        for name in names
+    }
+    made = [place for place in (home / RESULTS, home, *home.parents) if not os.path.lexists(place)]
+    try:
+        yield
+    except BaseException:
+        for file, content in before.items():
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True) if content is None else write_atomically(file, content)
+        for place in made:
+            with contextlib.suppress(OSError):  # what the client left in it
+                place.rmdir()
+        raise
+
+
 def _order(options: Options) -> Rental:
     if not NAME.fullmatch(options.name):
         raise RequestError(f"--name takes small letters, digits and dashes, not '{options.name}'")
+    if options.place is not None and not PLACE.fullmatch(options.place):
+        raise RequestError(f"--place takes a name as the provider has it, not '{options.place}'")
     words = tuple(options.words or ["campaign"])
+    if words[0] not in DOOR.commands:
+        raise RequestError(f"no command '{words[0]}' behind --{nearest(words[0], DOOR.commands)}")
+    for word in words:
+        if not word.isprintable():
+            raise RequestError(f"'{word}' behind -- holds a line end or a control character")
     for taken in ("--results", "--budget"):
         if any(word.partition("=")[0] == taken for word in words):
             raise RequestError(f"{taken} behind --: the job says that itself")
@@ -129,6 +165,8 @@ def _seconds(options: Options, gpu: str | None) -> float:
     seconds = planning.seconds_of(options.budget)
     if options.dollars is None:
         return seconds
+    if not 0.0 < options.dollars < math.inf:
+        raise RequestError(f"--dollars takes an amount above 0, not {options.dollars}")
     price = price_of(gpu) if gpu else None
     if price is None:
         raise RequestError(f"--dollars: no price of '{options.device}' is known; give --budget")

@@ -9,17 +9,27 @@ start gets what is left of the budget and no more.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
 
-from harness.files import write_atomically
+from pydantic import Field, TypeAdapter, ValidationError
+
+from harness.errors import RequestError, explain
+from harness.files import read_json, write_atomically
 from harness.launch.templates import DONE, RESULTS, JobTemplate, Rental, State, client_environment
 
 LEDGER = "spent.json"
+LEDGER_BYTES = 100_000
 ANSWER_SECONDS = 600.0
 """The longest that a client's command may take."""
+
+
+Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -40,14 +50,14 @@ class Patience:
 class Ledger:
     """What has been spent, kept in a file."""
 
-    budget: float
-    spent: float = 0.0
+    budget: Seconds
+    spent: Seconds = 0.0
     starts: int = 0
     running: bool = False
     """Whether a job may be at work just now."""
-    seen: float = 0.0
+    seen: Seconds = 0.0
     """Until when `spent` is counted, by the wall clock."""
-    most: float = 0.0
+    most: Seconds = 0.0
     """What will have been spent at most when the job has ended by its own limit."""
 
     def begin(self, now: float, seconds: float) -> None:
@@ -67,6 +77,26 @@ class Ledger:
         return self.budget - self.spent
 
 
+def read_ledger(file: Path) -> Ledger | None:
+    """What a ledger's file says; None where there is none.
+
+    Raises RequestError for one that cannot be read: counted anew a budget would be spent twice.
+    """
+    if not os.path.lexists(file):
+        return None
+    try:
+        return TypeAdapter(Ledger).validate_python(read_json(file, LEDGER_BYTES))
+    except OSError as error:
+        why = error.strerror
+    except ValidationError as error:
+        why = explain(error)
+    except ValueError as error:
+        why = str(error)
+    raise RequestError(
+        f"{file} does not say what was spent ({why}): ask the provider, and correct or remove it"
+    )
+
+
 Say = Callable[[str], None]
 
 
@@ -79,10 +109,8 @@ class Follower:
         """`order.seconds` is the budget; `order.home` holds the ledger, the job and the results."""
         self.template, self.order, self.say, self.patience = template, order, say, patience
         self.file, self.results = order.home / LEDGER, order.home / RESULTS
-        self.ledger = Ledger(budget=float(order.seconds))
-        if self.file.exists():
-            known = Ledger(**json.loads(self.file.read_text(encoding="utf-8")))
-            self.ledger = replace(known, budget=float(order.seconds))
+        known = read_ledger(self.file) or Ledger(budget=0.0)
+        self.ledger = replace(known, budget=float(order.seconds))
 
     def follow(self) -> bool:
         """Whether the campaign came to its end; False where its budget did."""
@@ -131,7 +159,10 @@ class Follower:
 
     def _state(self) -> State | None:
         said = self._command(self.template.ask(self.order))
-        return None if said is None else self.template.state(said, self.order)
+        try:
+            return None if said is None else self.template.state(said, self.order)
+        except (AttributeError, LookupError, TypeError, RecursionError):  # of no form that is known
+            return None
 
     def _fetch(self) -> bool:
         words = self.template.fetch(self.order)
@@ -174,7 +205,7 @@ class Follower:
         """What a client's command printed; None where it failed or did not answer."""
         try:
             done = subprocess.run(
-                words, cwd=self.order.home, capture_output=True, text=True,
+                words, cwd=self.order.home, capture_output=True, text=True, errors="replace",
                 timeout=ANSWER_SECONDS, stdin=subprocess.DEVNULL, env=client_environment(),
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired):

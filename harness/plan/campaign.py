@@ -55,6 +55,7 @@ FIRST_ANSWER = 3
 UNASKED, UNNAMED, PROXY, ELSEWHERE, SETTING = 0.5, 0.25, 0.5, 0.25, 0.25
 """The worth of what asks no pair, of arms outside the question, of the smaller scale, of losses
 that another device has, and of a question of speed."""
+MOST_SECONDS, MOST_DIGITS = 366 * 86400.0, 40
 PREPARING_SECONDS = 120.0
 """Assumed for data that is needed for the first time: a download, a tokenizer, packing."""
 
@@ -132,7 +133,7 @@ def device_named(text: str) -> Peak:
     Raises RequestError for an unknown one.
     """
     known = peaks()
-    for name in (text, *(name for name in known if name.startswith(text))):
+    for name in (text, *(name for name in known if text and name.startswith(text))):
         if name in known:
             return known[name][1]
     raise RequestError(f"no device '{text}' in hardware.toml{nearest(text, known)}")
@@ -141,8 +142,18 @@ def device_named(text: str) -> Peak:
 def seconds_of(text: str, price: Price | None = None) -> float:
     """`40m`, `1h30m`, `90s`; or `5$`, the time that so many dollars buy at the device's price.
 
-    Raises RequestError for another form, and for dollars where the device has no price.
+    Raises RequestError for another form, for more than a year, and for dollars where the device
+    has no price.
     """
+    if len(text) > MOST_DIGITS:
+        raise RequestError(f"--budget {text[:MOST_DIGITS]}...: a year at most")
+    seconds = _seconds_of(text, price)
+    if seconds > MOST_SECONDS:
+        raise RequestError(f"--budget {text}: a year at most")
+    return seconds
+
+
+def _seconds_of(text: str, price: Price | None) -> float:
     if money := re.fullmatch(r"\$?(\d+(?:\.\d+)?)\$?", text.strip() if "$" in text else ""):
         if price is None:
             raise RequestError(

@@ -145,6 +145,23 @@ def test_a_follower_goes_on_with_what_is_left(tmp_path):
     assert not list(cloud.glob("machine*"))
 
 
+@pytest.mark.parametrize("said", ['{"a": 1}', "[3]", "7", '[{"status": null}]', "[" * 100_000])
+@pytest.mark.parametrize("name", ["hf-jobs", "skypilot", "slurm"])
+def test_an_answer_of_no_known_form_stops_no_follower(tmp_path, monkeypatch, name, said):
+    follower = Follower(templates.find(name), order(tmp_path, place="a/b"), print, QUICK)
+    monkeypatch.setattr(follower, "_command", lambda words: said)
+    assert follower._state() in (None, "absent", "running", "ended")
+
+
+def test_what_a_client_says_need_not_be_text(tmp_path):
+    class Garbled(StandIn):
+        def check_command(self, order):
+            return ["sh", "-c", "printf 'no\\377' >&2; exit 1"]
+
+    with pytest.raises(RequestError, match="refuses the job: no"):
+        Garbled(tmp_path).check(order(tmp_path))
+
+
 PLACES = {"slurm": "gpus", "skypilot": "runpod", "hf-jobs": "me/results"}
 
 

@@ -106,8 +106,8 @@ class JobTemplate(ABC):
         try:
             done = subprocess.run(
                 self.check_command(order), cwd=order.home, capture_output=True, text=True,
-                timeout=CHECK_SECONDS, env={**environment, **self.check_environment(order)},
-                stdin=subprocess.DEVNULL,
+                errors="replace", timeout=CHECK_SECONDS, stdin=subprocess.DEVNULL,
+                env={**environment, **self.check_environment(order)},
             )  # fmt: skip
         except FileNotFoundError:
             return f"{self.client} is not installed here ({self.install})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from harness.errors import RequestError, nearest
 from harness.launch.templates import RESULTS, JobTemplate, Rental, State, script
@@ -10,6 +11,7 @@ from harness.launch.templates import RESULTS, JobTemplate, Rental, State, script
 FLAVORS = {"a100-80gb": "a100-large", "l40s": "l40sx1", "h200": "h200"}
 """Beginnings of names in hardware.toml -> the machine with one such card."""
 IMAGE = "python:3.12"
+BUCKET = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 class HfJobs(JobTemplate):
@@ -34,7 +36,7 @@ class HfJobs(JobTemplate):
         return found[-1]
 
     def _bucket(self, order: Rental) -> str:
-        if order.place is None or order.place.count("/") != 1:
+        if order.place is None or not BUCKET.fullmatch(order.place):
             raise RequestError(
                 "--place OWNER/BUCKET: results of Hugging Face's jobs go to a bucket of yours"
             )

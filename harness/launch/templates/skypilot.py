@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -56,9 +55,10 @@ class SkyPilot(JobTemplate):
         sky = shutil.which("sky")
         if sky is None:
             raise FileNotFoundError("sky")
-        first = Path(sky).read_text(errors="replace").splitlines()[0]
-        python = first.removeprefix("#!").strip() if first.startswith("#!") else "python3"
-        return [python, "-c", "import sky; sky.Task.from_yaml('job.yaml')"]
+        with open(sky, errors="replace") as file:
+            first = file.readline(1000)
+        python = first.removeprefix("#!").split() if first.startswith("#!") else []
+        return [*(python or ["python3"]), "-c", "import sky; sky.Task.from_yaml('job.yaml')"]
 
     def submit(self, order: Rental) -> list[str]:
         """The cluster has the job's name, so that a second request starts no second one."""
