@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from harness.config import Frozen
+from harness.config import MOST_TOKENS, Frozen
 from harness.errors import RequestError, explain
 from harness.files import write_atomically
 from harness.records.schema import Code, Command
@@ -61,9 +61,9 @@ class Evaluation(Frozen):
     tokenizer_digest: str
     """SHA-256 of tokenizer.json."""
     documents: int
-    tokens: int
+    tokens: int = Field(le=MOST_TOKENS)
     """Scored."""
-    bytes: int
+    bytes: int = Field(le=MOST_TOKENS)
     """UTF-8 bytes of the scored text."""
     nats: float
     """Summed over the scored tokens."""

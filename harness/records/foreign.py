@@ -17,9 +17,10 @@ from pydantic import ValidationError, model_validator
 
 from harness.config import Frozen
 from harness.errors import RequestError, explain
-from harness.files import write_atomically
+from harness.files import read_regular, write_atomically
 from harness.records.schema import Hardware
 from harness.records.store import check_writable, files_below, to_json
+from harness.records.untrusted import MAX_JSON_BYTES, read_json
 
 FOLDER = "scripts"
 PAGES = (".md", ".svg")
@@ -341,7 +342,9 @@ def newest(records: list[ScriptRecord]) -> dict[str, ScriptRecord]:
 
 def _read(path: Path, relative: str, kind: type[Kind]) -> Kind:
     try:
-        return kind.model_validate_json(path.read_bytes())
+        # A source's text is what was run, and known by its digest: it is shown escaped instead.
+        read = read_regular if kind is ScriptSource else read_json
+        return kind.model_validate_json(read(path, MAX_JSON_BYTES))
     except OSError as error:
         raise RequestError(f"{relative} cannot be read: {error.strerror}") from None
     except ValidationError as error:

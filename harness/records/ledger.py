@@ -17,7 +17,11 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from harness.config import Frozen, Name, canonical
 from harness.errors import RequestError, explain
+from harness.files import read_regular
+from harness.records.untrusted import cleaned
 
+MAX_BYTES = 16 * 10**6
+"""Of a file of forecasts: thousands of them."""
 FIRST = "0" * 16
 """What stands in the place of a digest before the first line."""
 
@@ -35,17 +39,24 @@ def _digest(line: dict[str, Any]) -> str:
 def read(file: Path) -> list[dict[str, Any]]:
     """The lines of a ledger, the oldest first; none where there is no file.
 
-    Raises RequestError naming the first line that is no forecast, or not as it was written.
+    Raises RequestError for what is no file of text, and naming the first line that is no forecast,
+    or not as it was written.
     """
-    if not file.is_file():
+    if not os.path.lexists(file):
         return []
+    try:
+        lines = read_regular(file, MAX_BYTES).decode("utf-8").splitlines()
+    except OSError as error:
+        raise RequestError(f"{file.name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{file.name} is not UTF-8 text") from None
     found: list[dict[str, Any]] = []
     before = FIRST
-    for number, text in enumerate(file.read_text("utf-8").splitlines(), start=1):
+    for number, text in enumerate(lines, start=1):
         try:
             line = json.loads(text)
             kept = line["before"] == before and line["digest"] == _digest(line)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise RequestError(f"{file.name}, line {number}: no line of a ledger") from None
         if not kept:
             raise RequestError(f"{file.name}, line {number}: not as it was written")
@@ -84,7 +95,7 @@ def forecasts(file: Path) -> list[Foretold]:
     found = []
     for number, line in enumerate(read(file), start=1):
         try:
-            one = Foretold.model_validate(line)
+            one = Foretold.model_validate(cleaned(line))
         except ValidationError as why:
             raise RequestError(f"{file.name}, line {number}: {explain(why)}") from None
         if len(one.tokens) != len(one.differences):
