@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +105,12 @@ def test_errors_name_file_line_and_claim():
     line = text.splitlines().index("time = '3 parsecs'") + 1
     with pytest.raises(RequestError, match=rf"^test.toml:{line}: claim d: time = '3 parsecs'"):
         audited(text)
+
+
+def test_the_example_of_the_page_holds():
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text("utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    assert [one.verdict for one in audited(example)] == ["holds"]
 
 
 def test_findings_name_file_line_and_claim(capsys, tmp_path):
