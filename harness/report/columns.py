@@ -131,10 +131,13 @@ def text(said: str, *, form: Form = "{}", none: str = NONE) -> How:
 
 
 def same(said: str = "the same in all runs", *, form: Form = "{}", none: str = NONE) -> How:
-    """The distinct values, ascending: one, where all agree as they should."""
-    return lambda values, files, what: plain(
-        ", ".join(_shown(form, value) for value in sorted(set(values))) or none, files, what, said
-    )
+    """The distinct values, ascending and words last: one, where all agree as they should."""
+
+    def how(values: Sequence[Any], files: Sequence[str], what: str) -> Cell:
+        distinct = sorted(set(values), key=lambda value: (isinstance(value, str), value))
+        return plain(", ".join(_shown(form, one) for one in distinct) or none, files, what, said)
+
+    return how
 
 
 def count(said: str = "count", *, form: Form = "{}") -> How:
