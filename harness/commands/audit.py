@@ -14,6 +14,7 @@ from harness.audit import page as audits
 from harness.commands import places
 from harness.commands.options import JsonOption, ResultsOption
 from harness.errors import CheckFailed, RequestError, nearest
+from harness.launch import terminal
 from harness.records import store
 
 
@@ -52,7 +53,7 @@ def audit(options: Options) -> None:
     elif options.markdown:
         print(audits.markdown(card, findings), end="")
     else:
-        print(audits.plain(card, findings), end="")
+        terminal.lines(audits.plain(card, findings).rstrip("\n"))
     failed = [
         f"{one.claim.id} ({card.place(one.claim)})"
         for one in findings

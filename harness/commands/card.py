@@ -11,6 +11,7 @@ import typer
 from harness.commands import places
 from harness.commands.options import JsonOption, ReadResultsOption
 from harness.errors import CheckFailed, RequestError
+from harness.launch import terminal
 from harness.records import evaluation, foreign, store
 
 
@@ -43,7 +44,7 @@ def card(options: Options) -> None:
         if options.as_json:
             print(json.dumps({"card": str(path), "agrees": not stale, "difference": stale}))
         else:
-            print(stale or f"{path} agrees with its records")
+            terminal.lines(stale or f"{path} agrees with its records")
         if stale:
             raise CheckFailed(f"{path} does not agree with the records; `smol card` regenerates it")
         return
@@ -57,4 +58,4 @@ def card(options: Options) -> None:
         print(json.dumps({"card": str(path), "written": [str(one) for one in written]}))
         return
     for one in written or [path]:
-        print(one if written else f"{one} is up to date")
+        terminal.lines(str(one) if written else f"{one} is up to date")

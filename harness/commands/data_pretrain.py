@@ -28,6 +28,7 @@ from harness.commands.prepared import (
 from harness.data.manifest import describe
 from harness.data.sealing import check_place
 from harness.errors import RequestError
+from harness.launch import terminal
 
 if TYPE_CHECKING:
     from harness.data.prepare import Streamed
@@ -121,7 +122,7 @@ def data_pretrain(options: Options) -> None:
     prepared = mix_texts(
         request, wanted, folder, options.out, say, processes=options.processes or cores()
     )
-    print(describe(prepared.manifest))
+    terminal.lines(describe(prepared.manifest))
     print(options.out)
 
 

@@ -14,6 +14,7 @@ from harness.config import DataConfig, canonical
 from harness.data import prepare
 from harness.data.manifest import describe
 from harness.errors import RequestError
+from harness.launch import terminal
 from harness.plan import needs
 from harness.plan.resolved import resolve
 from harness.plan.runs import Plan, Run
@@ -40,7 +41,7 @@ def data_recipe(options: Options) -> None:
     resolved = resolve(find(options.recipe), scale, read_overrides(options.config, options.sets))
     wanted = run_data.wanted(resolved.arms, resolved.recipe.stages)
     for made in run_data.prepare_all(wanted, {}, None).values():
-        print(describe(made.manifest))
+        terminal.lines(describe(made.manifest))
         print(made.folder)
     say(f"the data of {options.recipe} at {scale} is prepared")
 

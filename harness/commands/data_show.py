@@ -24,6 +24,7 @@ from harness.data.manifest import UNKNOWN, Prepared, describe
 from harness.data.sealing import PREPARATION
 from harness.errors import RequestError
 from harness.files import JSON_BYTES, read_json, read_regular
+from harness.launch import terminal
 
 SPLITS = ("train", "validation")
 _REPEATS = 4
@@ -64,11 +65,11 @@ def data_show(options: Options) -> None:
     """Print the manifest, what was left out, and rows. Raises RequestError."""
     if options.split not in SPLITS:
         raise RequestError(f"no split '{options.split}'; known: {', '.join(SPLITS)}")
-    prepared = open_folder(options.folder, tokenizer=options.tokenizer, progress=print)
+    prepared = open_folder(options.folder, tokenizer=options.tokenizer, progress=terminal.lines)
     checked.check(prepared)  # what is shown is what would be trained on
-    print(describe(prepared.manifest))
+    terminal.lines(describe(prepared.manifest))
     for line in _left_out(prepared.folder):
-        print(line)
+        terminal.lines(line)
     for line in _rows(prepared, options.split, options.rows, _marks()):
         print(line)
 

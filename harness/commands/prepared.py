@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import RequestError, nearest
+from harness.launch import terminal
 
 if TYPE_CHECKING:
     from harness.data.hub import DataTable
@@ -52,7 +53,7 @@ SplitOption = Annotated[
 
 def say(line: str) -> None:
     """A line of progress."""
-    print(line, flush=True)
+    terminal.lines(line)
 
 
 def check_source(source: str) -> None:

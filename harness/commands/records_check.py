@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.commands import places
 from harness.commands.options import JsonOption, ReadResultsOption
 from harness.errors import CheckFailed
+from harness.launch import terminal
 from harness.records import store
 from harness.records.schema import Record
 
@@ -54,7 +55,7 @@ def records_check(options: Options) -> None:
         print(json.dumps({"results": str(folder), **counts, "faults": faults}, indent=1))
     else:
         for fault in faults:
-            print(fault)
+            terminal.lines(fault)
     if faults:
         raise CheckFailed(f"{len(faults)} broken invariants in {folder}")
     if not records and not scored and not judged:
@@ -64,7 +65,7 @@ def records_check(options: Options) -> None:
     more = f" and {len(scored)} evaluations" if scored else ""
     more += f" and {len(judged)} runs of scripts" if judged else ""
     same = ", and the files that its card was made from" if index is not None else ""
-    print(f"{len(records)} records{more} in {folder} are sound{same}")
+    terminal.lines(f"{len(records)} records{more} in {folder} are sound{same}")
 
 
 def _repeated(folder: Path, record: Record) -> list[str]:

@@ -10,6 +10,7 @@ from harness.commands import places
 from harness.commands.options import JsonOption, ReadResultsOption
 from harness.data.cache import cache_root
 from harness.files import remove_litter
+from harness.launch import terminal
 from harness.launch.protocol import RunFiles
 from harness.records import store
 
@@ -48,6 +49,6 @@ def records_clean(options: Options) -> None:
         said = {"results": str(folder), "deleted": count, "bytes": freed, "litter_bytes": litter}
         print(json.dumps(said))
         return
-    print(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
+    terminal.lines(f"deleted {count} checkpoints of finished runs, {freed / 1e6:,.0f} MB")
     if litter:
-        print(f"deleted what killed processes left half-written, {litter / 1e6:,.0f} MB")
+        terminal.lines(f"deleted what killed processes left half-written, {litter / 1e6:,.0f} MB")

@@ -14,7 +14,7 @@ from harness.commands.planned import default_jobs, target
 from harness.commands.request import Asked, Beforehand, Options, Request, ask, read
 from harness.commands.run_alone import alone
 from harness.commands.run_end import End, report
-from harness.commands.run_question import command, question, unseen
+from harness.commands.run_question import again, command, question, unseen
 from harness.commands.run_select import select
 from harness.config import canonical
 from harness.data.adopted import look
@@ -147,7 +147,10 @@ def _check_epochs(plan: Plan, runs: Sequence[Run], prepared: Mapping[str, Prepar
 
 def _report(request: Request, entry: Entry, done: Sequence[Record]) -> None:
     options = request.options
-    end = End(entry, request.scale, request.results, request.asked, done, options.results)
+    end = End(
+        entry, request.scale, request.results, request.asked, done,
+        again(request), options.text, options.results,
+    )  # fmt: skip
     report(end, as_json=options.as_json)
 
 
@@ -225,7 +228,8 @@ def _launch(
         except Interrupted:
             with contextlib.suppress(RequestError):
                 _report(request, plan.entry, [])
-            print("interrupted: states are saved; the same command goes on", file=sys.stderr)
+            said = "interrupted: states are saved; the same command goes on"
+            print(terminal.wrapped(said), file=sys.stderr)
             raise SystemExit(130) from None
 
 

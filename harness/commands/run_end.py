@@ -32,6 +32,10 @@ class End:
     """Overrides of the records, as their question keeps them."""
     done: Sequence[Record]
     """The records of this request; those that were finished before are not among them."""
+    again: str
+    """The command for what is still missing of it."""
+    text: Sequence[Path]
+    """`--text`: whose text it is stays so at another scale, which `--set` need not."""
     results_option: Path | None
     """`--results`, where it was given."""
 
@@ -109,15 +113,16 @@ def _losses(section: Section) -> str:
 def _next(end: End, section: Section | None) -> str:
     """The same command while something is missing, else the next larger scale, else the arms
     side by side."""
+    if section is None or not section.group.complete:
+        return end.again
     where = [] if end.results_option is None else ["--results", str(end.results_option)]
-    if section is None or (not section.group.complete and not end.asked):
-        return shlex.join(["smol", "run", end.entry.name, "--scale", end.scale, *where])
+    text = [word for path in end.text for word in ("--text", str(path))]
     ladders = [device.ladder for device in devices.devices().values()]
     order = next((rungs for rungs in ladders if end.scale in rungs), SCALES)
     larger = [scale for scale in order[order.index(end.scale) + 1 :] if scale in end.entry.seeds]
     pairs = section.group.question.pairs
     if larger:
-        return shlex.join(["smol", "run", end.entry.name, "--scale", larger[0], *where])
+        return shlex.join(["smol", "run", end.entry.name, "--scale", larger[0], *text, *where])
     if pairs:
         names = [f"{end.entry.name}/{arm}" for arm in pairs[0]]
         return shlex.join(["smol", "compare", *names, "--scale", end.scale, *where])
@@ -133,6 +138,7 @@ def _facts(end: End, section: Section | None) -> dict[str, Any]:
         "scale": end.scale,
         "results": str(end.results),
         "card": str(end.results / card.CARD),
+        "next": _next(end, section),
         "runs": [
             {"run": r.name, "key": r.key, "status": r.status, "error": r.error} for r in end.done
         ],

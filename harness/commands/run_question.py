@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,33 +46,43 @@ def command(request: Request, entry: Entry) -> str:
     """The command that runs this recipe again, without paths of this machine."""
     if request.beforehand is not None:
         return as_command(request.beforehand.words)
-    words = [
-        "smol",
-        "run",
-        request.options.recipe,
-        "--scale",
-        request.scale,
-        "--device",
-        request.device,
-    ]
+    words = ["smol", "run", request.options.recipe, "--scale", request.scale]
+    words += ["--device", request.device]
     if request.options.seeds is not None and request.options.seeds != entry.seeds[request.scale]:
         words += ["--seeds", str(request.options.seeds)]
+    return as_command([*words, *_beside(request, lambda path: Path(path).name)])
+
+
+def again(request: Request) -> str:
+    """What to type, here, for what is still missing of all arms and frozen seeds of a request."""
+    if request.beforehand is not None:
+        return as_command(request.beforehand.words)
+    options = request.options
+    where = [] if options.results is None else ["--results", str(options.results)]
+    words = ["smol", "run", options.recipe, "--scale", request.scale]
+    return as_command([*words, *_beside(request, str), *where])
+
+
+def _beside(request: Request, shown: Callable[[str], str]) -> list[str]:
+    """The options that make a request another than the recipe as it is declared; `shown` is how
+    the path of a file is written."""
+    words: list[str] = []
     for text in request.options.text:
-        words += ["--text", Path(text).name]
+        words += ["--text", shown(str(text))]
     for path, value in request.overrides.items():
         if path == "data.sources" and request.options.text:
             continue  # what --text stands for
         words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
     for pair in request.options.data:
         name, equals, folder = pair.rpartition("=")
-        words += ["--data", name + equals + Path(folder).name]
+        words += ["--data", name + equals + shown(folder)]
     if request.options.processes > 1:
-        words += ["--launcher", Path(request.options.launcher).name]
+        words += ["--launcher", shown(request.options.launcher)]
         words += ["--processes", str(request.options.processes)]
     if request.given is not None:
         stage = ["--stage", request.options.stage] if request.options.stage else []
-        words += [*stage, "--from", Path(request.given.argument).name]
-    return as_command(words)
+        words += [*stage, "--from", shown(request.given.argument)]
+    return words
 
 
 def unseen(config: RunConfig) -> bool:

@@ -201,7 +201,7 @@ def _print(
     _print_memory(plan)
     _print_needs(plan)
     if slow := precision.emulated(plan.configs, _native(where)):
-        print(f"  note: {slow}")
+        _say(f"note: {slow}")
     for path, choice in plan.choices.items():
         _say(f"{path}=auto: {choice}")
     for row in rows:

@@ -11,9 +11,13 @@ import typer
 from harness.commands import places
 from harness.commands.complete import cells
 from harness.commands.options import JsonOption, ReadResultsOption
+from harness.launch import terminal
 
 if TYPE_CHECKING:
     from harness.report.trace import Tracer
+
+REPRODUCE = "  reproduce    "
+"""What stands before a command in what a tracer tells."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,16 @@ def trace(options: Options) -> None:
     if options.as_json:
         print(json.dumps(tracer.facts(options.cell), indent=1))
     else:
-        print(tracer.trace(options.cell))
+        _print(tracer.trace(options.cell))
+
+
+def _print(told: str) -> None:
+    """Lines that fit the terminal, commands so that they can be copied."""
+    for line in told.split("\n"):
+        if line.startswith(REPRODUCE):
+            print(REPRODUCE + terminal.command(line.removeprefix(REPRODUCE), len(REPRODUCE)))
+        else:
+            terminal.lines(line)
 
 
 def _of_script(options: Options) -> str | None:

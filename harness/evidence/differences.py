@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from harness.evidence import asked
 from harness.evidence import searches as tuning
 from harness.evidence import worth as sizes
 from harness.evidence.pairing import METRIC, Pairs
@@ -272,8 +273,8 @@ def _other_bars(section: Section, reached: Iterable[str]) -> list[str]:
 
 
 def _overridden(section: Section) -> list[str]:
-    sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
-    return [f"exploratory, --set {sets}"] if sets else []
+    why = asked.exploratory(section.overrides)
+    return [why] if why else []
 
 
 def _unfair(section: Section, reached: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import get_args
 
 from harness.config import Compile
-from harness.evidence import query
+from harness.evidence import asked, query
 from harness.evidence.breakeven import Measured
 from harness.evidence.kernel_choice import KernelRatio
 from harness.evidence.machines import kinds
@@ -310,8 +310,7 @@ def _reason(
     if any(run.timing.launch is None for run in made):
         return "not comparable: not timed"
     if section.overrides:
-        sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
-        return f"not comparable: exploratory, --set {sets}"
+        return f"not comparable: {asked.exploratory(section.overrides)}"
     sources = {run.record.code.source_digest for run in made if run.fault is None}
     if len(sources) > 1:
         return f"not comparable: launches of {len(sources)} codes; equal losses are not equal speed"

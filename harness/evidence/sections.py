@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.code.provenance import software_set
 from harness.config import canonical, digest, identity
-from harness.evidence import query
+from harness.evidence import asked, query
 from harness.evidence.endpoints import Reached, ends
 from harness.evidence.roles import role_of, search_of
 from harness.evidence.sequential import seeds_asked_for
@@ -279,8 +279,8 @@ class Section:
     @property
     def title(self) -> str:
         """For its figures."""
-        sets = (f"{path}={value}" for path, value in self.overrides.items())
-        return ", ".join([self.recipe, f"{self.scale} scale", self.device_class, *sets])
+        more = asked.words(self.overrides)
+        return ", ".join([self.recipe, f"{self.scale} scale", self.device_class, *more])
 
 
 def sections(records: Sequence[Record]) -> list[Section]:

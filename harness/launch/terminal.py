@@ -6,12 +6,15 @@ Where there is no terminal the width is $COLUMNS, else 80, so that a log reads l
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 
 NARROWEST = 20
+_QUOTED = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*"|['"])+""")
+"""A word of a shell's line, with its quotes."""
 
 
 def width() -> int:
@@ -33,6 +36,22 @@ def say(text: str, first: str = "", rest: str | None = None) -> None:
     print(wrapped(text, first, rest), flush=True)
 
 
+def lines(text: str) -> None:
+    """Print lines of which each stands for itself: where one is too wide it goes on, further in.
+    No word is cut, so that a path can still be copied."""
+    for line in text.split("\n"):
+        words = line.lstrip(" ")
+        margin = " " * (len(line) - len(words))
+        if len(line) > width():
+            line = "\n".join(
+                textwrap.wrap(
+                    words, width(), initial_indent=margin, subsequent_indent=f"{margin}    ",
+                    break_on_hyphens=False, break_long_words=False,
+                )
+            )  # fmt: skip
+        print(line, flush=True)
+
+
 def note(text: str) -> None:
     """A wrapped remark beside the answer: on stderr, so that a program that reads does not."""
     print(wrapped(f"note: {text}"), file=sys.stderr, flush=True)
@@ -40,12 +59,15 @@ def note(text: str) -> None:
 
 def command(words: str, indent: int = 0) -> str:
     """A command, continued with backslashes where it is too wide, so that it can be copied; all
-    its lines but the first are indented."""
-    lines = textwrap.wrap(
-        words, width() - indent - 4, break_on_hyphens=False, break_long_words=False,
-        subsequent_indent="  ",
-    )  # fmt: skip
-    return (" \\\n" + " " * indent).join(lines)
+    its lines but the first are indented. What is quoted stays in one line."""
+    found = [""]
+    for word in _QUOTED.findall(words):
+        longer = f"{found[-1]} {word}".lstrip(" ") if len(found) == 1 else f"{found[-1]} {word}"
+        if found[-1] and len(longer) > width() - indent - 4:
+            found.append(f"  {word}")
+        else:
+            found[-1] = longer
+    return (" \\\n" + " " * indent).join(found)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

@@ -7,6 +7,7 @@ from functools import cache
 
 from harness.code.provenance import SOFTWARE_SET
 from harness.data import sources
+from harness.evidence import asked
 from harness.evidence import searches as tuning
 from harness.evidence.machines import kind, kinds
 from harness.evidence.sections import Section
@@ -64,8 +65,8 @@ def tables(section: Section) -> list[Table]:
             "fields in which the arms differ",
         )
     if section.overrides:
-        sets = ", ".join(f"{path}={value}" for path, value in section.overrides.items())
-        aspects["overrides"] = (f"{sets}; so exploratory", "--set of the command")
+        sets = ", ".join(asked.words(section.overrides))
+        aspects["overrides"] = (f"{sets}; so exploratory", "--set or --text of the command")
     paths = [path_of(record) for record in records]
     evidence = {"tuning": [*paths, *tuning.evidence(section)]}
     return [
