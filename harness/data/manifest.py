@@ -158,6 +158,15 @@ class Prepared:
     def check(self) -> None:
         """Recompute the digests of both splits, and the bytes of what is scored. Raises
         RequestError when the folder is corrupt."""
+        try:
+            self._check()
+        except (ArithmeticError, EOFError, LookupError, MemoryError, RecursionError, ValueError):
+            raise RequestError(
+                f"{self.folder} is corrupt: its files are not what the manifest says; delete the "
+                "folder and prepare it again"
+            ) from None
+
+    def _check(self) -> None:
         from harness.data.batches import SECOND, read_split, read_validation
 
         said = self.manifest
