@@ -22,6 +22,7 @@ from harness.evidence import precision
 from harness.launch import terminal
 from harness.machine import cards, devices, hardware
 from harness.machine.devices.cuda import NO_NVML
+from harness.plan import profiles
 
 NEEDED = ("safetensors", "gguf", "huggingface_hub", "transformers")
 """Packages that are looked for beside those whose versions a record keeps."""
@@ -89,7 +90,7 @@ def _trains_in(device: str) -> str:
 def _gpu() -> list[Finding]:
     found = cards.usable()
     if isinstance(found, str):
-        detail = f"{found}: full scale is out of reach"
+        detail = f"full scale is out of reach: {found}"
         return [Finding("gpu", False, detail, needed=False)]
     peak = hardware.peak_of(found.product)
     known = f"peak {peak.bf16_flops / 1e12:.1f} bf16 TFLOP/s" if peak else "no known peak: no MFU"
@@ -97,9 +98,19 @@ def _gpu() -> list[Finding]:
     driver = f"driver {found.driver}" if found.driver else "a driver that does not say its version"
     detail = (
         f"{found.product}{others}, {found.memory_bytes / 2**30:.0f} GiB, {driver}, torch "
-        f"{found.torch} for CUDA {found.cuda}, {known}: all scales, {_trains_in('cuda')}"
+        f"{found.torch} for CUDA {found.cuda}, {known}: {_scales(found)}, {_trains_in('cuda')}"
     )
     return [Finding("gpu", True, detail), _triton(found), _nvml()]
+
+
+def _scales(card: cards.Card) -> str:
+    smallest = min(one.memory_bytes for one in profiles.PROFILES.values() if one.memory_bytes)
+    if profiles.of(card.memory_bytes).memory_bytes:
+        return "all scales"
+    return (
+        f"smoke and proxy scales (full is cut for {smallest / 1e9:.0f} GB and more: "
+        "`smol show RECIPE --scale full` has an estimate)"
+    )
 
 
 def _triton(card: cards.Card) -> Finding:

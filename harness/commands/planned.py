@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import tomllib
@@ -14,7 +15,9 @@ from harness.code import behaviour, provenance
 from harness.errors import RequestError, nearest
 from harness.evidence import precision, query
 from harness.files import read_regular
+from harness.launch import terminal
 from harness.machine import devices, hardware
+from harness.machine.hardware import Peak
 from harness.machine.prices import price_of
 from harness.plan import profiles
 from harness.plan.auto import Evidence
@@ -37,11 +40,39 @@ def read_scale(text: str) -> Scale:
 
 
 def read_device(text: str) -> str:
-    """The name of the device asked for, or of the best that is present.
+    """The kind of the device asked for, by its name or that of its card, or the best that is
+    present; where a better one is there and cannot be used, a note says why.
 
     Raises RequestError for an unknown or an absent one.
     """
-    return devices.chosen(text).name
+    if text not in (devices.AUTO, *devices.devices()) and (peak := _card(text)) is not None:
+        if not _is_here(text):
+            raise RequestError(f"--device {text}, but this machine has {_best()}")
+        return peak.device
+    device = devices.chosen(text)
+    if text == devices.AUTO:
+        _note(device.name)
+    return device.name
+
+
+def _card(text: str) -> Peak | None:
+    """The card of hardware.toml that a name means, if any."""
+    with contextlib.suppress(RequestError):
+        return device_named(text)
+    return None
+
+
+def _best() -> str:
+    """The best device here, and why it is not a better one of which there is a sign."""
+    device = devices.chosen(devices.AUTO)
+    return "; ".join([device.product(), *devices.passed_over(device)])
+
+
+@cache
+def _note(taken: str) -> None:
+    """Once: a run on a CPU beside a card that is paid for must not go unnoticed."""
+    for why in devices.passed_over(devices.of(taken)):
+        terminal.note(f"--device auto takes the {taken}, since {why}")
 
 
 def read_overrides(file: Path | None, sets: list[str]) -> dict[str, Any]:
@@ -104,6 +135,8 @@ def target(text: str, results: Path, only_with: str | None = None) -> Target:
     Raises RequestError for an unknown device.
     """
     if text in (devices.AUTO, *devices.devices()) or _is_here(text):
+        if text == devices.AUTO:
+            _note(devices.chosen(text).name)
         device = devices.chosen(text if text in devices.devices() else devices.AUTO)
         kind, product = device.name, device.product()
         peak = hardware.peak_of(product)
@@ -112,8 +145,7 @@ def target(text: str, results: Path, only_with: str | None = None) -> Target:
         return Target(name, kind, peak, price, hardware.cores(), product)
     peak = device_named(text)
     if only_with is not None:
-        here = devices.chosen(devices.AUTO).product()
-        raise RequestError(f"--device {text} is for {only_with}; this machine has {here}")
+        raise RequestError(f"--device {text} is for {only_with}; this machine has {_best()}")
     return Target(peak.name, peak.device, peak, price_of(peak.name, results=results))
 
 

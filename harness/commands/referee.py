@@ -16,9 +16,10 @@ import typer
 
 from harness.commands import places
 from harness.commands.options import DeviceOption, JsonOption, ResultsOption
+from harness.commands.planned import read_device
 from harness.errors import CheckFailed, RequestError, RunFailed
 from harness.launch import terminal
-from harness.machine import devices, hardware
+from harness.machine import hardware
 from harness.plan.campaign import seconds_of
 from harness.records.foreign import FOLDER as SCRIPTS
 from harness.records.store import check_writable
@@ -169,7 +170,7 @@ def _request(options: Options, results: Path, work: Path) -> RefereeRequest:
         command=command_of(options.command), format=formats.named(options.format_),
         metric=options.metric, way=None if lower is None else "lower" if lower else "higher",
         frozen=tuple(options.frozen), equal=tuple(options.equal), shared=tuple(options.share),
-        noise_floor=options.noise_floor, device=devices.chosen(options.device).name,
+        noise_floor=options.noise_floor, device=read_device(options.device),
         memory_limit=bytes_of(options.memory), results=results, work=work, again=options.again,
         retry=options.retry, fresh=options.fresh, dry_run=options.dry_run,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.commands import places
-from harness.commands.planned import read_scale
+from harness.commands.planned import read_device, read_scale
 from harness.commands.referee import (
     announce,
     budget_of,
@@ -22,7 +22,6 @@ from harness.commands.referee import (
 )
 from harness.errors import RequestError
 from harness.launch import terminal
-from harness.machine import devices
 from harness.recipe import Scale
 from harness.records.store import check_writable
 from harness.referee import answer, arms, formats
@@ -86,7 +85,7 @@ def _request(
         budget=budget_of(built.budget), command=command_of(built.command, "command"),
         format=formats.named(built.format), metric=built.metric, way=built.better,
         frozen=tuple(built.frozen), equal=tuple(built.equal), shared=tuple(built.share),
-        noise_floor=built.noise_floor, device=devices.chosen(options.device).name,
+        noise_floor=built.noise_floor, device=read_device(options.device),
         memory_limit=bytes_of(built.memory), results=results, work=work,
         recipe=Declared(entry.name, scale, entry.summary, entry.seeds[scale]), again=built.again,
         fresh=getattr(options, "fresh", False),

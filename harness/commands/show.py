@@ -35,6 +35,7 @@ from harness.evidence import precision
 from harness.evidence.query import Recorded, on
 from harness.launch import terminal
 from harness.launch.disk import SMALL_BYTES
+from harness.machine import devices
 from harness.plan import needs, profiles
 from harness.plan import runs as planning
 from harness.plan.backlog import sort
@@ -198,7 +199,7 @@ def _print(
         f"{base.tokens_per_update:,} tokens, "
         + (f"cut for the {plan.profile} device profile" if plan.profile else "the recipe's split")
     )
-    _print_memory(plan)
+    _print_memory(plan, devices.of(where.kind).gpu() if where.product else None)
     _print_needs(plan)
     if slow := precision.emulated(plan.configs, _native(where)):
         _say(f"note: {slow}")
@@ -249,13 +250,16 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def _print_memory(plan: Plan) -> None:
+def _print_memory(plan: Plan, gpu: tuple[str, int, str] | None) -> None:
+    """`gpu` is the one at hand, as its device has it."""
     largest = max((a.config for a in plan.arms), key=_memory_bytes)
     blocks = "compiled blocks keep" if profiles.fuses(largest) else "eager torch keeps"
     margin = ""
     if plan.profile and (whole := profiles.of(plan.profile).memory_bytes):
         may = profiles.USABLE * whole
         margin = f", of the {may / 1e9:.0f} that it may fill of {whole / 1e9:.0f}"
+    elif gpu is not None and _memory_bytes(largest) > profiles.USABLE * gpu[1]:
+        margin = f", more than is safe of this card's {gpu[1] / 1e9:.0f}"
     _say(
         f"memory: {_memory_bytes(largest) / 1e9:.1f} GB at most in one run{margin}, estimated by "
         f"what {blocks} for the backward pass"

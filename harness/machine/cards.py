@@ -12,9 +12,10 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import platform
 import re
 import shutil
-import subprocess
+import signal
 import sys
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,10 +24,15 @@ from typing import Any
 
 from harness.config import digest
 from harness.files import cache_root, write_atomically
+from harness.machine import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 """What a child needs on its path."""
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
+NODES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
+"""Signs of a driver where there is neither its tool nor that file: in a container, under WSL."""
+TOOLS = (Path("/usr/lib/wsl/lib/nvidia-smi"),)
+"""Where the tool is beside $PATH: a login to WSL over ssh does not have it there."""
 SMI_SECONDS = 10.0
 """An idle driver answers within one; a card that has fallen off the bus never does."""
 TORCH_SECONDS = 120.0
@@ -35,6 +41,10 @@ OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
 """CUDA's major version -> the first driver branch for Linux that runs it, by minor-version
 compatibility (NVIDIA's CUDA Compatibility guide, table 1)."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+CHOOSING = (VISIBLE, "CUDA_DEVICE_ORDER", "LD_LIBRARY_PATH")
+"""Variables on which it depends which card torch takes, and by which driver."""
+CUDA_WHEELS = {("Linux", "x86_64"), ("Linux", "aarch64")}
+"""Systems for which PyPI's torch is one for CUDA."""
 NO_DRIVER = "no NVIDIA driver answers"
 
 
@@ -58,6 +68,8 @@ class Card:
     """The driver's version; empty where nothing tells."""
     triton: str
     """Why no Triton kernel can be built here; empty where one was, and ran."""
+    hangs: bool = False
+    """Whether the driver's tool did not answer: what asks the driver the same way would hang."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,14 @@ class Driver:
     """Everything that it said of its cards; what is remembered of torch's answer depends on it."""
     silent: str | None = None
     """Why the tool said nothing."""
+    hangs: bool = False
+    """Whether it is that it did not answer in time."""
+
+    @property
+    def text(self) -> str:
+        """Its version, or what is known instead."""
+        known = [f"driver {self.version}"] if self.version else []
+        return ", ".join([*known, *([self.silent] if self.silent else [])]) or "a driver"
 
 
 def usable() -> Card | str:
@@ -83,9 +103,10 @@ def _asked() -> Card | str:
         return NO_DRIVER
     memory = None
     if driver.silent is None:
-        what = ["card", driver.said, sys.executable, *_software(), os.environ.get(VISIBLE)]
+        chosen = [os.environ.get(name) for name in CHOOSING]
+        what = ["card", driver.said, sys.executable, *_software(), *chosen]
         memory = cache_root() / "cards" / f"{digest(what)}.json"
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
             kept = json.loads(memory.read_text("utf-8"))
             return Card(**{**kept, "capability": tuple(kept["capability"])})
     found = card_of(ask_torch(), driver, os.environ.get(VISIBLE))
@@ -100,44 +121,57 @@ def ask_driver() -> Driver | None:
     """What `nvidia-smi` says; None where there is no sign of a driver."""
     known = None
     with contextlib.suppress(OSError):
-        named = re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", DRIVER_FILE.read_text("utf-8"))
-        known = named[1] if named else None
-    if shutil.which("nvidia-smi") is None:
-        return None if known is None else Driver(known, known, "there is no nvidia-smi")
+        known = _version(DRIVER_FILE.read_text("utf-8", errors="replace"))
+    tool = shutil.which("nvidia-smi") or next((str(t) for t in TOOLS if t.is_file()), None)
+    if tool is None:
+        signs = known is not None or any(node.exists() for node in NODES)
+        return Driver(known, "", "there is no nvidia-smi") if signs else None
+    query = [tool, "--query-gpu=driver_version,name,uuid", "--format=csv,noheader"]
     try:
-        done = subprocess.run(
-            ["nvidia-smi", "--query-gpu=driver_version,name,uuid", "--format=csv,noheader"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SMI_SECONDS,
-            check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Driver(known, "", f"nvidia-smi did not answer within {SMI_SECONDS:.0f} s")
+        done = programs.ask(query, SMI_SECONDS)
+        if done is None:
+            why = f"nvidia-smi did not answer within {SMI_SECONDS:.0f} s"
+            return Driver(known, "", why, hangs=True)
+        # The first list has cards alone, this one their slices too, whatever the tool's version.
+        slices = programs.ask([tool, "-L"], SMI_SECONDS) if done.code == 0 else None
     except OSError as error:
         return Driver(known, "", f"nvidia-smi does not start ({error.strerror})")
-    said = done.stdout.strip()
-    if done.returncode:
-        line = ((said or done.stderr.strip()).splitlines() or [f"exit {done.returncode}"])[0]
-        return Driver(known, "", f"nvidia-smi says: {line.strip()[:200]}")
-    version = said.partition(",")[0].strip()
-    return Driver(version if re.fullmatch(r"[\d.]+", version) else known, said)
+    known = _version(done.out) or known
+    if done.code:
+        line = _lines(done.out) or _lines(done.error) or [f"exit code {done.code}"]
+        return Driver(known, "", f"nvidia-smi says: {line[0][:200]}")
+    return Driver(known, done.out.strip() + (slices.out.strip() if slices else ""))
+
+
+def _version(text: str) -> str | None:
+    """The first driver's version in a text, among whatever else it says: `580.95.05`."""
+    named = re.search(r"(?<![\d.])(\d{3,4}\.\d+(?:\.\d+)?)(?![\d.])", text)
+    return named[1] if named else None
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with something in them, as a terminal may show them."""
+    clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return [line.strip() for line in clean.splitlines() if line.strip()]
 
 
 def ask_torch() -> dict[str, Any] | str:
     """What `harness.train.card` prints, or why it printed nothing."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "harness.train.card"],
-            env={**os.environ, "PYTHONPATH": _path()}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=TORCH_SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+    words = [sys.executable, "-P", "-m", "harness.train.card"]
+    done = programs.ask(words, TORCH_SECONDS, {**os.environ, "PYTHONPATH": _path()})
+    if done is None:
         return f"torch did not answer within {TORCH_SECONDS:.0f} s"
-    with contextlib.suppress(ValueError, IndexError):
-        found = json.loads(done.stdout.strip().splitlines()[-1])
-        if isinstance(found, dict):
-            return found
-    last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
-    return f"torch could not be asked: {last[:200]}"
+    for line in reversed(done.out.splitlines()):  # what it loads may say something after it
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict) and {"torch", "cuda", "available"} <= set(found):
+                return found
+    if said := _lines(done.error):
+        return f"torch could not be asked: {said[-1][:200]}"
+    if done.code < 0:
+        with contextlib.suppress(ValueError):
+            return f"torch could not be asked: {signal.Signals(-done.code).name} ended it"
+    return f"torch could not be asked: it ended with code {done.code}"
 
 
 def _path() -> str:
@@ -161,18 +195,15 @@ def card_of(answer: dict[str, Any] | str, driver: Driver, visible: str | None) -
 
     `visible` is the value of CUDA_VISIBLE_DEVICES.
     """
-    beside = f"driver {driver.version}" if driver.version else (driver.silent or "a driver")
     if isinstance(answer, str):
-        return f"{answer} ({beside})"
+        return f"{answer} ({driver.text})"
     if answer["cuda"] is None:
-        return (
-            f"torch {answer['torch']} is built for CPUs, beside {beside}: "
-            f"pip install --force-reinstall torch=={answer['torch'].partition('+')[0]}"
-        )
+        return _without_cuda(answer["torch"], driver)
     if not answer["available"]:
-        return _not_available(answer, driver, visible, beside)
+        return _not_available(answer, driver, visible)
     if answer["bf16"]:
-        return f"{answer['product']} ({beside}) computes nothing: {answer['bf16']}"
+        what = f"{answer['product']} ({driver.text}) computes nothing"
+        return f"{what}: {answer['bf16']}{_built(answer)}"
     return Card(
         product=answer["product"],
         memory_bytes=answer["memory_bytes"],
@@ -183,10 +214,33 @@ def card_of(answer: dict[str, Any] | str, driver: Driver, visible: str | None) -
         count=answer["count"],
         driver=driver.version or "",
         triton=answer["triton"],
+        hangs=driver.hangs,
     )
 
 
-def _not_available(answer: dict[str, Any], driver: Driver, visible: str | None, beside: str) -> str:
+def _without_cuda(torch: str, driver: Driver) -> str:
+    what = f"torch {torch} is built without CUDA"
+    if driver.version is None and driver.silent:  # its tool may be left over: is there a card?
+        return f"{NO_DRIVER} ({driver.silent}), and {what}"
+    mend = f"pip install --force-reinstall torch=={torch.partition('+')[0]}"
+    if (platform.system(), platform.machine()) not in CUDA_WHEELS:
+        mend = "install one for CUDA, as pytorch.org/get-started says for this system"
+    return f"{what}, beside {driver.text}: {mend}"
+
+
+def _built(answer: dict[str, Any]) -> str:
+    """Which cards this torch has kernels for, where this one is none of them."""
+    if "no kernel image" not in answer["bf16"]:
+        return ""
+    mine = ".".join(map(str, answer["capability"]))
+    known = ", ".join(answer.get("built_for", ())) or "others"
+    return (
+        f"; its compute capability is {mine}, and torch {answer['torch']} is built for {known}: "
+        "install one that is built for it"
+    )
+
+
+def _not_available(answer: dict[str, Any], driver: Driver, visible: str | None) -> str:
     cuda = answer["cuda"]
     needed = OLDEST_DRIVER.get(int(cuda.partition(".")[0]))
     if driver.version and needed and int(driver.version.partition(".")[0]) < needed:
@@ -196,5 +250,6 @@ def _not_available(answer: dict[str, Any], driver: Driver, visible: str | None, 
             f"or install this torch built for an older CUDA"
         )
     if visible is not None:
-        return f"torch sees no card with {VISIBLE}={visible!r} ({beside}): unset or correct it"
-    return f"torch {answer['torch']} finds no GPU beside {beside}: {answer['why'] or 'no reason'}"
+        return f"torch sees no card with {VISIBLE}={visible!r} ({driver.text}): unset or correct it"
+    why = answer["why"] or "it does not say why"
+    return f"torch {answer['torch']} finds no GPU: {why} ({driver.text})"

@@ -128,14 +128,18 @@ class Slot:
 
 
 def device_named(text: str) -> Peak:
-    """The device of hardware.toml that a name or its beginning means, the first of several.
+    """The device of hardware.toml that is meant by its name, the beginning of it (the first of
+    several), its number alone (`4090`), or the driver's name for it.
 
     Raises RequestError for an unknown one.
     """
-    known = peaks()
-    for name in (text, *(name for name in known if text and name.startswith(text))):
+    known, plain = peaks(), "-".join(text.lower().split())
+    begin = [name for name in known if plain and name.startswith(plain)]
+    for name in (plain, f"rtx-{plain}", *begin):
         if name in known:
             return known[name][1]
+    if (found := peak_of(text)) is not None:
+        return found
     raise RequestError(f"no device '{text}' in hardware.toml{nearest(text, known)}")
 
 

@@ -60,6 +60,8 @@ def found() -> dict[str, Any]:
         "uuid": str(getattr(card, "uuid", "")),
     }
     answer["bf16"] = tried(product)
+    if answer["bf16"]:  # perhaps it is built for other cards
+        answer["built_for"] = list(torch.cuda.get_arch_list())
     answer["triton"] = tried(kernel) if not answer["bf16"] else ""
     return answer
 

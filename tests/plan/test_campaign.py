@@ -146,6 +146,10 @@ def test_wrong_requests():
     with pytest.raises(RequestError, match="has no price"):
         campaign.seconds_of("$5")
     assert campaign.device_named("h100").name == "h100-sxm"
+    for text in ("4090", "RTX 4090", "NVIDIA GeForce RTX 4090"):
+        assert campaign.device_named(text).name == "rtx-4090"
+    with pytest.raises(RequestError, match="no device ''"):
+        campaign.device_named("")
     with pytest.raises(RequestError, match="did you mean 'rtx-4090'"):
         campaign.device_named("rtx4090")
 

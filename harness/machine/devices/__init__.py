@@ -55,6 +55,11 @@ class Device(ABC):
     def absence(self) -> str | None:
         """Why no run can be on it on this machine; None where one can."""
 
+    def fault(self) -> str | None:
+        """Why no run can be on it although there is a sign of it; None where one can, and where
+        there is nothing."""
+        return None
+
     @abstractmethod
     def product(self) -> str:
         """What enters a run's key as the device's class: a GPU's product, or the CPU's model and
@@ -115,6 +120,12 @@ def of(name: str) -> Device:
     if name not in known:
         raise RequestError(f"no device '{name}'{nearest(name, [AUTO, *known])}")
     return known[name]
+
+
+def passed_over(taken: Device) -> list[str]:
+    """Why `auto` took none of those that are better and show a sign of being there."""
+    better = (one for one in devices().values() if one.rank > taken.rank)
+    return [why for one in better if (why := one.fault()) is not None]
 
 
 def chosen(text: str) -> Device:

@@ -13,6 +13,7 @@ from harness.records.seen import GpuState
 AMPERE = (8, 0)
 """The first compute capability that multiplies bf16."""
 NO_NVML = "not available: no nvidia-ml-py"
+HANGS = "not available: nvidia-smi does not answer"
 
 _HARMLESS = 0x1 | 0x2 | 0x4 | 0x10 | 0x100
 """Idle, set clocks, the power cap (which a card meets in every long product), sync boost and
@@ -44,6 +45,11 @@ class Cuda(Device):
         found = cards.usable()
         return found if isinstance(found, str) else None
 
+    def fault(self) -> str | None:
+        """The same, where there is a driver, or its tool."""
+        why = self.absence()
+        return None if why == cards.NO_DRIVER else why
+
     def product(self) -> str:
         """The driver's name for it; the CPU's class where there is none, since the record of a
         run that failed for that reason needs one."""
@@ -66,7 +72,10 @@ class Cuda(Device):
         return False, f"{said} emulates bf16"
 
     def condition(self) -> GpuState | str | None:
-        """Through NVML."""
+        """Through NVML, unless the driver's own tool, which asks it as well, hangs."""
+        found = cards.usable()
+        if not isinstance(found, str) and found.hangs:
+            return HANGS
         try:
             nvml = importlib.import_module("pynvml")
         except ImportError:
@@ -93,8 +102,11 @@ def _handle(nvml: Any) -> Any:
     uuid = "" if isinstance(found, str) else found.uuid
     if not uuid:
         return nvml.nvmlDeviceGetHandleByIndex(0)
-    named = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
-    return nvml.nvmlDeviceGetHandleByUUID(named)
+    if uuid.startswith(("GPU-", "MIG-")):
+        return nvml.nvmlDeviceGetHandleByUUID(uuid)
+    # Of a slice torch gives the same bare number, and only the product tells that it is one.
+    kind = "MIG" if not isinstance(found, str) and "MIG" in found.product.split() else "GPU"
+    return nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{uuid}")
 
 
 DEVICE = Cuda()
