@@ -118,7 +118,8 @@ def of(name: str) -> Device:
     """The device of a name. Raises RequestError, with the nearest, for one that is not there."""
     known = devices()
     if name not in known:
-        raise RequestError(f"no device '{name}'{nearest(name, [AUTO, *known])}")
+        meant = "cuda" if name.lower() == "gpu" else name  # by letters 'cpu' is nearer
+        raise RequestError(f"no device '{name}'{nearest(meant, [AUTO, *known])}")
     return known[name]
 
 
