@@ -1,7 +1,8 @@
 """Optimizers: our Muon, PyTorch's own, and AdamW for everything.
 
-An arm is an optimizer together with the settings that an equal search found for it: where `TUNED`
-has a scale, the axis also touches the learning rates and weight decays, and says so in its fields.
+An arm is an optimizer together with the settings that equal searches found for it: where `FOUND`
+has a scale, the axis also touches the learning rates, the weight decays and what a form sets, and
+says so in its fields.
 
 `proxy`, on two cores with two runs at a time: 3 arms x 5 seeds x 80 updates x 1.4 s / 2 = 14
 minutes, and about two more for validations and the start of 30 processes.
@@ -11,6 +12,7 @@ rates by a law that `tune_ladder` fits on the two smallest and tests on the thir
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from harness import presets
 from harness.config import RunConfig, replace
@@ -20,7 +22,8 @@ from models.presets import RUNG_WIDTHS
 
 NAMES = ("adamw", "muon", "torch-muon")
 SEARCH = "tune_optimizers"
-TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
+FORM_SEARCH = "tune_optimizers_form"
+FOUND: Mapping[str, Mapping[str, tuning.Settings]] = {
     "proxy": {
         "adamw": tuning.Settings(rate=2.0, decay=6.4),
         "muon": tuning.Settings(rate=4.0, decay=0.4),
@@ -29,6 +32,19 @@ TUNED: Mapping[str, Mapping[str, tuning.Settings]] = {
 }
 """Scale -> optimizer -> the best setting in the records of `SEARCH` (its view `optimum`); for
 every optimizer or for none. A scale that is not here uses the base's settings for all."""
+FORMS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {},
+    "e4": {"optim.adamw_embedding_factor": 4.0},
+    "b99": {"optim.adamw_betas": (0.9, 0.99)},
+    "w30": {"schedule.warmup_updates": 30},
+}
+"""What else is tried of each arm: the embedding's rate four times as high, a longer second
+momentum, twice the warm-up."""
+TUNED: Mapping[str, Mapping[str, tuple[float, str]]] = {
+    "proxy": {"adamw": (1.0, "plain"), "muon": (1.0, "plain"), "torch-muon": (1.0, "plain")}
+}
+"""Scale -> optimizer -> the factor on the rates of `FOUND` and the form that were best in the
+records of `FORM_SEARCH`."""
 LADDER_SEARCH = "tune_ladder"
 CARRIED = {"adamw": (0.01843, -1.282), "muon": (0.04397, -1.148)}
 """Optimizer -> the learning rate that it is named for at width 32, and the power of the width that
@@ -57,21 +73,26 @@ def optimizers(scale: Scale) -> Recipe:
         return climbing(base, Axis("optimizer", fields, tuned), LADDER_SEARCH)
     tokens = UPDATES[scale] * base.tokens_per_update
     base = replace(base, {"train.tokens": tokens, "train.eval_every": UPDATES[scale] // 3})
-    fields = ["optim.name", *tuning.FIELDS] if scale in TUNED else ["optim.name"]
-    arms = {
-        name: {
-            "optim.name": name,
-            **(TUNED[scale][name].changes(base) if scale in TUNED else {}),
-        }
-        for name in NAMES
-    }
+    if scale == "proxy":
+        base = replace(base, presets.MANY_DOCUMENTS)
+    fields = ["optim.name", *tuning.FIELDS, *tuning.FORMS] if scale in FOUND else ["optim.name"]
+    arms = {name: {"optim.name": name, **_settings(base, scale, name)} for name in NAMES}
     return Recipe(
         base,
         axes=[Axis("optimizer", fields, arms)],
         horizons=[Tokens(tokens)],
-        tuned_by=SEARCH,
+        tuned_by=FORM_SEARCH if scale in TUNED else SEARCH,
         views=["comparison", "curves"],
     )
+
+
+def _settings(base: RunConfig, scale: Scale, name: str) -> dict[str, Any]:
+    """What the searches found for an arm; nothing where there was none."""
+    if scale not in FOUND:
+        return {}
+    found = FOUND[scale][name]
+    factor, form = TUNED[scale][name]
+    return {**tuning.Settings(found.rate * factor, found.decay).changes(base), **FORMS[form]}
 
 
 def carried(base: RunConfig, name: str) -> dict[str, float]:
