@@ -22,6 +22,8 @@ from models.presets import model
 def noise_floor(scale: Scale) -> Recipe:
     """The noise floor: the dense arm over eight seeds, nothing else changed."""
     base = presets.question(scale)
+    if scale == "proxy":
+        base = replace(base, presets.MANY_DOCUMENTS)
     # Half-way and the end: its curve is not the question.
     halves = {"train.eval_every": max(1, base.train.tokens // base.tokens_per_update // 2)}
     return Recipe(

@@ -41,7 +41,7 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
 """What else is tried of each arm: the embedding's rate four times as high, a longer second
 momentum, twice the warm-up."""
 TUNED: Mapping[str, Mapping[str, tuple[float, str]]] = {
-    "proxy": {"adamw": (1.0, "plain"), "muon": (1.0, "plain"), "torch-muon": (1.0, "plain")}
+    "proxy": {"adamw": (0.5, "e4"), "muon": (0.5, "e4"), "torch-muon": (0.5, "e4")}
 }
 """Scale -> optimizer -> the factor on the rates of `FOUND` and the form that were best in the
 records of `FORM_SEARCH`."""
