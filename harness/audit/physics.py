@@ -21,7 +21,7 @@ FULL_LENGTH = 8192.0
 """Tokens a sequence where a claim does not say, at the most."""
 UNCOUNTED = 0.02
 """Softmax, norms, rotary: what formulas for FLOPs leave out or count in their own ways."""
-_ACHIEVED = ("mfu", "total_flops", "flops_per_second")
+_ACHIEVED = ("mfu", "total_flops", "flops_per_second", "flops_per_device_second")
 _BORROWED = {
     "tokens_per_second", "tokens_per_device_second", "steps_per_second", "updates_per_second",
     "micro_steps_per_second", "tokens_per_step", "time_per_step", "time_per_update",

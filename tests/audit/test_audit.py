@@ -196,6 +196,13 @@ def test_the_generator_shares_nothing_with_the_audit():
          'mfu = "51%" }', "does not hold"),
         ('device = "h100-sxm"\nnumbers = { flops_per_device_second = "410 TFLOPS/GPU", '
          'mfu = "41%" }', "holds"),
+        # What a device is said to do, against 6 x 1.0B parameters x tokens: 300 TFLOP/s at least.
+        ('device = "h100-sxm"\nnumbers = { parameters = "1.0B", seq_len = 2048, '
+         'tokens_per_device_second = "50k tokens/s/GPU", flops_per_device_second = '
+         '"150 TFLOPS/GPU" }', "does not hold"),
+        ('device = "h100-sxm"\nnumbers = { parameters = "1.0B", seq_len = 2048, '
+         'tokens_per_device_second = "50k tokens/s/GPU", flops_per_device_second = '
+         '"320 TFLOPS/GPU" }', "holds"),
         # What lies in memory: 24 GB of a 4090, whose GB are GiB at the most.
         ('device = "rtx-4090"\nnumbers = { weight_bytes = "14.5 GB", optimizer_bytes = "14 GB" }',
          "does not hold"),

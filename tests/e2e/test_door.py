@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -21,6 +22,7 @@ from harness.commands import DOOR, CommandGroup
 from tests.e2e.conftest import Workspace, make
 
 ARMS = ("tiny_rates/low", "tiny_rates/high")
+CELL = "tiny_rates.smoke.cpu.loss/low/val_loss@tokens"
 VERDICT = "high and low cannot be compared: 2 pairs, at least 3 needed."
 
 
@@ -72,9 +74,13 @@ def test_nothing_is_wider_than_the_terminal_and_the_verdict_is_there(place, colu
     commands = [["run", "tiny_rates"]]
     if environment.get("TERM") != "dumb":
         commands += [["show", "tiny_rates"], ["compare", *ARMS]]
+    if columns == 50:
+        commands += [["records", "check"], ["trace", CELL]]
     for words in commands:
         said = on_terminal(place, *words, columns=columns, **environment)
-        assert not too_wide(said, columns), words
+        wide = too_wide(said, columns)
+        assert not [line for line in wide if len(line.split()) > 1], words  # a path is not cut
+        assert not wide or words[0] == "trace"
         if words[0] == "run":
             assert VERDICT in " ".join(said.split())
             assert "next:    smol" in said
@@ -85,6 +91,15 @@ def test_what_needs_no_run_fits_a_narrow_terminal(place, words):
     said = on_terminal(place, *words, columns=50)
     assert said.strip()
     assert not too_wide(said, 50)
+
+
+def test_the_next_command_is_about_what_was_asked_for(place):
+    (place.folder / "two words.txt").write_text((place.folder / "topics.jsonl").read_text()[:9000])
+    asked = ["--text", "two words.txt", "--set", "train.tokens=256"]
+    said = place.smol("run", "tiny_rates", *asked, "--arm", "low", "--seeds", "1", "--json")
+    assert json.loads(said)["next"] == shlex.join(
+        ["smol", "run", "tiny_rates", "--scale", "smoke", *asked]
+    )
 
 
 def test_a_pipe_reads_like_a_screen(place):

@@ -31,6 +31,8 @@ def test_what_is_absent_or_unknown_is_refused_in_one_line(monkeypatch: pytest.Mo
         devices.chosen("cuda")
     with pytest.raises(RequestError, match="no device 'cudda'; did you mean 'cuda'"):
         devices.chosen("cudda")
+    with pytest.raises(RequestError, match="no device 'gpu'; did you mean 'cuda'"):
+        devices.chosen("gpu")
 
 
 def test_a_cpu_holds_as_many_runs_as_its_cores_and_a_gpu_one() -> None:
