@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
+from harness.files import read_json
 
 SECOND = "second"
 """The split that holds a second text."""
@@ -282,7 +283,7 @@ def _scored_rows(
 def _open(folder: Path) -> list[pa.Table]:
     state = folder / "state.json"
     try:
-        files = [entry["filename"] for entry in json.loads(state.read_bytes())["_data_files"]]
+        files = [entry["filename"] for entry in read_json(state)["_data_files"]]
         if not files:
             raise RequestError(f"{folder} has no rows")
         tables = []

@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from harness.config import DataConfig, Frozen, as_before, digest
 from harness.errors import RequestError, explain
@@ -28,6 +28,9 @@ PREPARATION = "preparation.json"
 UNKNOWN = "unknown"
 """The digest of a tokenizer that nobody named."""
 
+Count = Annotated[int, Field(ge=0, le=2**62)]
+"""Of anything in a folder: what no disk holds is no count, and no float holds it either."""
+
 
 class SourceUse(Frozen):
     """What became of one source."""
@@ -38,14 +41,14 @@ class SourceUse(Frozen):
     """Asked for."""
     achieved_share: float
     """The source's part of the training tokens."""
-    train_documents: int
-    train_tokens: int
+    train_documents: Count
+    train_tokens: Count
     """End-of-document tokens included."""
-    train_bytes: int
+    train_bytes: Count
     """UTF-8, end-of-document tokens adding none."""
-    val_documents: int
-    val_tokens: int
-    val_bytes: int
+    val_documents: Count
+    val_tokens: Count
+    val_bytes: Count
     text_digest: str
     """SHA-256 of all its documents, in the order read, before any mixing."""
 
@@ -55,9 +58,9 @@ class SecondText(Frozen):
 
     mix: dict[str, float]
     """Share of the tokens by source."""
-    scored_tokens: int
-    scored_bytes: int
-    documents: int
+    scored_tokens: Count
+    scored_bytes: Count
+    documents: Count
     unigram_loss: float
     """Nats a scored token of the unigram model of the training tokens."""
     digest: str
@@ -70,25 +73,25 @@ class Manifest(Frozen):
     schema_version: Literal[1]
     spec: DataConfig
     sources: tuple[SourceUse, ...]
-    seq_len: int
-    vocab_size: int
+    seq_len: Count
+    vocab_size: Count
     """Tokens that the tokenizer knows; a small corpus may leave them fewer than the
     specification's."""
-    train_rows: int
-    train_tokens: int
+    train_rows: Count
+    train_tokens: Count
     """The tokens in the training rows, once through."""
-    train_tokens_dropped: int
+    train_tokens_dropped: Count
     """The tokens of the last, partial row, which is not used."""
-    val_rows: int
-    val_tokens: int
-    val_tokens_dropped: int
-    val_scored_tokens: int
+    val_rows: Count
+    val_tokens: Count
+    val_tokens_dropped: Count
+    val_scored_tokens: Count
     """Targets: all but the first token of each row."""
-    val_scored_bytes: int
+    val_scored_bytes: Count
     """UTF-8 bytes of the scored tokens; end-of-document tokens are scored but add none. 0 where
     the tokenizer is unknown."""
-    val_documents: int
-    repeated_paragraphs: int
+    val_documents: Count
+    repeated_paragraphs: Count
     """Dropped because they stood elsewhere already; from validation if they stand in train."""
     unigram_val_loss: float
     """Nats a scored token of the add-one-smoothed unigram model of the training tokens."""

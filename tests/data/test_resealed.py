@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
-from harness.data.manifest import Prepared
+from harness.data.manifest import MANIFEST, Prepared, load_folder, seal
+from harness.data.prepare import prepare
 from harness.errors import RequestError
 
 
@@ -18,3 +20,14 @@ def test_whatever_its_files_raise_is_one_line(tmp_path, monkeypatch, fault):
     monkeypatch.setattr("harness.data.batches.read_split", raise_it)
     with pytest.raises(RequestError, match="is corrupt"):
         Prepared(tmp_path, SimpleNamespace()).check()
+
+
+@pytest.mark.parametrize("count", [-1, 10**400])
+def test_a_count_that_no_disk_holds_is_one_line(spec, count):
+    file = prepare(spec()).folder / MANIFEST
+    content = json.loads(file.read_text())
+    content["sources"][0]["train_bytes"] = count
+    content["seal"] = seal(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(RequestError, match=r"not a manifest .*train_bytes"):
+        load_folder(file.parent)
