@@ -23,6 +23,7 @@ from harness.optim.tuning import (
     OWN,
     RATE,
     is_decay,
+    is_read,
     is_setting,
     names_number,
     number,
@@ -95,11 +96,11 @@ class Point:
 
 
 def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The learning rates, weight decays and what else a form may set, by dotted path."""
+    """The learning rates, weight decays and what else a form may set that the optimizer reads."""
     return {
         path: float(value) if is_setting(path) else value
         for path, value in fields.items()
-        if is_setting(path) or path in FORMS
+        if (is_setting(path) or path in FORMS) and is_read(fields["optim.name"], path)
     }
 
 
@@ -329,9 +330,8 @@ def standing(section: Section, arm: str) -> Standing:
 
 def _strange(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Fields outside a search's business in which its runs differ from the comparison's."""
-    spared = {*BUDGET, *SCORED}
-    spared |= {*settings_of(ours), *settings_of(theirs)}
-    paths = [path for path in {**ours, **theirs} if path not in spared]
+    spared = {*BUDGET, *SCORED, *FORMS}
+    paths = [p for p in {**ours, **theirs} if p not in spared and not is_setting(p)]
     return [path for path in paths if ours.get(path) != theirs.get(path)]
 
 

@@ -83,12 +83,15 @@ def is_setting(path: str) -> bool:
     return is_rate(path) or is_decay(path)
 
 
+def is_read(name: str, path: str) -> bool:
+    """Whether an optimizer reads a dotted field: AdamW, for one, none of Muon's."""
+    return not registry.is_flat(name) or registry.reads(name, path.removeprefix("optim."))
+
+
 def own_rate(name: str, settings: Mapping[str, float]) -> float:
     """The learning rate that an optimizer is named for, of dotted fields: Muon's, though AdamW
     beside it has one too. Raises ValueError where there is none."""
-    rates = [p for p in settings if is_rate(p)]
-    if registry.is_flat(name):
-        rates = [p for p in rates if registry.reads(name, p.removeprefix("optim."))]
+    rates = [p for p in settings if is_rate(p) and is_read(name, p)]
     named = [p for p in rates if p.removeprefix("optim.").removesuffix("_lr") in name]
     if not rates:
         raise ValueError(f"{name} has no learning rate among {', '.join(settings) or 'nothing'}")
@@ -115,9 +118,7 @@ def _read(config: RunConfig) -> dict[str, float]:
     return {
         path: float(value)
         for path, value in flatten(config.optim, "optim.").items()
-        if is_setting(path)
-        and path.startswith(OWN) != ours
-        and (not ours or registry.reads(name, path.removeprefix("optim.")))
+        if is_setting(path) and path.startswith(OWN) != ours and is_read(name, path)
     }
 
 

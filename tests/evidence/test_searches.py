@@ -9,6 +9,7 @@ import pytest
 import recipes.dense_vs_moe as declared
 import recipes.optimizer_field as field
 from harness.evidence import searches as tuning
+from harness.evidence.searches import settings_of
 from harness.evidence.sections import Section, sections
 from harness.optim import tuning as settings
 from harness.recipe import find
@@ -350,3 +351,10 @@ def test_where_the_settings_are_the_question_no_search_is_asked_for() -> None:
         for r in runs
     ]
     assert verdict(same) == "better (preliminary, 3 pairs)"
+
+
+def test_a_rate_that_an_optimizer_does_not_read_is_none_of_its_settings() -> None:
+    rates = {"optim.muon_lr": 0.02, "optim.adamw_lr": 0.003}
+    assert settings_of({"optim.name": "adamw", **rates}) == {"optim.adamw_lr": 0.003}
+    assert settings_of({"optim.name": "muon", **rates}) == rates
+    assert settings_of({"optim.name": "torch-muon", **rates}) == rates
