@@ -225,7 +225,7 @@ def _grids(data: Grids) -> Chart:
     high = max(low + 1e-3, min(2 * middle - low, max(losses, default=1.0)))
     return _maps(
         [
-            (grid.arm, grid.losses, list(data.rates), [d.removeprefix("wd") for d in data.decays])
+            (grid.arm, grid.losses, list(data.rates), [d.removeprefix("wd") for d in grid.decays])
             for grid in data.grids
         ],
         {

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from harness.config import flatten
 from harness.plan.diffs import shown
 from harness.records.schema import Record
+from harness.report.table import no_markup
 
 MARGIN = "    | "
 
@@ -36,4 +37,4 @@ def told(runs: Sequence[Record]) -> Iterator[str]:
                 yield f"  {path} of {who}, against that of {first[0]}: {shown(path, text)}"
                 old, new = first[1].splitlines(), text.splitlines()
                 lines = list(difflib.unified_diff(old, new, first[0], who, lineterm="", n=2))
-            yield from (f"{MARGIN}{line}".rstrip() for line in lines)
+            yield from (f"{MARGIN}{no_markup(line)}".rstrip() for line in lines)

@@ -164,10 +164,17 @@ def _start(made: _Made) -> list[Part]:
 
 
 def _pages(made: _Made) -> list[Part]:
+    behind = {one.search.recipe for one in made.found if one.search is not None}
+    linked = {
+        name: f"[{escape(name.removeprefix('about-'))}]({FOLDER}/{name}.md)" for name in made.pages
+    }
     lines = [
-        f"- [{escape(name.removeprefix('about-'))}]({FOLDER}/{name}.md): {escape(title)}"
+        f"- {linked[name]}: {escape(title)}"
         for name, (title, _) in made.pages.items()
+        if name not in behind
     ]
+    if found := [link for name, link in linked.items() if name in behind]:
+        lines.append(f"- Searches for the settings of others: {', '.join(found)}")
     lines += [
         f"- [{escape(Path(page).stem)}]({page}): {escape(said)}"
         for page, said in made.inputs.beside.items()

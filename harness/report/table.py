@@ -24,6 +24,7 @@ BOLD = 1.15
 
 _LINK = re.compile(r"\]\((?!(?:(?:cards/)?[A-Za-z0-9][A-Za-z0-9._+=@,-]*\.md)?#)")
 """But to a heading of the card itself or of a page of it."""
+_ADDRESS = re.compile(r"\]\((?=\w+:)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
@@ -180,9 +181,13 @@ def fence(name: str, content: str) -> str:
 def escape(text: str) -> str:
     """Text that can break neither a pipe table nor a fence, and that is no markup: no tag, link,
     image or open code span, whoever wrote it."""
-    line = _TAG.sub("&lt;", one_line(text)).replace("|", "\\|")
-    line = _LINK.sub(r"]\\(", line)
+    line = _LINK.sub(r"]\\(", no_markup(one_line(text))).replace("|", "\\|")
     return line if line.count("`") % 2 == 0 else line.replace("`", "\\`")
+
+
+def no_markup(text: str) -> str:
+    """Text without a tag or a link to elsewhere, and as it was but for these: code, for one."""
+    return _ADDRESS.sub(r"]\\(", _TAG.sub("&lt;", text))
 
 
 def one_line(text: str) -> str:

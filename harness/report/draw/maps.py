@@ -35,6 +35,8 @@ BAR_BOTTOM, BAR_HEIGHT, BAR_WIDTH = 0.45, 0.11, 0.64
 """
 OVER, AMID, UNDER = 0.6, 0.85, 1.15
 """Inches above, between and below the panels of a search."""
+CHARACTER = 0.058
+"""Inches: a character of a row's name."""
 BAR = (0.18, 0.42, 0.64, 0.11)
 """Its colour bar: left and width as shares of the figure's, bottom and height in inches."""
 BAD = "0.8"
@@ -111,12 +113,17 @@ def draw_search(data: Grids) -> Figure:
     rows = -(-len(data.grids) // PANELS)
     columns = -(-len(data.grids) // rows)
     norm = _norm(data)
-    inner = DECAY * len(data.decays)
+    names = [_row_names(grid) for grid in data.grids]
+    inner = DECAY * max(map(len, names))
+    beside = CHARACTER * max(max(map(len, one)) for one in names)
+    left = max(0.08, (beside + 0.3) / WIDTH)
+    panel = (0.98 - left) * WIDTH / columns - beside
     height = OVER + rows * inner + (rows - 1) * AMID + UNDER
     figure, panels = plt.subplots(
         rows, columns, squeeze=False, figsize=(WIDTH, height),
         gridspec_kw={
-            "left": 0.08, "right": 0.98, "wspace": 0.22, "hspace": AMID / inner,
+            "left": left, "right": 0.98, "wspace": max(0.22, (beside + 0.1) / panel),
+            "hspace": AMID / inner,
             "bottom": UNDER / height, "top": 1 - OVER / height,
         },
     )  # fmt: skip
@@ -126,14 +133,18 @@ def draw_search(data: Grids) -> Figure:
         axes.set_axis_off()
     for row in panels:
         row[0].set_ylabel("weight decay")
-    left, bottom, width, thick = BAR
+    start, bottom, width, thick = BAR
     bar = figure.colorbar(
         ScalarMappable(norm, "viridis_r"), orientation="horizontal", extend="max",
-        cax=figure.add_axes((left, bottom / height, width, thick / height)),
+        cax=figure.add_axes((start, bottom / height, width, thick / height)),
     )  # fmt: skip
     bar.set_label("validation loss (nats/token)")
     figure.suptitle(fitted(data.title, TITLE), fontsize=10, y=1 - 0.08 / height, va="top")
     return figure
+
+
+def _row_names(grid: Grid) -> list[str]:
+    return [name.removeprefix("wd") for name in grid.decays]
 
 
 def _norm(data: Grids) -> Normalize:
@@ -173,9 +184,7 @@ def _setting(axes: Axes, data: Grids, grid: Grid, norm: Normalize) -> None:
                 )
             )  # fmt: skip
     axes.set_xticks(np.arange(len(data.rates)) + 0.5, data.rates)
-    axes.set_yticks(
-        np.arange(len(data.decays)) + 0.5, [name.removeprefix("wd") for name in data.decays]
-    )
+    axes.set_yticks(np.arange(len(grid.decays)) + 0.5, _row_names(grid))
     axes.tick_params(length=0)
     axes.invert_yaxis()
     sns.despine(ax=axes, left=True, bottom=True)

@@ -20,6 +20,8 @@ class Grid(Frozen):
     """The losses of one arm's search."""
 
     arm: str
+    decays: tuple[str, ...]
+    """Weight decays, each with its form where there are some."""
     losses: tuple[tuple[float | None, ...], ...]
     """(weight decays, rates), nats a token; None where no seed ended."""
     diverged: tuple[tuple[int, int], ...]
@@ -32,7 +34,6 @@ class Grids(Shown):
     """All that the figure shows."""
 
     rates: tuple[str, ...]
-    decays: tuple[str, ...]
     grids: tuple[Grid, ...]
 
 
@@ -91,20 +92,21 @@ def grids(section: Section) -> Grids | None:
     found = list(searches(section).values())
     if not found:
         return None
-    rates, decays = _names(found, 0), _names(found, 1)
+    rates = _names(found, 0)
     return Grids(
         title=section.title,
         rates=tuple(rates),
-        decays=tuple(decays),
-        grids=tuple(_drawn(one, rates, decays) for one in found),
+        grids=tuple(_drawn(one, rates) for one in found),
     )
 
 
-def _drawn(one: Search, rates: Sequence[str], decays: Sequence[str]) -> Grid:
+def _drawn(one: Search, rates: Sequence[str]) -> Grid:
+    decays = _names([one], 1)
     points = {(decays.index(p.row), rates.index(p.rate)): p for p in one.points}
     means = {place: p.loss for place, p in points.items() if p.losses and not p.diverged}
     return Grid(
         arm=one.arm,
+        decays=tuple(decays),
         losses=tuple(
             tuple(means.get((row, column)) for column in range(len(rates)))
             for row in range(len(decays))
