@@ -93,7 +93,9 @@ def test_what_needs_no_run_fits_a_narrow_terminal(place, words):
     assert not too_wide(said, 50)
 
 
-def test_the_next_command_is_about_what_was_asked_for(place):
+def test_the_next_command_is_about_what_was_asked_for(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "copy")
+    place = Workspace(tmp_path / "copy")
     (place.folder / "two words.txt").write_text((place.folder / "topics.jsonl").read_text()[:9000])
     asked = ["--text", "two words.txt", "--set", "train.tokens=256"]
     said = place.smol("run", "tiny_rates", *asked, "--arm", "low", "--seeds", "1", "--json")

@@ -76,8 +76,8 @@ def test_the_map_shows_every_loss_the_best_and_what_diverged() -> None:
     records = diverge(search(best={"dense": (2.0, 0.1)}), "dense-x4-wd0.4")
     data = grids(section(records, "tune_dense_vs_moe"))
     assert data is not None
-    assert (data.rates, data.decays) == (("x0.5", "x1", "x2", "x4"), ("wd0", "wd0.1", "wd0.4"))
     dense = data.grids[0]
+    assert (data.rates, dense.decays) == (("x0.5", "x1", "x2", "x4"), ("wd0", "wd0.1", "wd0.4"))
     assert dense.arm == "dense"
     assert dense.losses[1][2] == pytest.approx(6.0)
     assert dense.best == (1, 2)
