@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from harness.code import provenance
@@ -32,6 +33,8 @@ from models.own import MARK
 SECONDS, CPU_SECONDS = 295.0, 60.0
 """For importing and trying a part, by the clock and by what it computes; a few on an idle
 machine."""
+_TRYING: dict[str, Lock] = {}
+"""Held while a part is tried, by the name under which it is remembered."""
 
 
 @dataclass(frozen=True)
@@ -123,16 +126,17 @@ def _tried(question: dict[str, Any]) -> dict[str, Any]:
         ],
     }
     memory = cache_root() / "parts" / f"{digest([asked, code])}.json"
-    if memory.is_file():
-        found: dict[str, Any] = json.loads(memory.read_text("utf-8"))
+    with _TRYING.setdefault(memory.name, Lock()):  # arms are settled side by side
+        if memory.is_file():
+            found: dict[str, Any] = json.loads(memory.read_text("utf-8"))
+            return found
+        found = _ask(question)
+        try:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(memory, json.dumps(found))
+        except OSError:
+            pass  # a cache that cannot be written costs seconds again
         return found
-    found = _ask(question)
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memory, json.dumps(found))
-    except OSError:
-        pass  # a cache that cannot be written costs seconds again
-    return found
 
 
 def _ask(question: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,8 @@ from harness.recipe import Axis, Recipe
 from models.config import active_parameters, total_parameters
 
 MATCH_TOLERANCE = 0.02
+AT_ONCE = min(4, os.cpu_count() or 1)
+"""Parts that are tried side by side: a process each, that holds torch."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,18 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any], beside: Sequence[Path] = 
     settled = partial(settle, beside=beside, wishes=wishes)
     base, taken = replace(recipe.base, overrides), set[str]()
     grid: list[Arm] = []
-    for point in itertools.product(*(axis.values for axis in recipe.axes)):
-        values = dict(zip((axis.name for axis in recipe.axes), point, strict=True))
-        name = "-".join(point) if point else "base"
-        changes: dict[str, Any] = {}
-        for axis in recipe.axes:
-            changes.update(axis.changes(values[axis.name], partial(replace, base, changes)))
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # each may wait for a process that tries its parts
+        asked = [
+            (name, values, pool.submit(lambda make: settled(make()), make))
+            for name, values, make in _points(recipe, base, overrides)
+        ]
+        for _, _, answer in asked:
+            if answer.exception() is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
+    for name, values, answer in asked:
         try:
-            # At once: an axis's value alone may not fit a base that was overridden.
-            found = settled(replace(base, {**changes, **overrides}))
+            found = answer.result()
             steps = stages.steps(recipe, name, found.config, of_stages, settled)
         except RequestError as error:
             raise type(error)(f"arm '{name}': {error}") from None
@@ -81,6 +88,20 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any], beside: Sequence[Path] = 
         check_confounds(there, recipe.axes, where=f", in stage '{stage.name}',", alike=True)
     check_matches(grid, recipe)
     return grid
+
+
+def _points(
+    recipe: Recipe, base: RunConfig, overrides: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, str], Callable[[], RunConfig]]]:
+    """Each arm's name, its value of each axis, and what makes its configuration."""
+    for point in itertools.product(*(axis.values for axis in recipe.axes)):
+        values = dict(zip((axis.name for axis in recipe.axes), point, strict=True))
+        changes: dict[str, Any] = {}
+        for axis in recipe.axes:
+            changes.update(axis.changes(values[axis.name], partial(replace, base, changes)))
+        # At once: an axis's value alone may not fit a base that was overridden.
+        make = partial(replace, base, {**changes, **overrides})
+        yield "-".join(point) if point else "base", values, make
 
 
 def check_confounds(
