@@ -21,6 +21,10 @@ for number, handler in (
 def cache_folder(tmp_path_factory):
     """Prepared data of these tests; children see it through the environment."""
     folder = tmp_path_factory.mktemp("smol-cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # what is known of a part, the other worker knows too
+        shared = tmp_path_factory.getbasetemp().parent / "smol-parts"
+        shared.mkdir(exist_ok=True)
+        (folder / "parts").symlink_to(shared)
     before = os.environ.get("SMOL_CACHE")
     os.environ["SMOL_CACHE"] = str(folder)
     yield folder
