@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,10 @@ import pyarrow as pa
 from harness.data.tokens import END_OF_TEXT
 from harness.errors import RequestError
 from harness.files import read_json
+
+UNREADABLE = (ArithmeticError, EOFError, MemoryError, OSError, SyntaxError, TokenError, TypeError,
+              ValueError)  # fmt: skip
+"""What numpy raises for a damaged array: its header is a line of Python."""
 
 SECOND = "second"
 """The split that holds a second text."""
@@ -252,8 +257,8 @@ def read_validation(folder: Path, *, row_documents: bool = False) -> Validation:
     path = folder / "token_bytes.npy"
     try:
         token_bytes = np.load(path, allow_pickle=False).astype(np.int64)
-    except (OSError, ValueError) as error:
-        raise RequestError(f"cannot read {path}: {error}") from None
+    except UNREADABLE as error:
+        raise RequestError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     second = None
     if (folder / "dataset" / SECOND).is_dir():
         second = _scored_rows(folder, SECOND, token_bytes, row_documents=row_documents)

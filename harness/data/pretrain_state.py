@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.data.batches import UNREADABLE
 from harness.data.left_out import LeftOut
 from harness.errors import RequestError
 
@@ -116,7 +117,7 @@ def load(folder: Path) -> State | None:
                 carry=_unflat("carry", arrays),
                 val=_unflat("val", arrays),
             )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, KeyError, zipfile.BadZipFile) as error:
         raise RequestError(
             f"{path} is damaged ({error}); delete {folder} and start again"
         ) from None

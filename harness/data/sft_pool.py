@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from harness.data import left_out
+from harness.data.batches import UNREADABLE
 from harness.data.chat import ChatFormat, Encoded, uses_tools
 from harness.data.left_out import LeftOut, Refused
 from harness.data.sealing import Progress
@@ -68,7 +69,7 @@ class _Kept:
                     tokens = np.split(arrays["tokens"], ends[:-1]) if len(ends) else []
                     scored = np.split(arrays["scored"], ends[:-1]) if len(ends) else []
                     sides = arrays["held"].tolist()
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except (*UNREADABLE, KeyError, zipfile.BadZipFile) as error:
                 raise RequestError(
                     f"{path} is damaged ({error}); delete {self.folder} and start again"
                 ) from None

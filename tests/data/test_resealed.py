@@ -31,3 +31,16 @@ def test_a_count_that_no_disk_holds_is_one_line(spec, count):
     file.write_text(json.dumps(content))
     with pytest.raises(RequestError, match=r"not a manifest .*train_bytes"):
         load_folder(file.parent)
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': '<i4', (", "{'descr': '<i4'}", "{" * 90, " x\n  y\n z"]
+)
+def test_an_array_whose_header_is_damaged_is_one_line(spec, header):
+    prepared = prepare(spec())
+    file = prepared.folder / "token_bytes.npy"
+    content = file.read_bytes()
+    file.write_bytes(content[:10] + header.encode().ljust(118) + content[128:])
+    with pytest.raises(RequestError, match=r"cannot read .*token_bytes\.npy") as refused:
+        prepared.check()
+    assert "\n" not in str(refused.value)
