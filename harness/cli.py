@@ -131,6 +131,10 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
+MOST_SAID = 4000
+"""Characters of an error."""
+
+
 def main() -> None:
     """Run the door and turn errors into one line and an exit code."""
     code: int | None = 0
@@ -197,6 +201,8 @@ def _foreign(error: ImportError) -> str:
 def _say(error: Exception | str, code: int) -> int:
     # What it quotes may be a name or a word that writes over a terminal.
     text = without_controls(" ".join(str(error).split()), kept="")
+    if len(text) > MOST_SAID:  # it repeats words of the command, however long
+        text = f"{text[: MOST_SAID - 500]} ... {text[-500:]}"
     if text:
         said = f"smol: {text}"  # one line for a program, as many as a terminal needs
         print(terminal.wrapped(said) if sys.stderr.isatty() else said, file=sys.stderr)

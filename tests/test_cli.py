@@ -57,3 +57,14 @@ def test_what_every_command_needs_is_asked_for_first(tmp_path, prepare, line):
     folder.mkdir()
     done = smol(folder, prepare)
     assert (done.returncode, done.stderr) == (2, line)
+
+
+def test_an_error_does_not_repeat_without_end_what_was_typed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["smol", "compare", "a", "b", "é" * 100_000])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("smol: ")
+    assert len(said) < 5000
+    assert said.count("\n") == 1
