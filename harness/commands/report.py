@@ -12,6 +12,7 @@ import typer
 from harness.commands import places
 from harness.commands.options import JsonOption, ReadResultsOption
 from harness.errors import RequestError
+from harness.records.untrusted import without_controls
 
 FILE = "report.html"
 
@@ -50,4 +51,5 @@ def report(options: Options) -> None:
     if options.as_json:
         print(json.dumps({"report": str(out), "bytes": size}))
     else:
-        print(f"{out}  {size / 1e6:.2f} MB; open it in a browser")
+        where = without_controls(str(out), kept="")
+        print(f"{where}  {size / 1e6:.2f} MB; open it in a browser")
