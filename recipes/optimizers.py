@@ -5,7 +5,7 @@ has a scale, the axis also touches the learning rates, the weight decays and wha
 says so in its fields.
 
 `proxy`, on two cores with two runs at a time: 3 arms x 5 seeds x 80 updates x 1.4 s / 2 = 14
-minutes, and about two more for validations and the start of 30 processes.
+minutes, and about five more for validations of two texts and the start of 30 processes.
 
 Over a ladder's rungs AdamW and our Muon are run at three budgets of one stem each, with learning
 rates by a law that `tune_ladder` fits on the two smallest and tests on the third.
@@ -44,7 +44,7 @@ TUNED: Mapping[str, Mapping[str, tuple[float, str]]] = {
     "proxy": {"adamw": (0.5, "e4"), "muon": (0.5, "e4"), "torch-muon": (0.5, "e4")}
 }
 """Scale -> optimizer -> the factor on the rates of `FOUND` and the form that were best in the
-records of `FORM_SEARCH`."""
+records of `FORM_SEARCH`; for the scales of `FOUND`."""
 LADDER_SEARCH = "tune_ladder"
 CARRIED = {"adamw": (0.01843, -1.282), "muon": (0.04397, -1.148)}
 """Optimizer -> the learning rate that it is named for at width 32, and the power of the width that
@@ -81,7 +81,7 @@ def optimizers(scale: Scale) -> Recipe:
         base,
         axes=[Axis("optimizer", fields, arms)],
         horizons=[Tokens(tokens)],
-        tuned_by=FORM_SEARCH if scale in TUNED else SEARCH,
+        tuned_by=FORM_SEARCH if scale in FOUND else SEARCH,
         views=["comparison", "curves"],
     )
 

@@ -60,8 +60,7 @@ _FLOP_RATE = {
 }
 MAGNITUDES = {
     "k": 1e3, "K": 1e3, "thousand": 1e3, "M": 1e6, "million": 1e6, "mn": 1e6,
-    "B": 1e9, "b": 1e9, "billion": 1e9, "bn": 1e9, "T": 1e12, "trillion": 1e12,
-    "tn": 1e12,
+    "B": 1e9, "b": 1e9, "billion": 1e9, "bn": 1e9, "T": 1e12, "trillion": 1e12, "tn": 1e12,
 }  # fmt: skip
 """What may stand between a number and the unit of a count, a rate or a sum of money."""
 CURRENCIES = {
@@ -78,16 +77,8 @@ _SEQUENCE = {
 }  # fmt: skip
 _PARAMETER = {"parameter", "parameters", "param", "params"}
 _DEVICE = {
-    "gpu",
-    "gpus",
-    "device",
-    "devices",
-    "accelerator",
-    "accelerators",
-    "chip",
-    "chips",
-    "tpu",
-}
+    "gpu", "gpus", "device", "devices", "accelerator", "accelerators", "chip", "chips", "tpu",
+}  # fmt: skip
 _BYTE = {"byte", "bytes", "character", "characters"}
 _SEED = {"run", "runs", "seed", "seeds"}
 _COUNTED: dict[str, set[str]] = {

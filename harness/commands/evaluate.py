@@ -289,10 +289,9 @@ def _unigram(prepared: Prepared, documents: Sequence[np.ndarray], size: int) -> 
     """The training tokens' add-one-smoothed unigram model on the same tokens."""
     import numpy as np
 
-    checked.check(prepared)
-
     from harness.data.batches import read_split
 
+    checked.check(prepared)
     vocabulary = prepared.manifest.vocab_size
     counts = np.ones(vocabulary, dtype=np.int64)
     for chunk in read_split(prepared.folder, "train").chunks("input_ids"):

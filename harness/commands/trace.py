@@ -16,9 +16,6 @@ from harness.launch import terminal
 if TYPE_CHECKING:
     from harness.report.trace import Tracer
 
-REPRODUCE = "  reproduce    "
-"""What stands before a command in what a tracer tells."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -53,6 +50,8 @@ def trace(options: Options) -> None:
 
 def _print(told: str) -> None:
     """Lines that fit the terminal, commands so that they can be copied."""
+    from harness.report.trace import REPRODUCE
+
     for line in told.split("\n"):
         if line.startswith(REPRODUCE):
             print(REPRODUCE + terminal.command(line.removeprefix(REPRODUCE), len(REPRODUCE)))

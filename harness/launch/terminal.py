@@ -62,7 +62,7 @@ def command(words: str, indent: int = 0) -> str:
     its lines but the first are indented. What is quoted stays in one line."""
     found = [""]
     for word in _QUOTED.findall(words):
-        longer = f"{found[-1]} {word}".lstrip(" ") if len(found) == 1 else f"{found[-1]} {word}"
+        longer = f"{found[-1]} {word}" if found[-1] else word
         if found[-1] and len(longer) > width() - indent - 4:
             found.append(f"  {word}")
         else:

@@ -7,10 +7,10 @@ of their axes are refused. Pure, but that parts which are not ours are asked wha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.config import RunConfig, flatten, replace
 from harness.errors import RequestError, nearest
+from harness.machine.hardware import cores
 from harness.optim import registry
 from harness.parts.settle import settle
 from harness.plan import stages
@@ -28,8 +29,8 @@ from harness.recipe import Axis, Recipe
 from models.config import active_parameters, total_parameters
 
 MATCH_TOLERANCE = 0.02
-AT_ONCE = min(4, os.cpu_count() or 1)
-"""Parts that are tried side by side: a process each, that holds torch."""
+AT_ONCE = 4
+"""Arms whose parts are tried side by side, at most: in a process each, that holds torch."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,20 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any], beside: Sequence[Path] = 
     settled = partial(settle, beside=beside, wishes=wishes)
     base, taken = replace(recipe.base, overrides), set[str]()
     grid: list[Arm] = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # each may wait for a process that tries its parts
-        asked = [
-            (name, values, pool.submit(lambda make: settled(make()), make))
-            for name, values, make in _points(recipe, base, overrides)
-        ]
-        for _, _, answer in asked:
-            if answer.exception() is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-    for name, values, answer in asked:
-        try:
-            found = answer.result()
-            steps = stages.steps(recipe, name, found.config, of_stages, settled)
-        except RequestError as error:
-            raise type(error)(f"arm '{name}': {error}") from None
-        taken |= found.taken
-        diff = {path: shown(path, pair[1]) for path, pair in difference(base, found.config).items()}
-        grid.append(Arm(name, values, found.config, diff, tuple(steps)))
+    points = _points(recipe, base, overrides)
+    pool = ThreadPoolExecutor(min(AT_ONCE, cores()))
+    try:
+        asked = [pool.submit(settled, config) for _, _, config in points]
+        for (name, values, _), answer in zip(points, asked, strict=True):
+            with _of_arm(name):
+                found = answer.result()
+                steps = stages.steps(recipe, name, found.config, of_stages, settled)
+            taken |= found.taken
+            changed = difference(base, found.config)
+            diff = {path: shown(path, pair[1]) for path, pair in changed.items()}
+            grid.append(Arm(name, values, found.config, diff, tuple(steps)))
+    finally:
+        pool.shutdown(cancel_futures=True)
     if unused := sorted(wishes.keys() - taken):
         known = {path for arm in grid for path in flatten(arm.config) if ".settings." in path}
         raise RequestError(f"no arm's part has '{unused[0]}'{nearest(unused[0], known)}")
@@ -92,16 +89,28 @@ def arms(recipe: Recipe, overrides: Mapping[str, Any], beside: Sequence[Path] = 
 
 def _points(
     recipe: Recipe, base: RunConfig, overrides: Mapping[str, Any]
-) -> Iterator[tuple[str, dict[str, str], Callable[[], RunConfig]]]:
-    """Each arm's name, its value of each axis, and what makes its configuration."""
+) -> list[tuple[str, dict[str, str], RunConfig]]:
+    """Each arm's name, its value of each axis, and its configuration before parts are settled."""
+    found = []
     for point in itertools.product(*(axis.values for axis in recipe.axes)):
         values = dict(zip((axis.name for axis in recipe.axes), point, strict=True))
         changes: dict[str, Any] = {}
         for axis in recipe.axes:
             changes.update(axis.changes(values[axis.name], partial(replace, base, changes)))
-        # At once: an axis's value alone may not fit a base that was overridden.
-        make = partial(replace, base, {**changes, **overrides})
-        yield "-".join(point) if point else "base", values, make
+        name = "-".join(point) if point else "base"
+        with _of_arm(name):
+            # At once: an axis's value alone may not fit a base that was overridden.
+            found.append((name, values, replace(base, {**changes, **overrides})))
+    return found
+
+
+@contextlib.contextmanager
+def _of_arm(name: str) -> Iterator[None]:
+    """Say of what is refused which arm it was."""
+    try:
+        yield
+    except RequestError as error:
+        raise type(error)(f"arm '{name}': {error}") from None
 
 
 def check_confounds(

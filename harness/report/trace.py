@@ -23,6 +23,8 @@ from harness.report.cells import Index, Traced
 from harness.report.table import escape
 
 WORDS = ("caption", "figure", "note-")
+REPRODUCE = "  reproduce    "
+"""What stands before a command."""
 """How the addresses begin, after the view, of what stands outside a table's cells."""
 
 
@@ -91,7 +93,7 @@ class Tracer:
         lines += own_code.told(runs)
         judged = [file.content for file in files if isinstance(file.content, ScriptRecord)]
         lines += [f"  {line}" for line in tracing.told(self.results, judged)]
-        lines += [f"  reproduce    {command}" for command in self._commands(view, files)]
+        lines += [REPRODUCE + command for command in self._commands(view, files)]
         return "\n".join(lines)
 
     def _commands(self, view: str, files: Sequence[_File]) -> list[str]:

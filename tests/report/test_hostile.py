@@ -41,7 +41,7 @@ def test_what_is_written_and_printed_is_no_markup(place: Path) -> None:
         ("compare", "optimizers/adamw", "optimizers/muon", "--scale", "proxy", "--json"),
     ]  # fmt: skip
     if "report" in DOOR.commands:
-        asked.append(("report",))
+        asked += [("report",), ("report", "--out", "results/\u202e\u2066x.html")]
     for one in [made, *(smol(*words, at=place) for words in asked)]:
         assert one.faults() == []
         text = one.out  # of stderr `faults` has seen to control characters; tags are nothing there
